@@ -42,10 +42,12 @@ class SealedEvent(NamedTuple):
 
 
 def random_salt() -> bytes:
+    """Return a salt for one body."""
     return os.urandom(SALT_BYTES)
 
 
 def body_digest(salt: bytes, content: bytes) -> bytes:
+    """Return the salted digest by which an entry holds a body."""
     return hashlib.sha256(salt + content).digest()
 
 
@@ -143,7 +145,7 @@ def read_item(item: Mapping[str, Any]) -> SealedEvent:
     """
     raw = item.get("event")
     event = parse_event(raw)
-    fields: dict[str, Any] = dict(raw)  # pyright: ignore[reportArgumentType]
+    fields: dict[str, Any] = {**raw}  # pyright: ignore[reportGeneralTypeIssues]
     fields["event_id"] = str(event.event_id)
     bodies = _attached_bodies(event, item.get("bodies") or {}) if event.bodies else []
     if fields.pop("content", None):

@@ -20,6 +20,7 @@ class State(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
+        """Whether a run ends with this state."""
         return self in TERMINAL_STATES
 
 
