@@ -118,7 +118,7 @@ def seal(event: EventBase, *, salt: Callable[[], bytes] = random_salt, **stamp: 
 def _seal_content(fields: dict[str, Any], content: Mapping[str, Any], salt: Callable[[], bytes]) -> list[Body]:
     refs: dict[str, Any] = dict(fields.get("bodies", {}))
     bodies: list[Body] = []
-    for name, value in content.items():
+    for name, value in sorted(content.items()):
         data, grain = encode(value), salt()
         body = Body(body_digest(grain, data), grain, data)
         refs[name] = {"digest": body.digest.hex(), "size": len(data)}
@@ -155,7 +155,7 @@ def read_item(item: Mapping[str, Any]) -> SealedEvent:
 
 def _attached_bodies(event: EventBase, attached: Mapping[str, Any]) -> list[Body]:
     bodies: list[Body] = []
-    for name, ref in event.bodies.items():
+    for name, ref in sorted(event.bodies.items()):
         try:
             given = attached[ref.digest]
             content, salt = given["content"].encode("utf-8"), bytes.fromhex(given["salt"])
