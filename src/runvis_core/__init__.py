@@ -1,1 +1,1 @@
-"""The core of RunVis: one canonical, immutable history of what every orchestrator ran."""
+"""RunVis: the flight recorder of orchestrators."""

@@ -1,1 +1,1 @@
-"""The canonical run model: pydantic and the standard library only, no input or output, no clock."""
+"""The canonical run model: what a run is and what its history means. No I/O, no clock."""
