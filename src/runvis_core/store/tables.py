@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from runvis_core.store.types import Id, Moment, Position
 
@@ -35,6 +35,12 @@ def _of_run(name: str, *columns: Column[Any] | Index) -> Table:
     return _table(name, Column("run_id", Id, primary_key=True), _position(primary_key=True), *columns)
 
 
+def _index_of_set(name: str, column: str) -> Index:
+    """Declare an index over the rows in which the column is set: most rows don't have it."""
+    is_set = text(f"{column} IS NOT NULL")
+    return Index(name, column, sqlite_where=is_set, postgresql_where=is_set)
+
+
 # The log
 
 head: Final = _table(
@@ -51,10 +57,12 @@ entries: Final = _table(
     Column("event_id", Id, nullable=False),
     Column("run_id", Id),
     Column("kind", Text, nullable=False),
+    Column("witness", Text, nullable=False),
     Column("leaf_hash", LargeBinary(32), nullable=False),
     # What was hashed, as exact bytes: never json, which a database may write differently.
     Column("entry", LargeBinary, nullable=False),
-    Index("entries_run", "run_id", "position", sqlite_where=Column("run_id", Id).is_not(None)),
+    # With the witness, so that a run's count of entries and its witnesses need no entry's bytes.
+    Index("entries_run", "run_id", "position", "witness"),
     rowid=True,
     postgresql_partition_by="RANGE (position)",
 )
@@ -76,9 +84,11 @@ bodies: Final = _table(
 
 runs: Final = _table(
     "runs",
-    # The position of the first entry about the run: unique, and the order of lists.
+    # The position of the first entry about the run.
     Column("first_position", Position, primary_key=True, autoincrement=False),
     Column("run_id", Id, nullable=False, unique=True),
+    # When the first entry's fact occurred: the order of lists. It never changes, so that a list's pages stay whole.
+    Column("sort_at", Moment, nullable=False),
     Column("engine", Text, nullable=False),
     Column("deployment", Text, nullable=False),
     Column("definition", Text),
@@ -109,10 +119,14 @@ runs: Final = _table(
     # JSON: {"context": {…}}, and before the end also "ranks" and "presumption". What came after the end is in `run_late`.
     Column("record", Text, nullable=False),
     Column("fold_version", Integer, nullable=False),
-    Index("runs_definition", "definition", "first_position"),
-    Index("runs_native_key", "native_key", "first_position"),
-    Index("runs_parent", "parent_run_id"),
-    Index("runs_correlation", "correlation_id"),
+    Index("runs_sort", "sort_at", "run_id"),
+    Index("runs_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
+    Index("runs_state", "effective_state", "sort_at", "run_id"),
+    Index("runs_native_key", "native_key", "attempt"),
+    Index("runs_native_id", "native_id"),
+    _index_of_set("runs_parent", "parent_run_id"),
+    _index_of_set("runs_cause", "caused_by_run_id"),
+    _index_of_set("runs_correlation", "correlation_id"),
     rowid=True,
 )
 
@@ -189,8 +203,8 @@ links: Final = _of_run(
     Column("target_native_key", Text),
     Column("occurred_at", Moment, nullable=False),
     Column("late", Boolean, nullable=False),
-    Index("links_target", "target_run_id"),
-    Index("links_target_key", "target_native_key"),
+    _index_of_set("links_target", "target_run_id"),
+    _index_of_set("links_target_key", "target_native_key"),
 )
 
 aliases: Final = _of_run(
@@ -210,6 +224,7 @@ definitions: Final = _table(
     Column("definition", Text, primary_key=True),
     Column("definition_kind", Text, primary_key=True),
     Column("first_position", BigInteger, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
 )
 
 definition_versions: Final = _table(
