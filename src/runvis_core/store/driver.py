@@ -87,9 +87,23 @@ class Changes:
         """Add a new row of a projection."""
         self.inserts.setdefault(table, []).append(row)
 
+    def without_nul(self) -> None:
+        """Put U+FFFD for the NUL character, which PostgreSQL's text can't hold. Entries keep it in their bytes."""
+        self.entries = _without_nul(self.entries)
+        for tables in (self.inserts, self.inserts_once):
+            for table, rows in tables.items():
+                tables[table] = _without_nul(rows)
+        for names, rows in self.changed_runs.items():
+            self.changed_runs[names] = _without_nul(rows)
+        self.producers = _without_nul(self.producers)
+
     def insert_once(self, table: str, row: Row) -> None:
         """Add a row of a projection that may be there already."""
         self.inserts_once.setdefault(table, []).append(row)
+
+
+def _without_nul(rows: list[Row]) -> list[Row]:
+    return [tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row) for row in rows]
 
 
 class Driver(Protocol):

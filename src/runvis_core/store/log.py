@@ -23,6 +23,10 @@ from runvis_core.store.projection import project
 READ_CHUNK: Final = 1000
 """Entries that one query of `read` fetches."""
 
+NUL: Final = b"\\u0000"
+"""How JSON writes the NUL character."""
+
+
 class StoredEntry(NamedTuple):
     """An entry as it lies in the log."""
 
@@ -95,6 +99,8 @@ class SqlEventLog:
             changes.entries, changes.bodies = log_rows
             if entries:
                 changes.head = Head(entries[-1].position, recorded_at)
+            if any(NUL in data for _, data, _ in batch):
+                changes.without_nul()
             driver.commit(changes)
         return Appended(outcomes, entries, changes.ended)
 

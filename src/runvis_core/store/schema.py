@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect
 
 from runvis_core.errors import SchemaVersionError
+from runvis_core.store import guards
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x52756E566973
@@ -29,6 +30,12 @@ def schema_version(engine: Engine) -> str | None:
     """Return the schema version of a database; None for one without a store."""
     with engine.connect() as connection:
         return _version(connection)
+
+
+def changed_guards(engine: Engine) -> list[str]:
+    """Return the guards of a store that are missing, off, or not as this version ships them, in words."""
+    with engine.connect() as connection:
+        return guards.changed_guards(connection)
 
 
 def _version(connection: Connection) -> str | None:

@@ -96,7 +96,7 @@ runs: Final = _table(
     Column("definition_version_id", Id),
     Column("native_key", Text),
     Column("native_id", Text),
-    Column("attempt", Integer),
+    Column("attempt", BigInteger),
     Column("trigger_kind", Text),
     Column("trigger_native", Text),
     Column("parent_run_id", Id),

@@ -280,7 +280,7 @@ def _create_tables() -> None:
         sa.Column("definition_version_id", Id(), nullable=True),
         sa.Column("native_key", sa.Text(), nullable=True),
         sa.Column("native_id", sa.Text(), nullable=True),
-        sa.Column("attempt", sa.Integer(), nullable=True),
+        sa.Column("attempt", sa.BigInteger(), nullable=True),
         sa.Column("trigger_kind", sa.Text(), nullable=True),
         sa.Column("trigger_native", sa.Text(), nullable=True),
         sa.Column("parent_run_id", Id(), nullable=True),
