@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
@@ -10,9 +11,12 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import InterfaceError, OperationalError
 
+from runvis_core.errors import UnreachableError
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Report
+from runvis_core.store.database import Store
 from runvis_core.store.tables import bodies, entries
 
 SMALL_BODY_BYTES: Final = 16 * 1024
@@ -20,6 +24,16 @@ SMALL_BODY_BYTES: Final = 16 * 1024
 _CHUNK: Final = 500
 
 T = TypeVar("T")
+
+
+@contextmanager
+def reading(store: Store) -> Iterator[Connection]:
+    """Open one consistent view of the store. Raises `UnreachableError` if the database can't be reached."""
+    try:
+        with store.reading() as connection:
+            yield connection
+    except (OperationalError, InterfaceError) as error:
+        raise UnreachableError(f"the store can't be reached now: {error.orig or error}") from error
 
 
 class LoggedEntry(NamedTuple):
