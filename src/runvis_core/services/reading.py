@@ -30,8 +30,11 @@ T = TypeVar("T")
 def reading(store: Store) -> Iterator[Connection]:
     """Open one consistent view of the store. Raises `UnreachableError` if the database can't be reached."""
     try:
-        with store.reading() as connection:
-            yield connection
+        with store.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
     except (OperationalError, InterfaceError) as error:
         raise UnreachableError(f"the store can't be reached now: {error.orig or error}") from error
 
