@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core import __version__
 from runvis_core.api import definitions, doctor, events, health, runs
 from runvis_core.api.access import AccessControl
 from runvis_core.api.committer import Committer
@@ -37,7 +37,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="RunVis",
-        version=__version__,
+        version=version("runvis"),
         lifespan=lifespan,
         openapi_url=f"{PREFIX}/openapi.json",
         # They load their script from elsewhere.

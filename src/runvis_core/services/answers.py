@@ -352,6 +352,6 @@ class Check(Answer):
 
     name: str
     outcome: str
-    """`ok`, `note` or `problem`."""
+    """`ok`, `warning` or `problem`."""
     detail: str
     remedy: str | None = None
