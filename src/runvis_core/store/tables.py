@@ -96,7 +96,7 @@ runs: Final = _table(
     Column("definition_version_id", Id),
     Column("native_key", Text),
     Column("native_id", Text),
-    Column("attempt", Integer),
+    Column("attempt", BigInteger),
     Column("trigger_kind", Text),
     Column("trigger_native", Text),
     Column("parent_run_id", Id),
@@ -162,7 +162,6 @@ run_tags: Final = _table(
     "run_tags",
     Column("run_id", Id, primary_key=True),
     Column("tag", Text, primary_key=True),
-    _position(),
     Index("run_tags_tag", "tag", "run_id"),
 )
 
@@ -265,7 +264,7 @@ dataset_declarations: Final = _table(
     Column("deployment", Text, nullable=False),
     Column("namespace", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("group", Text),
+    Column("dataset_group", Text),
     Column("occurred_at", Moment, nullable=False),
     Index("dataset_declarations_name", "name", "namespace"),
     rowid=True,
@@ -324,3 +323,17 @@ INSERT_ONLY: Final = (
     dataset_declarations,
 )
 """Tables whose rows never change and never leave, beside `entries` and `event_ids`."""
+
+RUN_NAME: Final = ("first_position", "run_id", "sort_at", "engine", "deployment")
+"""Columns of a run that never change, not even before its end."""
+
+RUN_WRITE_ONCE: Final = tuple(
+    column.name for column in runs.columns if column.name not in {*RUN_NAME, "effective_state", "presumed"}
+)
+"""Columns of a run that don't change once they are set and the run has ended."""
+
+LOG: Final = (head, entries, event_ids, bodies)
+KEPT: Final = (liveness, follower_watermarks)
+"""Tables that are neither log nor derived from it."""
+PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT))
+"""Tables that a rebuild derives from the log."""
