@@ -29,7 +29,19 @@ from runvis_core.services.answers import Check
 from runvis_core.services.clock import check_clock
 from runvis_core.settings import Settings, find_toml, variable_name
 
-_PACKAGES: Final = ("runvis", "pydantic", "httpx", "orjson", "SQLAlchemy", "alembic", "psycopg", "fastapi", "uvicorn", "apache-airflow", "prefect")
+_PACKAGES: Final = (
+    "runvis",
+    "pydantic",
+    "httpx",
+    "orjson",
+    "SQLAlchemy",
+    "alembic",
+    "psycopg",
+    "fastapi",
+    "uvicorn",
+    "apache-airflow",
+    "prefect",
+)
 _MARKS: Final = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "problem": ("✖", "red")}
 
 
@@ -43,7 +55,13 @@ def doctor_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -
       runvis doctor --url http://runvis:8642 -o json
     """
     settings = settings_for(url)
-    checks = [*_check_settings(settings), _check_versions(), *_check_plugins(), *_check_spool(settings), *_check_far_end(settings)]
+    checks = [
+        *_check_settings(settings),
+        _check_versions(),
+        *_check_plugins(),
+        *_check_spool(settings),
+        *_check_far_end(settings),
+    ]
     if output is Format.TABLE:
         _print_table(checks)
     else:
@@ -66,10 +84,17 @@ def _print_table(checks: Iterable[Check]) -> None:
 def _check_settings(settings: Settings) -> list[Check]:
     said = ", ".join(f"{name}={value}" for name, value in _in_force(settings))
     toml = find_toml()
-    checks = [Check(name="settings", outcome="ok", detail=f"{said}; from variables{f' and {toml.resolve()}' if toml else ''}")]
+    checks = [
+        Check(name="settings", outcome="ok", detail=f"{said}; from variables{f' and {toml.resolve()}' if toml else ''}")
+    ]
     if settings.disabled:
         checks.append(
-            Check(name="settings", outcome="warning", detail="RUNVIS_DISABLED is set: nothing is recorded here", remedy="unset it")
+            Check(
+                name="settings",
+                outcome="warning",
+                detail="RUNVIS_DISABLED is set: nothing is recorded here",
+                remedy="unset it",
+            )
         )
     try:
         settings.get_deployment()
@@ -112,7 +137,13 @@ def _check_versions() -> Check:
 
 def _check_plugins() -> list[Check]:
     loaded = list_plugins()
-    checks = [Check(name="plugins", outcome="ok", detail=", ".join(plugin.name for plugin in loaded if not plugin.error) or "none")]
+    checks = [
+        Check(
+            name="plugins",
+            outcome="ok",
+            detail=", ".join(plugin.name for plugin in loaded if not plugin.error) or "none",
+        )
+    ]
     return checks + [
         Check(
             name="plugins",
@@ -131,7 +162,14 @@ def _check_spool(settings: Settings) -> list[Check]:
         status = spool_status(folder)
         writable = _is_writable(folder)
     except OSError as error:
-        return [Check(name="spool", outcome="problem", detail=f"{folder} can't be read: {error}", remedy="set RUNVIS_SPOOL_DIR")]
+        return [
+            Check(
+                name="spool",
+                outcome="problem",
+                detail=f"{folder} can't be read: {error}",
+                remedy="set RUNVIS_SPOOL_DIR",
+            )
+        ]
     if not writable:
         return [
             Check(
@@ -168,17 +206,28 @@ def _spool_checks(folder: Path, status: SpoolStatus) -> list[Check]:
         )
     ]
     if status.is_disabled:
-        checks.append(Check(name="spool", outcome="warning", detail=f"{folder / 'disabled'} switches recording off", remedy="remove it"))
+        checks.append(
+            Check(
+                name="spool",
+                outcome="warning",
+                detail=f"{folder / 'disabled'} switches recording off",
+                remedy="remove it",
+            )
+        )
     if status.dead_letters:
         detail = f"{status.dead_letters} events were refused for good"
-        checks.append(Check(name="spool", outcome="problem", detail=detail, remedy=f"{folder / 'dead'}/*.jsonl says why"))
+        checks.append(
+            Check(name="spool", outcome="problem", detail=detail, remedy=f"{folder / 'dead'}/*.jsonl says why")
+        )
     if status.lines_set_aside:
         detail = f"{status.lines_set_aside} lines were cut short and set aside"
         checks.append(Check(name="spool", outcome="warning", detail=detail, remedy=f"look at {folder / 'aside'}"))
     if status.outage is not None:
         outage = status.outage
         detail = f"processes here met an outage of {outage.url}: {outage.reason}"
-        checks.append(Check(name="spool", outcome="warning", detail=detail, remedy="it ends by itself once the store answers"))
+        checks.append(
+            Check(name="spool", outcome="warning", detail=detail, remedy="it ends by itself once the store answers")
+        )
     return checks
 
 
@@ -197,7 +246,13 @@ def _check_far_end(settings: Settings) -> list[Check]:
     except RunVisError as error:
         remedy = "see that it runs, and that RUNVIS_URL and RUNVIS_TOKEN are right"
         return [Check(name="store", outcome="problem", detail=str(error), remedy=remedy)]
-    server = [Check(name="server", outcome="ok", detail=f"{client.url} answered in {(answered_at - asked_at).total_seconds():.2f} s")]
+    server = [
+        Check(
+            name="server",
+            outcome="ok",
+            detail=f"{client.url} answered in {(answered_at - asked_at).total_seconds():.2f} s",
+        )
+    ]
     if "Date" in headers:
         # It names a whole second, taken somewhere between the question and the answer.
         theirs = parsedate_to_datetime(headers["Date"])

@@ -22,11 +22,16 @@ DEFAULT_PORT = 8642
 
 
 def serve_command(
-    host: Annotated[str, typer.Option(help="The address to listen on; beyond this machine only with a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = DEFAULT_PORT,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; beyond this machine only with a token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = DEFAULT_PORT,
     url: StoreOption = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="A file with the token that callers must have.", show_default="RUNVIS_TOKEN_FILE")
+        Path | None,
+        typer.Option(help="A file with the token that callers must have.", show_default="RUNVIS_TOKEN_FILE"),
     ] = None,
     follow: Annotated[
         list[str] | None,
@@ -50,7 +55,9 @@ def serve_command(
         try:
             from runvis_core.api.server import serve
         except ImportError as error:
-            raise SettingsError(f"serving needs more than is installed here ({error.name}): pip install 'runvis[server]'") from error
+            raise SettingsError(
+                f"serving needs more than is installed here ({error.name}): pip install 'runvis[server]'"
+            ) from error
         with _ended_by_sigterm():
             serve(store, settings, host=host, port=port, followers=followers, on_ready=_say_ready)
 
@@ -62,7 +69,9 @@ def _say_ready(address: str) -> None:
 def _follower_at(said: str) -> tuple[str, tuple[Callable[..., None], str]]:
     engine, equals, address = said.partition("=")
     if not equals or "://" not in address:
-        raise typer.BadParameter(f"{said!r}: say an engine and its address, e.g. airflow=http://localhost:8080", param_hint="--follow")
+        raise typer.BadParameter(
+            f"{said!r}: say an engine and its address, e.g. airflow=http://localhost:8080", param_hint="--follow"
+        )
     return engine, (find_follower(engine), address)
 
 
@@ -73,7 +82,9 @@ def find_follower(engine: str) -> Callable[..., None]:
         found |= dict(answer.value or {})
     if engine not in found:
         there = ", ".join(sorted(found)) or "none"
-        raise SettingsError(f"no plugin follows {engine!r}; followers that are installed: {there} (see `runvis plugins`)")
+        raise SettingsError(
+            f"no plugin follows {engine!r}; followers that are installed: {there} (see `runvis plugins`)"
+        )
     return found[engine]
 
 

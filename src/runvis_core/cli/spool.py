@@ -92,7 +92,9 @@ def _as_json(status: SpoolStatus) -> dict[str, object]:
 
 @spool.command("drain")
 def drain_command(
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until interrupted, for a volume that pods leave spools on.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until interrupted, for a volume that pods leave spools on.")
+    ] = False,
     url: UrlOption = None,
 ) -> None:
     """Deliver what processes that are gone left in the spool. Living processes deliver their own.

@@ -14,7 +14,9 @@ CLOCK_PROBLEM: Final = timedelta(minutes=1)
 def check_clock(whose: str, difference: timedelta) -> Check:
     """Return whether a clock is near enough to this machine's."""
     seconds = abs(difference.total_seconds())
-    detail = f"the {whose}'s clock is {seconds:.1f} s {'ahead of' if difference > timedelta(0) else 'behind'} this machine's"
+    detail = (
+        f"the {whose}'s clock is {seconds:.1f} s {'ahead of' if difference > timedelta(0) else 'behind'} this machine's"
+    )
     if seconds <= CLOCK_WARNING.total_seconds():
         return Check(name="clock", outcome="ok", detail=detail)
     grave = seconds > CLOCK_PROBLEM.total_seconds()

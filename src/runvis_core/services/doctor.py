@@ -32,7 +32,9 @@ def examine_store(store: Store, *, now: datetime) -> list[Check]:
         heard = _heard(connection)
         clock = _database_clock(connection, now)
     position, recorded_at = (end.position, end.recorded_at) if end else (0, None)
-    said = f"{position} entries" + (f", the last one recorded at {recorded_at:%Y-%m-%d %H:%M:%S} UTC" if recorded_at else "")
+    said = f"{position} entries" + (
+        f", the last one recorded at {recorded_at:%Y-%m-%d %H:%M:%S} UTC" if recorded_at else ""
+    )
     return [
         Check(name="store", outcome=OK, detail=f"{store.url}: {said}"),
         _schema(store),
@@ -58,7 +60,9 @@ def _schema(store: Store) -> Check:
 def _guards(store: Store) -> Check:
     changed = changed_guards(store.engine)
     if not changed:
-        return Check(name="triggers", outcome=OK, detail="as shipped: the database itself refuses what would bend the record")
+        return Check(
+            name="triggers", outcome=OK, detail="as shipped: the database itself refuses what would bend the record"
+        )
     return Check(
         name="triggers",
         outcome=PROBLEM,
