@@ -31,9 +31,7 @@ class Source:
 
     def say(self, kind: type[E], occurred_at: datetime, **fields: Any) -> E:
         """Return an event of `kind` that this source testifies to."""
-        return kind(
-            engine=ENGINE, deployment=self.deployment, witness=self.witness, occurred_at=occurred_at, **fields
-        )
+        return kind(engine=ENGINE, deployment=self.deployment, witness=self.witness, occurred_at=occurred_at, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,6 @@ class TaskRow:
         """A time that tells under which attempt of the DAG run this try ran; the scheduler's own clock first."""
         return self.scheduled_at or self.queued_at or self.end_date or self.start_date
 
-    @property
-    def began_at(self) -> datetime | None:
-        return None if self.state in NOT_BEGUN else self.start_date
-
 
 def belongs_to(row: TaskRow, dag_run: DagRunKey) -> bool:
     """Say whether a try ran under this attempt of its DAG run, and was not carried over from an earlier one."""
@@ -83,22 +77,32 @@ def task_state(row: TaskRow, *, dag_run_timed_out: bool) -> State | None:
 
 
 def task_events(
-    row: TaskRow, dag_run: DagRunKey, source: Source, *, now: datetime, dag_run_ended_at: datetime | None = None,
+    row: TaskRow,
+    dag_run: DagRunKey,
+    source: Source,
+    *,
+    now: datetime,
+    dag_run_ended_at: datetime | None = None,
     dag_run_timed_out: bool = False,
+    with_state: bool = True,
 ) -> Iterator[EventBase]:
-    """Say what a row tells of a try that ran under this attempt of its DAG run."""
+    """Say what a row tells of a try that ran under this attempt of its DAG run.
+
+    Without its state where the same hook delivers the transition itself.
+    """
     key = TaskKey(dag_run, row.task_id, row.map_index, row.try_number)
-    began = row.began_at
-    known = row.end_date if began else row.queued_at or row.scheduled_at
-    yield task_identity(key, source, at=known or began or dag_run.start_date or now, dag_version_id=row.dag_version_id)
-    state = task_state(row, dag_run_timed_out=dag_run_timed_out)
-    ended = row.end_date or dag_run_ended_at if state is not None and state.is_terminal else None
+    began = None if row.state in NOT_BEGUN else row.start_date
     queued = row.scheduled_at or row.queued_at
     if row.rescheduled or (queued and began and queued > began):
+        # Of a later segment of the same try: a deferral's or a poke's.
         queued = None
+    placed = began or row.placed_at or dag_run.start_date or now
+    yield task_identity(key, source, at=placed, dag_version_id=row.dag_version_id)
+    state = task_state(row, dag_run_timed_out=dag_run_timed_out) if with_state else None
+    ended = (row.end_date or dag_run_ended_at) if state is not None and state.is_terminal else None
     yield source.say(
         SnapshotEvent,
-        ended or began or queued or dag_run.start_date or now,
+        ended or placed,
         run_id=key.uuid(source.deployment),
         queued_at=queued,
         started_at=None if row.rescheduled else began,

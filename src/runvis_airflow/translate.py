@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from runvis_airflow.identity import DagRunKey, TaskKey, task_native_key, version_id
-from runvis_airflow.rows import Source, TaskRow, belongs_to, dag_run_snapshot, first_queued_at, task_events, task_identity
+from runvis_airflow.rows import (
+    Source,
+    TaskRow,
+    belongs_to,
+    carried_over,
+    first_queued_at,
+    task_events,
+    task_identity,
+)
 from runvis_airflow.states import PAUSED, TASK_STATES, dataset_name, trigger_kind
 from runvis_core.model.event import (
     ActionEvent,
@@ -31,7 +39,7 @@ from runvis_core.model.event import (
     StateEvent,
     Trigger,
 )
-from runvis_core.model.state import Relation, State, TriggerKind
+from runvis_core.model.state import Relation, State
 
 TIMED_OUT_MESSAGE: Final = "timed_out"
 """The `msg` of a DAG run's failure that its `dagrun_timeout` caused."""
@@ -119,7 +127,7 @@ def task_succeeded(
     ended = ti.end_date or now
     yield from _written(ti, source, key, outlet_events, at=ended)
     yield from _triggered_child(ti, source, key, at=ended)
-    yield _task_context(ti, source, key, environment=environment, parameters={})
+    yield _task_context(ti, source, key, environment=environment)
     yield source.say(
         StateEvent, ended, run_id=key.uuid(source.deployment), state=State.SUCCEEDED, native_state=word(ti.state)
     )
@@ -135,17 +143,19 @@ def task_failed(
     if error is not None:
         yield source.say(FailureEvent, ended, run_id=run_id, **_failure(error))
     yield from _triggered_child(ti, source, key, at=ended)
-    yield _task_context(ti, source, key, environment=environment, parameters={})
+    yield _task_context(ti, source, key, environment=environment)
     native = word(ti.state)
     state = State.TIMED_OUT if type(error).__name__ == _TASK_TIMEOUT else State.FAILED
     retry = _retry_expected_at(ti, ended) if native == "up_for_retry" else None
-    yield source.say(StateEvent, ended, run_id=run_id, state=state, native_state=native, **_given(retry_expected_at=retry))
+    yield source.say(
+        StateEvent, ended, run_id=run_id, state=state, native_state=native, **_given(retry_expected_at=retry)
+    )
 
 
 def task_skipped(ti: Any, source: Source, *, now: datetime, environment: Mapping[str, Any]) -> Iterator[EventBase]:
     """The task's code said that there was nothing to do."""
     key = task_key(ti)
-    yield _task_context(ti, source, key, environment=environment, parameters={})
+    yield _task_context(ti, source, key, environment=environment)
     ended = ti.end_date or now
     yield source.say(
         StateEvent, ended, run_id=key.uuid(source.deployment), state=State.CANCELLED, native_state=word(ti.state)
@@ -158,7 +168,12 @@ def _is_resumed(ti: Any) -> bool:
 
 
 def _task_context(
-    ti: Any, source: Source, key: TaskKey, *, environment: Mapping[str, Any], parameters: Mapping[str, Any]
+    ti: Any,
+    source: Source,
+    key: TaskKey,
+    *,
+    environment: Mapping[str, Any],
+    parameters: Mapping[str, Any] | None = None,
 ) -> ContextEvent:
     task, dag, dag_run = ti.task, ti.task.dag, _dag_run_of(ti)
     bundle = getattr(ti, "bundle_instance", None)
@@ -178,7 +193,8 @@ def _task_context(
         rendered_map_index=ti.rendered_map_index,
         **_schedule_context(dag_run),
     )
-    content = _given(conf=dag_run.conf or None, parameters=dict(parameters) or None)
+    # The inputs may be large, and don't change: they go with the start only.
+    content = {} if parameters is None else _given(conf=dag_run.conf or None, parameters=dict(parameters) or None)
     return source.say(
         ContextEvent,
         ti.start_date,
@@ -189,12 +205,8 @@ def _task_context(
         tags=tuple(sorted(dag.tags or ())),
         owner=task.owner,
         native_url=ti.log_url,
-        # The inputs are large, and don't change: they go with the start.
-        **({"content": content} if content and parameters is not _NO_PARAMETERS else {}),
+        **({"content": content} if content else {}),
     )
-
-
-_NO_PARAMETERS: Final[Mapping[str, Any]] = {}
 
 
 def _schedule_context(dag_run: Any) -> dict[str, Any]:
@@ -237,7 +249,13 @@ def _assets(declared: Any) -> list[Any]:
 
 
 def _dataset(
-    asset: Any, source: Source, key: TaskKey | DagRunKey, direction: str, *, at: datetime, extra: Any = None,
+    asset: Any,
+    source: Source,
+    key: TaskKey | DagRunKey,
+    direction: str,
+    *,
+    at: datetime,
+    extra: Any = None,
     native_id: str | None = None,
 ) -> DatasetEvent:
     namespace, name = dataset_name(asset.uri, deployment=source.deployment)
@@ -280,9 +298,7 @@ def _retry_expected_at(ti: Any, ended: datetime) -> datetime | None:
 # --- the metadata database's task instances, in the scheduler and the API server --------------------------------------
 
 
-def task_row(
-    ti: Any, *, execution_timeout: timedelta | None = None, rescheduled: bool = False
-) -> TaskRow:
+def task_row(ti: Any, *, execution_timeout: timedelta | None = None, rescheduled: bool = False) -> TaskRow:
     """Return a try as its row in the metadata database has it."""
     return TaskRow(
         task_id=ti.task_id,
@@ -307,7 +323,7 @@ def task_lost(ti: Any, source: Source, error: object, *, now: datetime) -> Itera
     key = task_key(ti)
     run_id = key.uuid(source.deployment)
     ended = ti.end_date or now
-    yield from task_events(task_row(ti), key.dag_run, source, now=now)
+    yield from task_events(task_row(ti), key.dag_run, source, now=now, with_state=False)
     if error is not None:
         yield source.say(FailureEvent, ended, run_id=run_id, **_failure(error))
     native = word(ti.state)
@@ -326,7 +342,7 @@ def task_marked(ti: Any, source: Source, *, now: datetime) -> Iterator[EventBase
         return
     native = word(ti.state)
     at = ti.end_date or now
-    yield from task_events(row, key.dag_run, source, now=now)
+    yield from task_events(row, key.dag_run, source, now=now, with_state=False)
     yield source.say(ActionEvent, at, run_id=key.uuid(source.deployment), name=f"marked {native}")
     state = TASK_STATES.get(native)
     if state is not None and state.is_terminal:
@@ -340,33 +356,38 @@ def dag_run_running(dag_run: Any, source: Source, *, native_url: str | None) -> 
     """The scheduler has started a DAG run, for the first time or because it was reopened."""
     key = dag_run_key(dag_run)
     yield from _dag_run_facts(dag_run, source, key, native_url=native_url)
-    for asset_event in getattr(dag_run, "consumed_asset_events", None) or ():
-        yield _dataset(
-            asset_event, source, key, "read", at=key.start_date or asset_event.timestamp,
-            extra=asset_event.extra, native_id=str(asset_event.id),
-        )
+    for asset_event in dag_run.consumed_asset_events:
+        at = key.start_date or asset_event.timestamp
+        yield _dataset(asset_event, source, key, "read", at=at, extra=asset_event.extra, native_id=str(asset_event.id))
+        yield from _asset_cause(asset_event, source, key, at=at)
     yield source.say(
-        StateEvent, dag_run.start_date, run_id=key.uuid(source.deployment), state=State.RUNNING,
+        StateEvent,
+        dag_run.start_date,
+        run_id=key.uuid(source.deployment),
+        state=State.RUNNING,
         native_state=word(dag_run.state),
     )
 
 
 def dag_run_ended(
-    dag_run: Any, msg: str, source: Source, *, native_url: str | None, now: datetime
+    dag_run: Any, msg: str, source: Source, *, native_url: str | None, now: datetime, announced: bool = False
 ) -> Iterator[EventBase]:
-    """A DAG run has ended, by itself, by its timeout, or because a person marked it."""
+    """A DAG run has ended, by itself, by its timeout, or because a person marked it.
+
+    `announced` says that the same process has told already what the DAG run is.
+    """
     key = dag_run_key(dag_run)
     run_id = key.uuid(source.deployment)
     ended = dag_run.end_date or now
     native = word(dag_run.state)
-    yield from _dag_run_facts(dag_run, source, key, native_url=native_url)
-    yield dag_run_snapshot(
-        key, source, state=native, ended_at=ended, timed_out=msg == TIMED_OUT_MESSAGE, now=now
-    )
+    if not announced:
+        yield from _dag_run_facts(dag_run, source, key, native_url=native_url)
     if _MANUALLY_SET in msg:
         yield source.say(ActionEvent, ended, run_id=run_id, name=f"marked {native}")
     elif native == "failed":
-        yield source.say(FailureEvent, ended, run_id=run_id, error_type=msg, content={"message": _REASONS.get(msg, msg)})
+        yield source.say(
+            FailureEvent, ended, run_id=run_id, error_type=msg, content={"message": _REASONS.get(msg, msg)}
+        )
     state = State.SUCCEEDED if native == "success" else State.FAILED
     if msg == TIMED_OUT_MESSAGE:
         state = State.TIMED_OUT
@@ -411,8 +432,9 @@ def _dag_run_facts(dag_run: Any, source: Source, key: DagRunKey, *, native_url: 
         native_url=native_url,
         content=_given(conf=dag_run.conf or None, parameters=_dag_run_parameters(dag, dag_run.conf or {}) or None),
     )
-    if first_queued_at(key) is not None and key.start_date is not None:
-        yield source.say(SnapshotEvent, key.start_date, run_id=run_id, queued_at=first_queued_at(key))
+    if key.start_date is not None:
+        times = _given(queued_at=first_queued_at(key), started_at=key.start_date)
+        yield source.say(SnapshotEvent, key.start_date, run_id=run_id, **times)
     note = getattr(dag_run, "note", None)
     if note:
         yield source.say(NoteEvent, at, run_id=run_id, content={"text": note})
@@ -445,27 +467,18 @@ def dag_run_identity(
     )
 
 
-def caused_by_asset_event(
-    dag_run: Any, asset_event: Any, cause: TaskKey, source: Source
-) -> Iterator[EventBase]:
-    """An asset event of `cause` let the DAG run start."""
-    key = dag_run_key(dag_run)
+def _asset_cause(asset_event: Any, source: Source, key: DagRunKey, *, at: datetime) -> Iterator[EventBase]:
+    """An asset event let the DAG run start; it names the task that emitted it, not which attempt of it."""
+    emitter = (asset_event.source_dag_id, asset_event.source_run_id, asset_event.source_task_id)
+    if None in emitter:
+        return
+    map_index = -1 if asset_event.source_map_index is None else asset_event.source_map_index
     yield source.say(
         LinkEvent,
-        asset_event.timestamp,
-        run_id=cause.uuid(source.deployment),
-        relation=Relation.CAUSED,
-        target_run_id=key.uuid(source.deployment),
-    )
-
-
-def asset_event_native_key(asset_event: Any) -> str | None:
-    """Return the native key of the task that emitted an asset event; None when no task did."""
-    if asset_event.source_dag_id is None or asset_event.source_run_id is None or asset_event.source_task_id is None:
-        return None
-    map_index = -1 if asset_event.source_map_index is None else asset_event.source_map_index
-    return task_native_key(
-        asset_event.source_dag_id, asset_event.source_run_id, asset_event.source_task_id, map_index
+        at,
+        run_id=key.uuid(source.deployment),
+        relation=Relation.CAUSED_BY,
+        target_native_key=task_native_key(*emitter, map_index),
     )
 
 
@@ -477,6 +490,27 @@ def _dag_run_parameters(dag: Any, conf: Mapping[str, Any]) -> dict[str, Any]:
     params = getattr(dag, "params", None)
     declared: dict[str, Any] = dict(params.dump()) if hasattr(params, "dump") else dict(params or {})
     return {name: conf.get(name, value) for name, value in declared.items()}
+
+
+def dag_run_tasks(
+    dag_run: Any, rows: Iterable[TaskRow], source: Source, *, now: datetime, timed_out: bool, left_out: int = 0
+) -> Iterator[EventBase]:
+    """Say what the books hold of a DAG run's tries when it ends; tries of an earlier attempt are linked, not retold."""
+    key = dag_run_key(dag_run)
+    for row in rows:
+        if belongs_to(row, key):
+            yield from task_events(
+                row, key, source, now=now, dag_run_ended_at=dag_run.end_date, dag_run_timed_out=timed_out
+            )
+        else:
+            yield carried_over(row, key, source, earlier=None)
+    if left_out:
+        yield source.say(
+            ContextEvent,
+            dag_run.end_date or now,
+            run_id=key.uuid(source.deployment),
+            engine_context={"tasks_left_to_the_follower": True},
+        )
 
 
 # --- definitions, datasets, broken files ------------------------------------------------------------------------------

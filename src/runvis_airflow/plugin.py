@@ -1,0 +1,32 @@
+"""What Airflow loads by the entry point `airflow.plugins`: no DAG changes, and nothing to configure in Airflow."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+def _listeners() -> list[Any]:
+    """Return the listeners; none, and one line in the log, when RunVis can't be imported: Airflow goes on without it."""
+    try:
+        from runvis_airflow.capture import Capture
+        from runvis_airflow.listener import ListenerOfSkips, RunVisListener
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with an installation of ours is no fault of Airflow's
+        logging.getLogger(__name__).warning(
+            "RunVis records nothing in this process: it can't be imported (%s: %s). Reinstall it with "
+            "`pip install runvis`, or uninstall it.",
+            type(error).__name__,
+            error,
+        )
+        return []
+    capture = Capture()
+    return [RunVisListener(capture), ListenerOfSkips(capture)]
+
+
+class RunVisPlugin(AirflowPlugin):
+    """RunVis in Airflow."""
+
+    name = "runvis"
+    listeners: ClassVar[list[Any]] = _listeners()
