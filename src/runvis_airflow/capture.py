@@ -22,8 +22,10 @@ from runvis_core.emit.logring import LogRing
 from runvis_core.emit.notice import never_raises
 from runvis_core.emit.process import process_recorder
 from runvis_core.emit.recorder import Recorder
+from runvis_core.errors import SettingsError
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import Witness
+from runvis_core.settings import Settings, load_settings
 
 HEARTBEAT_SECONDS: Final = 30.0
 """How often a running task says that it is alive."""
@@ -88,6 +90,7 @@ class Capture:
         self.failures = 0
         self._component: str | None = None
         self._task: RunningTask | None = None
+        self._recorders: dict[Witness, Recorder] = {}
         self._announced = Remembered(REMEMBERED)
         self._defined = Remembered(REMEMBERED)
         self._broken_files = Remembered(REMEMBERED)
@@ -98,18 +101,19 @@ class Capture:
 
     # --- the life of a process ---
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def starting(self, component: Any) -> None:
         """Learn what kind of process this is; a task's process is a fork of another kind, which knew too."""
         self._component = "task" if compat.is_task_process(component) else compat.command()
         self._task = None
+        self._recorders.clear()
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def stopping(self, component: Any) -> None:
         """Tell of a task that pauses, and hand over what is undelivered while the process still lives."""
         if not compat.is_task_process(component):
-            for witness in (Witness.SCHEDULER, Witness.WORKER):
-                self._recorder(witness).close()
+            for recorder in self._recorders.values():
+                recorder.close()
             return
         task, self._task = self._task, None
         recorder = self._recorder(Witness.WORKER)
@@ -125,7 +129,7 @@ class Capture:
 
     # --- tasks ---
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def task_running(self, ti: Any) -> None:
         """Record the start of a task, or of its next segment."""
         recorder = self._recorder(Witness.WORKER)
@@ -141,7 +145,7 @@ class Capture:
         self._task = RunningTask(ti, translate.task_key(ti).uuid(source.deployment), recorder)
         self._task.begin()
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def task_succeeded(self, ti: Any) -> None:
         """Record the good end of a task."""
         if not compat.is_runtime_task_instance(ti):
@@ -158,7 +162,7 @@ class Capture:
             )
             recorder.record(said)
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def task_failed(self, previous_state: Any, ti: Any, error: object) -> None:
         """Record a failure: of the task's code, of its worker, or by a person's decision."""
         if compat.is_runtime_task_instance(ti):
@@ -171,7 +175,7 @@ class Capture:
         else:
             self._after_commit(ti, lambda source: translate.task_lost(ti, source, error, now=_now()))
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def task_skipped(self, ti: Any) -> None:
         """Record that a task skipped itself."""
         if not compat.is_runtime_task_instance(ti):
@@ -206,7 +210,7 @@ class Capture:
 
     # --- DAG runs ---
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def dag_run_running(self, dag_run: Any) -> None:
         """Record that the scheduler started a DAG run, and once per version what the DAG looks like."""
         from runvis_airflow import scan
@@ -219,15 +223,15 @@ class Capture:
         url = compat.dag_run_url(view.dag_id, view.run_id)
         events = list(translate.dag_run_running(view, source, native_url=url))
         events += self._definition(view, source)
-        key = translate.dag_run_key(view)
+        run_id = translate.dag_run_key(view).uuid(source.deployment)
 
         def tell() -> None:
-            self._announced.add(key)
+            self._announced.add(run_id)
             recorder.record(events)
 
         after_commit(dag_run, tell)
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def dag_run_ended(self, dag_run: Any, msg: str) -> None:
         """Record the end of a DAG run, with what the books say of its tasks."""
         from runvis_airflow import scan
@@ -238,7 +242,7 @@ class Capture:
             return
         view, source, found = scan.read_dag_run(dag_run), self._source(recorder), scan.scan_tasks(dag_run)
         url = compat.dag_run_url(view.dag_id, view.run_id)
-        announced = not self._announced.add(translate.dag_run_key(view))
+        announced = not self._announced.add(translate.dag_run_key(view).uuid(source.deployment))
         now = _now()
         events = list(translate.dag_run_ended(view, msg, source, native_url=url, now=now, announced=announced))
         events += self._definition(view, source)
@@ -263,14 +267,14 @@ class Capture:
 
     # --- assets and files ---
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def asset_declared(self, asset: Any) -> None:
         """Record that a DAG declares an asset, or that somebody outside of a task says it changed."""
         recorder = self._recorder(Witness.SCHEDULER)
         if not recorder.is_dormant:
             recorder.record(translate.asset_declared(asset, self._source(recorder), now=_now()))
 
-    @never_raises(None)
+    @never_raises(otherwise=None)
     def import_error(self, filename: str, stacktrace: str) -> None:
         """Record that a DAG file can't be imported: once, and not at every parse."""
         recorder = self._recorder(Witness.SCHEDULER)
@@ -282,8 +286,29 @@ class Capture:
     # ---
 
     def _recorder(self, witness: Witness) -> Recorder:
+        recorder = self._recorders.get(witness)
+        if recorder is None:
+            recorder = self._recorders[witness] = self._open(witness)
+        return recorder
+
+    def _open(self, witness: Witness) -> Recorder:
         component = self._component or compat.command()
-        return process_recorder(engine=ENGINE, component=component, witness=witness, versions=compat.versions())
+        return process_recorder(
+            engine=ENGINE,
+            component=component,
+            witness=witness,
+            versions=compat.versions(),
+            # A task's process leaves the spools of dead ones to those that live as long as the engine.
+            adopts=component not in ("task", "dags-test"),
+            settings=self._settings(),
+        )
+
+    def _settings(self) -> Settings | None:
+        """Return the settings with what Airflow's configuration says; None, for the recorder to say what is wrong."""
+        try:
+            return load_settings(**compat.settings_overrides())
+        except SettingsError:
+            return None
 
     def _source(self, recorder: Recorder) -> Source:
         return Source(recorder.deployment, recorder.witness)

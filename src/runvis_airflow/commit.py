@@ -24,7 +24,7 @@ def after_commit(orm_object: Any, tell: Callable[[], None]) -> None:
             tell()
             return
     if _WAITING not in session.info:
-        # A scheduler keeps its session for good, so it gets its listeners once: SQLAlchemy does not drop them after use.
+        # A scheduler keeps its session for good, so it gets its listeners once: SQLAlchemy doesn't drop them after use.
         session.info[_WAITING] = []
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)

@@ -1,7 +1,7 @@
 """What names an Airflow run: the same for the worker, the scheduler, the API server and the REST follower.
 
-A DAG run's attempt is told by the DAG run's `start_date`, the one thing that all of them hold and that moves only when a
-finished run is reopened, or deleted and made again (`clear_number` also moves when a task of a running one is cleared).
+A DAG run's attempt is told by the DAG run's `start_date`, the one thing that all of them hold and that moves only when
+a finished run is reopened, or deleted and made again (`clear_number` also moves when a task of a running one is cleared).
 A DAG run that waits has no `start_date` yet, so it goes by a provisional id until it starts.
 """
 
@@ -26,6 +26,7 @@ class DagRunKey(NamedTuple):
 
     @property
     def native_key(self) -> str:
+        """The key that all attempts of this DAG run share."""
         return join_key(self.dag_id, self.run_id)
 
     def uuid(self, deployment: str) -> UUID:
@@ -50,14 +51,17 @@ class TaskKey(NamedTuple):
 
     @property
     def definition(self) -> str:
+        """The name of what runs."""
         return f"{self.dag_run.dag_id}.{self.task_id}"
 
     @property
     def native_key(self) -> str:
+        """The key that all tries of this task instance share."""
         return task_native_key(self.dag_run.dag_id, self.dag_run.run_id, self.task_id, self.map_index)
 
     @property
     def native_id(self) -> str:
+        """The try as a person would name it."""
         return f"{self.native_key}/{self.try_number}"
 
     def uuid(self, deployment: str) -> UUID:

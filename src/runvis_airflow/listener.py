@@ -41,6 +41,11 @@ class RunVisListener:
         self._capture.task_failed(previous_state, task_instance, error)
 
     @hookimpl
+    def on_task_instance_skipped(self, task_instance: Any) -> None:
+        """A task skipped itself, or was marked so; Airflow has this hook since 3.2, and earlier ones pass it over."""
+        self._capture.task_skipped(task_instance)
+
+    @hookimpl
     def on_dag_run_running(self, dag_run: Any) -> None:
         """A DAG run started."""
         self._capture.dag_run_running(dag_run)
@@ -74,15 +79,3 @@ class RunVisListener:
     def on_existing_dag_import_error(self, filename: str, stacktrace: str) -> None:
         """A DAG file still can't be imported; called at every parse."""
         self._capture.import_error(filename, stacktrace)
-
-
-class ListenerOfSkips:
-    """The hook that Airflow has since 3.2; apart, since a hook that the engine doesn't know may cost all listeners."""
-
-    def __init__(self, capture: Capture) -> None:
-        self._capture = capture
-
-    @hookimpl
-    def on_task_instance_skipped(self, task_instance: Any) -> None:
-        """A task skipped itself, or was marked so."""
-        self._capture.task_skipped(task_instance)

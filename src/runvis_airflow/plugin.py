@@ -9,10 +9,10 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 def _listeners() -> list[Any]:
-    """Return the listeners; none, and one line in the log, when RunVis can't be imported: Airflow goes on without it."""
+    """Return the listener; when RunVis can't be imported, none and one line in the log: Airflow goes on without it."""
     try:
         from runvis_airflow.capture import Capture
-        from runvis_airflow.listener import ListenerOfSkips, RunVisListener
+        from runvis_airflow.listener import RunVisListener
     except Exception as error:  # noqa: BLE001 - whatever is wrong with an installation of ours is no fault of Airflow's
         logging.getLogger(__name__).warning(
             "RunVis records nothing in this process: it can't be imported (%s: %s). Reinstall it with "
@@ -21,8 +21,7 @@ def _listeners() -> list[Any]:
             error,
         )
         return []
-    capture = Capture()
-    return [RunVisListener(capture), ListenerOfSkips(capture)]
+    return [RunVisListener(Capture())]
 
 
 class RunVisPlugin(AirflowPlugin):

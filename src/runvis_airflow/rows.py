@@ -104,11 +104,8 @@ def task_events(
         SnapshotEvent,
         ended or placed,
         run_id=key.uuid(source.deployment),
-        queued_at=queued,
-        started_at=None if row.rescheduled else began,
-        ended_at=ended,
-        state=state,
         native_state=row.state,
+        **_given(queued_at=queued, started_at=None if row.rescheduled else began, ended_at=ended, state=state),
     )
 
 
@@ -129,7 +126,7 @@ def task_identity(
         native_id=key.native_id,
         attempt=key.try_number,
         parent_run_id=key.dag_run.uuid(source.deployment),
-        definition_version_id=version_id(source.deployment, key.dag_run.dag_id, dag_version_id),
+        **_given(definition_version_id=version_id(source.deployment, key.dag_run.dag_id, dag_version_id)),
         **known,
     )
 
@@ -171,11 +168,9 @@ def dag_run_snapshot(
         SnapshotEvent,
         ended or key.start_date,
         run_id=key.uuid(source.deployment),
-        queued_at=first_queued_at(key),
         started_at=key.start_date,
-        ended_at=ended,
-        state=known,
         native_state=state,
+        **_given(queued_at=first_queued_at(key), ended_at=ended, state=known),
     )
 
 
@@ -184,3 +179,7 @@ def first_queued_at(key: DagRunKey) -> datetime | None:
     if key.queued_at and key.start_date and key.queued_at > key.start_date:
         return None
     return key.queued_at
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -17,9 +17,9 @@ TASKS_AT_MOST: Final = 1000
 """Of a larger DAG run the follower reads the rest: the scheduler's loop waits while a hook reads."""
 
 _COLUMNS: Final = (
-    "dag_id", "run_id", "queued_at", "start_date", "end_date", "logical_date", "data_interval_start", "data_interval_end",
-    "run_after", "state", "run_type", "triggered_by", "triggering_user_name", "conf", "bundle_version",
-    "created_dag_version_id", "partition_key", "backfill_id", "context_carrier",
+    "dag_id", "run_id", "queued_at", "start_date", "end_date", "logical_date", "data_interval_start",
+    "data_interval_end", "run_after", "state", "run_type", "triggered_by", "triggering_user_name", "conf",
+    "bundle_version", "created_dag_version_id", "partition_key", "backfill_id", "context_carrier",
 )  # fmt: skip
 _RELATIONS: Final = ("created_dag_version", "dag_run_note", "consumed_asset_events")
 

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
+from runvis_core.emit.current import dataset_name
 from runvis_core.model.state import State, TriggerKind
 
 TASK_STATES: Final[Mapping[str, State]] = {
@@ -66,28 +66,12 @@ _RUN_TYPES: Final[Mapping[str, TriggerKind]] = {
     "asset_materialization": TriggerKind.MANUAL,
     "operator_triggered": TriggerKind.RUN,
 }
-_SCHEMES: Final[Mapping[str, str]] = {"postgresql": "postgres", "s3a": "s3", "s3n": "s3", "gcs": "gs"}
-"""Schemes that OpenLineage's naming spells otherwise."""
-_TABLES: Final = frozenset({"postgres", "mysql", "mssql", "trino", "redshift", "snowflake", "clickhouse"})
-"""Where a path is a database's table, whose parts OpenLineage's naming joins by dots."""
-
 
 def trigger_kind(*, triggered_by: str | None, run_type: str | None) -> TriggerKind:
     """Return why a DAG run started; `triggered_by` tells more than `run_type`, and only the scheduler has it."""
     return _TRIGGERED_BY.get(triggered_by or "") or _RUN_TYPES.get(run_type or "") or TriggerKind.UNKNOWN
 
 
-def dataset_name(uri: str, *, deployment: str) -> tuple[str, str]:
-    """Return an asset's namespace and name by OpenLineage's naming; an asset with no address is its Airflow's own."""
-    parts = urlsplit(uri)
-    scheme = _SCHEMES.get(parts.scheme, parts.scheme)
-    path = parts.path.strip("/")
-    if not scheme or "://" not in uri:
-        return f"airflow://{deployment}", uri
-    if scheme == "file":
-        return "file", parts.path or "/"
-    # Who logs in there is no part of what the data is called.
-    place = parts.netloc.rpartition("@")[2]
-    if scheme in _TABLES:
-        path = path.replace("/", ".")
-    return f"{scheme}://{place}", path or "/"
+def asset_dataset(uri: str, *, deployment: str) -> tuple[str, str]:
+    """Return the namespace and name of an asset's dataset; an asset that has no address is its Airflow's own."""
+    return dataset_name(uri) if "://" in uri else (f"airflow://{deployment}", uri)

@@ -22,7 +22,7 @@ from runvis_airflow.rows import (
     task_events,
     task_identity,
 )
-from runvis_airflow.states import PAUSED, TASK_STATES, dataset_name, trigger_kind
+from runvis_airflow.states import PAUSED, TASK_STATES, asset_dataset, trigger_kind
 from runvis_core.model.event import (
     ActionEvent,
     ContextEvent,
@@ -258,7 +258,7 @@ def _dataset(
     extra: Any = None,
     native_id: str | None = None,
 ) -> DatasetEvent:
-    namespace, name = dataset_name(asset.uri, deployment=source.deployment)
+    namespace, name = asset_dataset(asset.uri, deployment=source.deployment)
     return source.say(
         DatasetEvent,
         at,
@@ -461,8 +461,9 @@ def dag_run_identity(
         native_key=key.native_key,
         native_id=key.native_key,
         trigger=Trigger(kind=trigger_kind(triggered_by=triggered_by, run_type=run_type), native=run_type),
-        definition_version_id=version_id(source.deployment, key.dag_id, dag_version_id),
-        **_given(correlation_id=correlation),
+        **_given(
+            correlation_id=correlation, definition_version_id=version_id(source.deployment, key.dag_id, dag_version_id)
+        ),
         **({"content": {"actor": actor}} if actor else {}),
     )
 
@@ -568,7 +569,7 @@ def _schedule(dag: Any) -> str | None:
 
 def asset_declared(asset: Any, source: Source, *, now: datetime) -> Iterator[EventBase]:
     """A DAG declares an asset."""
-    namespace, name = dataset_name(asset.uri, deployment=source.deployment)
+    namespace, name = asset_dataset(asset.uri, deployment=source.deployment)
     extra = getattr(asset, "extra", None)
     yield source.say(
         DatasetDeclaredEvent,

@@ -22,7 +22,7 @@ with DAG("child", schedule=None, tags=["story"]):
 with DAG("producer", schedule=None, tags=["story"]):
 
     @task(inlets=[RAW], outlets=[ORDERS])
-    def produce():  # noqa: ANN201
+    def produce():
         yield Metadata(ORDERS, {"rows": 42})
 
     produce()
