@@ -68,6 +68,21 @@ class EmitSettings(BaseModel):
     )
 
 
+class ServerSettings(BaseModel):
+    """What `runvis serve` does: section `server`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr],
+        description="Tokens that the server takes, by the name of who has it, e.g. `{\"airflow-prod\": \"…\"}`. The name stands in "
+        "each entry that comes with the token.",
+    )
+    paused: bool = Field(
+        default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; `load_settings` makes them."""
 
