@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -173,7 +173,9 @@ class Capture:
         elif previous_state is None:
             self._task_marked(ti)
         else:
-            self._after_commit(ti, lambda source: translate.task_lost(ti, source, error, now=_now()))
+            recorder = self._recorder(Witness.SCHEDULER)
+            said = translate.task_lost(ti, self._source(recorder), error, now=_now())
+            self._record_after_commit(recorder, ti, said)
 
     @never_raises(otherwise=None)
     def task_skipped(self, ti: Any) -> None:
@@ -187,7 +189,8 @@ class Capture:
             recorder.record(translate.task_skipped(ti, source, now=_now(), environment=self._environment()))
 
     def _task_marked(self, ti: Any) -> None:
-        self._after_commit(ti, lambda source: translate.task_marked(ti, source, now=_now()))
+        recorder = self._recorder(Witness.SCHEDULER)
+        self._record_after_commit(recorder, ti, translate.task_marked(ti, self._source(recorder), now=_now()))
 
     def _ending(self) -> Recorder:
         """Return the recorder of a task that has ended, with the last lines of its log told."""
@@ -256,14 +259,13 @@ class Capture:
             return []
         return list(translate.dag_definition(view, source, at=_now()))
 
-    def _after_commit(self, ti: Any, translated: Any) -> None:
-        """Record what is said of a row of the metadata database, once the database holds it."""
+    def _record_after_commit(self, recorder: Recorder, orm_object: Any, said: Iterable[EventBase]) -> None:
+        """Record what is said of a row of the metadata database, read now, once the database holds it."""
         from runvis_airflow.commit import after_commit
 
-        recorder = self._recorder(Witness.SCHEDULER)
         if not recorder.is_dormant:
-            events = list(translated(self._source(recorder)))
-            after_commit(ti, lambda: recorder.record(events))
+            events = list(said)
+            after_commit(orm_object, lambda: recorder.record(events))
 
     # --- assets and files ---
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
-
-_VERSION: Final = "3.1"
-"""The oldest Airflow whose hooks this adapter knows."""
 
 
 def is_runtime_task_instance(task_instance: Any) -> bool:
@@ -60,7 +57,8 @@ def dag_run_url(dag_id: str, native_run_id: str) -> str | None:
     """Return where Airflow's UI shows a DAG run; None when Airflow does not know its own address."""
     from airflow.configuration import conf
 
-    base: str = conf.get("api", "base_url", fallback="") or ""
+    # Airflow types the keywords of `get` as unknown.
+    base: str = conf.get("api", "base_url", fallback="") or ""  # pyright: ignore[reportUnknownMemberType]
     return f"{base.rstrip('/')}/dags/{dag_id}/runs/{quote(native_run_id)}" if base else None
 
 
@@ -92,7 +90,7 @@ def _unescape(pattern: str) -> str:
 
 
 @contextmanager
-def reading(orm_object: Any) -> Iterator[Any]:
+def reading(orm_object: Any) -> Generator[Any]:
     """Give the object's session, in which nothing is flushed meanwhile; None when the object is detached."""
     from sqlalchemy.orm import object_session
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -28,4 +28,4 @@ class RunVisPlugin(AirflowPlugin):
     """RunVis in Airflow."""
 
     name = "runvis"
-    listeners: ClassVar[list[Any]] = _listeners()
+    listeners = _listeners()

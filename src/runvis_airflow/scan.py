@@ -79,7 +79,7 @@ def scan_tasks(dag_run: Any) -> TaskScan:
 
 
 def _execution_timeouts(dag: Any) -> dict[str, timedelta]:
-    tasks = getattr(dag, "task_dict", None) or {}
+    tasks: dict[str, Any] = getattr(dag, "task_dict", None) or {}
     return {
         task_id: task.execution_timeout
         for task_id, task in tasks.items()

@@ -67,6 +67,7 @@ _RUN_TYPES: Final[Mapping[str, TriggerKind]] = {
     "operator_triggered": TriggerKind.RUN,
 }
 
+
 def trigger_kind(*, triggered_by: str | None, run_type: str | None) -> TriggerKind:
     """Return why a DAG run started; `triggered_by` tells more than `run_type`, and only the scheduler has it."""
     return _TRIGGERED_BY.get(triggered_by or "") or _RUN_TYPES.get(run_type or "") or TriggerKind.UNKNOWN

@@ -72,7 +72,8 @@ def task_key(task_instance: Any) -> TaskKey:
 
 def correlation_id(carrier: Any) -> str | None:
     """Return the trace id of a W3C trace context, as Airflow gives one to every DAG run and hands it to its tasks."""
-    parts = str((carrier or {}).get("traceparent", "")).split("-")
+    known: Mapping[str, Any] = carrier or {}
+    parts = str(known.get("traceparent", "")).split("-")
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 and parts[1].strip("0") else None
 
 
@@ -488,7 +489,7 @@ def _dag_version_id(dag_run: Any) -> str | None:
 
 
 def _dag_run_parameters(dag: Any, conf: Mapping[str, Any]) -> dict[str, Any]:
-    params = getattr(dag, "params", None)
+    params: Any = getattr(dag, "params", None)
     declared: dict[str, Any] = dict(params.dump()) if hasattr(params, "dump") else dict(params or {})
     return {name: conf.get(name, value) for name, value in declared.items()}
 

@@ -7,22 +7,20 @@ The test process itself has no Airflow. The engine lives in an environment of it
 from __future__ import annotations
 
 import base64
-import json
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+from tests.end_to_end.waiting import TooLateError, until
 
 PYTHON_VARIABLE = "RUNVIS_TEST_AIRFLOW_PYTHON"
 DAGS_FOLDER = Path(__file__).parent / "airflow_dags"
@@ -51,18 +49,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def until(what: str, check: Callable[[], Any], *, seconds: float = 60, pause: float = 0.25) -> Any:
-    """Return the first truthy value of ``check``; raise when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = check()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AirflowDeploymentError(f"waited {seconds:.0f} s for {what}; last seen: {value!r}")
-        time.sleep(pause)
 
 
 class AirflowClient:
@@ -373,7 +359,7 @@ class AirflowDeployment:
 
         try:
             until(what, alive_and_checked, seconds=seconds)
-        except AirflowDeploymentError as error:
+        except TooLateError as error:
             logs = "\n".join(f"--- {name}\n{self.log(name, lines=12)}" for name in self._processes)
             raise AirflowDeploymentError(f"{error}\n{logs}") from error
 
@@ -394,14 +380,3 @@ def _signal_group(pid: int, signum: int) -> None:
 
 def _read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-@contextmanager
-def deployment(folder: Path, **options: Any) -> Iterator[AirflowDeployment]:
-    with AirflowDeployment(folder, **options) as running:
-        yield running
-
-
-def dump(value: Any) -> str:
-    """Return JSON that a person can compare."""
-    return json.dumps(value, indent=1, sort_keys=True, default=str)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.runvis_airflow.raw import OutletEvents, load, load_error
+
 from runvis_airflow import translate
 from runvis_airflow.rows import Source
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import Witness
 from runvis_core.testing.adapter_suite import AdapterSuite
-from tests.runvis_airflow.raw import OutletEvents, load, load_error
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "airflow"
 ENVIRONMENT = {"pid": 1, "airflow": "3.3.2"}
