@@ -1,7 +1,7 @@
 """What names an Airflow run: the same for the worker, the scheduler, the API server and the REST follower.
 
 A DAG run's attempt is told by the DAG run's `start_date`, the one thing that all of them hold and that moves only when
-a finished run is reopened, or deleted and made again (`clear_number` moves when a task of a running one is cleared, too).
+a finished run is reopened, or deleted and made again (`clear_number` moves when a running one's task is cleared, too).
 A DAG run that waits has no `start_date` yet, so it goes by a provisional id until it starts.
 """
 
