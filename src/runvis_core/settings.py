@@ -1,7 +1,7 @@
 """Settings: variables `RUNVIS_…`, then `runvis.toml`. Built once at the door and passed in.
 
 `RUNVIS_URL` sets `url`; a section's key is set by two underscores, as in `RUNVIS__EMIT__SECRET_KEYS='["badge"]'`.
-`runvis.toml` is looked for in the working directory, else in the user's configuration folder; what a variable says wins.
+`runvis.toml` is looked for in the working directory, else in the user's configuration folder; a variable wins over it.
 """
 
 import os
@@ -64,7 +64,8 @@ class EmitSettings(BaseModel):
     spool_max_bytes: int = Field(
         default=1024**3,
         ge=1024**2,
-        description="How large one process's spool file may grow while the store is away; what comes then is counted as lost.",
+        description="How large one process's spool file may grow while the store is away; "
+        "what comes then is counted as lost.",
     )
 
 
@@ -92,8 +93,8 @@ class Settings(BaseSettings):
 
     url: str | None = Field(
         default=None,
-        description="Where events go and questions are answered: `http(s)://` a server, or `sqlite:///…`, `postgresql://…` a store. "
-        "An engine without it records nothing.",
+        description="Where events go and questions are answered: `http(s)://` a server, or a store, `sqlite:///…` or "
+        "`postgresql://…`. An engine without it records nothing.",
     )
     deployment: str | None = Field(
         default=None,
@@ -106,7 +107,7 @@ class Settings(BaseSettings):
     )
     spool_dir: Path = Field(
         default_factory=default_spool_dir,
-        description="Where events wait until they are delivered. A file named `disabled` in it stops recording at once.",
+        description="Where events wait until they are delivered. A file named `disabled` in it stops recording.",
     )
     disabled: bool = Field(default=False, description="Record nothing.")
     emit: EmitSettings = Field(
@@ -148,13 +149,13 @@ class Settings(BaseSettings):
         )
 
     def read_token(self) -> str | None:
-        """Return the token as it is now; `token_file` is read each time. Raises `SettingsError` for an unreadable file."""
+        """Return the token as it is now; `token_file` is read each time. Raises `SettingsError` when it can't be."""
         if self.token_file is not None:
             try:
                 return self.token_file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise SettingsError(
-                    f"RUNVIS_TOKEN_FILE={self.token_file} can't be read ({error}): name a readable file that holds the token"
+                    f"RUNVIS_TOKEN_FILE={self.token_file} can't be read ({error}): name a file that holds the token"
                 ) from error
         return self.token.get_secret_value() if self.token is not None else None
 
@@ -164,8 +165,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources, the strongest first: arguments, variables, the file."""
         sections = EnvSettingsSource(settings_cls, env_prefix="RUNVIS__", env_nested_delimiter="__")

@@ -1,4 +1,4 @@
-"""What the processes of one machine remember together of a store that doesn't answer: `circuit.json` in the spool's folder.
+"""What a machine's processes remember together of a store that doesn't answer: `circuit.json` in the spool's folder.
 
 A process that starts while the store is known to be down doesn't wait for it, and tries only when it is time to.
 """

@@ -59,7 +59,7 @@ class Courier:
             self.tally.delivered += len(batch.items) - len(letters)
 
     def _hand_over(self, items: Sequence[bytes]) -> list[Outcome]:
-        """Return what became of each item. A batch that is refused as a whole is halved until the cause stands alone."""
+        """Return what became of each item. A batch refused as a whole is halved until the cause stands alone."""
         try:
             return list(self._transport.deliver(items))
         except RefusedError as error:

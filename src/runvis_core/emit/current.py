@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -98,7 +98,7 @@ def clear_current() -> None:
 
 
 @contextmanager
-def run_scope(run_id: UUID, recorder: Recorder) -> Iterator[CurrentRun]:
+def run_scope(run_id: UUID, recorder: Recorder) -> Generator[CurrentRun]:
     """Make a run the current one inside a `with`."""
     token = _current.set(CurrentRun(run_id, recorder))
     try:

@@ -83,7 +83,7 @@ class Delivery:
         self.wake()
 
     def flush(self, budget_seconds: float) -> bool:
-        """Wait until everything is delivered, at most for the budget, and not at all while the store is known to be down."""
+        """Wait until everything is delivered, at most for the budget; not at all while the store is down."""
         if not self.outbox.is_pending:
             return True
         if self._switch.is_off() or self._circuit.find_outage():

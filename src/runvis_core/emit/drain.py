@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +82,7 @@ def find_deployments(spool_dir: Path) -> list[Path]:
 
 
 @contextmanager
-def _owned(path: Path) -> Iterator[bool]:
+def _owned(path: Path) -> Generator[bool]:
     """Hold an abandoned file's lock; say whether it could be had."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -121,7 +121,7 @@ def drain_spool(
     progress: Callable[[DrainReport], None] | None = None,
     opener: Callable[[Settings], Transport] = open_transport,
 ) -> DrainReport:
-    """Deliver what dead processes left in the spool's folder, of all deployments; files of living ones are left to them.
+    """Deliver what dead processes left in the spool's folder, of all deployments. Living ones keep their own files.
 
     With `watch`, go on until interrupted. `progress` is called after each file. Raises `SettingsError` without a
     `RUNVIS_URL`, `StoreAddressError` for one that no transport answers to.

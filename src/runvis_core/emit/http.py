@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Any, Final, cast
 
 import httpx
 import orjson
@@ -45,18 +46,16 @@ class HttpTransport:
             raise DeliveryError(f"{self._public_address} asks for a pause", retry_after_seconds=seconds)
         response = self._post(b'{"items":[' + b",".join(items) + b"]}")
         reply = _json(response)
-        outcomes = reply.get("outcomes")
-        is_whole = isinstance(outcomes, list) and len(outcomes) == len(items)  # pyright: ignore[reportUnknownArgumentType]
+        outcomes = _outcomes(reply, len(items))
         if _is_refusal(response):
-            if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY and is_whole:
+            if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY and outcomes is not None:
                 return outcomes  # Each item was refused, and it says why.
             raise RefusedError(f"{response.status_code} {_detail(response, reply)}")
-        paused = bool(reply.get("paused"))
-        if paused:
+        if reply.get("paused"):
             self._paused_seconds = _retry_after(response) or PAUSE_SECONDS
-        if is_whole:
+        if outcomes is not None:
             return outcomes
-        if paused:
+        if self._paused_seconds is not None:
             return self.deliver(items)
         raise DeliveryError(f"{self._public_address} answered without an outcome for each event: is RUNVIS_URL right?")
 
@@ -74,12 +73,13 @@ class HttpTransport:
 
     def _post(self, content: bytes) -> httpx.Response:
         response = self._send(content)
-        if response.status_code == httpx.codes.UNAUTHORIZED and self._read_token():
+        if response.status_code == HTTPStatus.UNAUTHORIZED and self._read_token():
             response = self._send(content)  # The token was renewed meanwhile.
         if response.is_success or _is_refusal(response):
             return response
+        said = f"{response.status_code} {_detail(response, _json(response))}{_remedy(response)}"
         raise DeliveryError(
-            f"{self._public_address} answered {response.status_code} {_detail(response, _json(response))}{_remedy(response)}",
+            f"{self._public_address} answered {said}",
             retry_after_seconds=_retry_after(response),
         )
 
@@ -110,10 +110,10 @@ def _is_refusal(response: httpx.Response) -> bool:
 
     A proxy may say 413 too; a 400 or 422 must be a RunVis server's, in its own form.
     """
-    if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+    if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return True
     is_problem = response.headers.get("Content-Type", "").startswith(PROBLEM)
-    return is_problem and response.status_code in {httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY}
+    return is_problem and response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
@@ -124,15 +124,24 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return reply if isinstance(reply, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
+def _outcomes(reply: dict[str, Any], number: int) -> list[Outcome] | None:
+    """Return what a reply says of each of `number` items, None when it doesn't."""
+    outcomes = reply.get("outcomes")
+    if not isinstance(outcomes, list):
+        return None
+    said = [cast(Outcome, outcome) for outcome in cast(list[Any], outcomes) if isinstance(outcome, dict)]
+    return said if len(said) == number else None
+
+
 def _detail(response: httpx.Response, reply: dict[str, Any]) -> str:
     detail = reply.get("detail") or reply.get("title") or response.reason_phrase
     return str(detail)[:500]
 
 
 def _remedy(response: httpx.Response) -> str:
-    if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+    if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ": set RUNVIS_TOKEN or RUNVIS_TOKEN_FILE to a token that the server takes"
-    if response.status_code == httpx.codes.NOT_FOUND:
+    if response.status_code == HTTPStatus.NOT_FOUND:
         return ": is RUNVIS_URL a RunVis server's?"
     return ""
 

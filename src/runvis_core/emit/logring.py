@@ -60,7 +60,6 @@ class LogRing(logging.Handler):
         url: str | None = None,
     ) -> LogEvent:
         """Return what was logged as an event; `url` is where the engine keeps the full log."""
-        said = {"url": url} if url else {}
         return LogEvent(
             engine=engine,
             deployment=deployment,
@@ -69,5 +68,5 @@ class LogRing(logging.Handler):
             run_id=run_id,
             counts=dict(self.counts),
             content={"tail": self.tail()} if self._lines else {},
-            **said,
+            url=url,
         )

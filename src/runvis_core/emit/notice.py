@@ -14,6 +14,7 @@ WARNING_INTERVAL_SECONDS: Final = 3600.0
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_D = TypeVar("_D")
 
 
 class _Notices:
@@ -62,16 +63,16 @@ _S = TypeVar("_S", bound=CountsFailures)
 
 
 def never_raises(
-    otherwise: _R,
-) -> Callable[[Callable[Concatenate[_S, _P], _R]], Callable[Concatenate[_S, _P], _R]]:
+    otherwise: _D,
+) -> Callable[[Callable[Concatenate[_S, _P], _R]], Callable[Concatenate[_S, _P], _R | _D]]:
     """Make a method count and report what goes wrong, and return `otherwise`.
 
     An engine calls these methods in the middle of its work: a fault of ours must never become one of its own.
     """
 
-    def decorate(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
+    def decorate(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R | _D]:
         @wraps(method)
-        def guarded(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        def guarded(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R | _D:
             try:
                 return method(self, *args, **kwargs)
             except Exception as error:  # noqa: BLE001  # The one place: whatever it is, the host goes on.

@@ -55,8 +55,8 @@ class Outbox:
             return SpoolWriter.create(folder, max_bytes=max_bytes)
         except OSError as error:
             warn(
-                f"RunVis can't write its spool in {folder} ({error}): events wait in memory, and are lost if this process "
-                "ends before they are delivered. Set RUNVIS_SPOOL_DIR to a folder that can be written to."
+                f"RunVis can't write its spool in {folder} ({error}): events wait in memory, and are lost if this "
+                "process ends before they are delivered. Set RUNVIS_SPOOL_DIR to a folder that can be written to."
             )
             return None
 
@@ -76,7 +76,8 @@ class Outbox:
                 self._writer.append([encode_line(item) for item in items])
             except (OSError, SpoolFullError) as error:
                 warn(
-                    f"RunVis can't write its spool: {error}. Events wait in memory; what finds no room there is counted as lost."
+                    f"RunVis can't write its spool: {error}. Events wait in memory; what finds no room there is "
+                    "counted as lost."
                 )
             else:
                 return

@@ -27,8 +27,8 @@ def process_recorder(
 ) -> Recorder:
     """Return this process's recorder; it closes when the process exits, and survives a fork.
 
-    `settings` are those of the environment unless given. Where they can't be recorded with, that is said, and the recorder
-    is dormant. `versions`, `adopts` and `settings` count the first time.
+    `settings` are those of the environment unless given. Where they can't be recorded with, that is said, and the
+    recorder is dormant. `versions`, `adopts` and `settings` count the first time.
     """
     key = (engine, component, witness)
     with _lock:

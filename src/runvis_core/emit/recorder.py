@@ -36,7 +36,7 @@ def utc_now() -> datetime:
 class Recorder:
     """Takes events and returns: it never raises, never waits for a network, never forks.
 
-    When `record` has returned, its events survive a kill of the process. A forked child goes on as a producer of its own.
+    When `record` has returned, its events survive a kill of the process. A forked child goes on as its own producer.
     `adopts` is for processes that live as long as the engine: they also deliver what dead processes left behind.
     Raises `SettingsError` when it is made with settings that can't be recorded with.
     """

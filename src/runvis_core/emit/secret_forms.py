@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -9,22 +10,32 @@ from typing import Final
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
-_SECRET_WORDS: Final = frozenset(
-    "password passwd passphrase passcode pwd pass secret secrets token apikey secretkey accesskey privatekey authtoken "
-    "accesstoken credential credentials authorization cookie cookies jwt bearer dsn pgpassword sessionid".split()
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(word for line in lines for word in line.split())
+
+
+_SECRET_WORDS: Final = _words(
+    "password passwd passphrase passcode pwd pass pgpassword secret secrets token jwt bearer",
+    "apikey secretkey accesskey privatekey authtoken accesstoken sessionid",
+    "credential credentials authorization cookie cookies dsn",
 )
-_SECRET_PAIRS: Final = frozenset(
-    tuple(pair.split())
-    for pair in (
-        "api key,access key,private key,secret key,account key,encryption key,signing key,fernet key,master key,"
-        "shared key,storage key,service key,subscription key,auth key,ssh key,session id,session key,connection string,"
-        "conn string,client assertion,basic auth,http auth"
-    ).split(",")
+_KEY_OWNERS: Final = _words(
+    "api access private secret account encryption signing fernet master shared storage service subscription auth ssh",
+    "session client",
 )
-_HARMLESS_ENDINGS: Final = frozenset(
-    "count counts limit limits url uri endpoint type kind name names path file files dir policy expiry expires expiration "
-    "ttl length len version versions arn at scope scopes size budget usage required enabled used timeout seconds "
-    "backend provider manager rotation hash index bucket id".split()
+_SECRET_PAIRS: Final = frozenset((owner, "key") for owner in _KEY_OWNERS) | {
+    ("session", "id"),
+    ("connection", "string"),
+    ("conn", "string"),
+    ("client", "assertion"),
+    ("basic", "auth"),
+    ("http", "auth"),
+}
+_HARMLESS_ENDINGS: Final = _words(
+    "count counts limit limits size length len budget usage used index timeout seconds ttl at expiry expires expiration",
+    "url uri endpoint path file files dir name names type kind id arn bucket version versions scope scopes",
+    "policy required enabled backend provider manager rotation hash",
 )
 """A `token_url` or a `secret_name` is no secret: the last word says what the value is."""
 
@@ -35,7 +46,7 @@ def is_secret_name(name: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(name)]
     if not words:
         return False
-    pairs = set(zip(words, words[1:], strict=False))
+    pairs = set(itertools.pairwise(words))
     if pairs & _SECRET_PAIRS:
         return words[-1] not in _HARMLESS_ENDINGS or tuple(words[-2:]) in _SECRET_PAIRS
     return not _SECRET_WORDS.isdisjoint(words) and words[-1] not in _HARMLESS_ENDINGS

@@ -114,9 +114,9 @@ class SpoolWriter:
             os.close(descriptor)
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Append whole lines with one write, so that a kill leaves all of them or none. Raises `OSError`, `SpoolFullError`.
+        """Append whole lines with one write, so that a kill leaves all of them or none.
 
-        After an error nothing of it is in the file, or a torn line that a reader sets aside.
+        Raises `OSError` and `SpoolFullError`; then nothing of it is in the file, or a torn line that readers set aside.
         """
         data = b"".join(lines) if len(lines) > 1 else lines[0]
         if self.end + len(data) > self._max_bytes:
@@ -144,7 +144,7 @@ class SpoolWriter:
         os.fdatasync(self._descriptor)
 
     def restart(self) -> None:
-        """Empty a file whose every line was delivered. Its acknowledgement goes first, or new lines would count as old."""
+        """Empty a file of which all was delivered. Its acknowledgement goes first, or new lines would count as old."""
         write_ack(self.path, 0)
         os.ftruncate(self._descriptor, 0)
         self.end = 0
