@@ -1,0 +1,204 @@
+"""Real engines as child processes, for the end-to-end tests and for `runvis demo`.
+
+Nothing here imports an engine: each runs in an environment of its own, reached by the path of its Python.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+# What would make a child engine take up the caller's own installation, server or settings.
+_INHERITED_NO_FURTHER = ("AIRFLOW", "PREFECT", "RUNVIS", "OPENLINEAGE", "PYTEST", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+class EngineError(RuntimeError):
+    """An engine's process did not do what it was started for; the message ends with the last lines of its log."""
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago; the caller takes it at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """This process's environment without any engine's or RunVis's settings, plus `variables`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_INHERITED_NO_FURTHER)}
+    return {**kept, **variables}
+
+
+class EngineProcess(AbstractContextManager["EngineProcess"]):
+    """One child in a process group of its own; leaving the context ends the whole group."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str],
+        log_path: Path,
+        folder: Path,
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, or None while it runs; negative for a signal."""
+        return self._process.poll()
+
+    def wait(self, *, timeout_seconds: float) -> int:
+        """Wait for the end and return the exit status; raise EngineError when it takes longer."""
+        try:
+            return self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise EngineError(self.describe(f"did not end within {timeout_seconds:g} s")) from None
+
+    def wait_until(self, ready: Callable[[], bool], *, what: str, timeout_seconds: float) -> None:
+        """Wait until `ready()` holds; raise EngineError when the process ends first or time is up."""
+        deadline = time.monotonic() + timeout_seconds
+        while not ready():
+            if self.returncode is not None:
+                raise EngineError(self.describe(f"ended with status {self.returncode} before {what}"))
+            if time.monotonic() > deadline:
+                raise EngineError(self.describe(f"no {what} within {timeout_seconds:g} s"))
+            time.sleep(0.2)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child itself, not to its group."""
+        self._process.send_signal(number)
+
+    def stop(self, *, grace_seconds: float = 15) -> None:
+        """End the whole group: SIGTERM, then SIGKILL for whatever is left after the grace."""
+        self._signal_group(signal.SIGTERM)
+        try:
+            self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        # Also after a clean end: an engine's own children may have outlived it, and they keep its group.
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
+
+    def log_tail(self, lines: int = 40) -> str:
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+    def describe(self, problem: str) -> str:
+        return f"{self.name} {problem}. Its log, {self.log_path}, ends with:\n{self.log_tail()}"
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            pass  # the group is gone, which is what was wanted
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP GET of `url` succeeds now."""
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+class PrefectEngine(AbstractContextManager["PrefectEngine"]):
+    """A Prefect home in `folder`, with a server on loopback when `with_server`, and flows run as scripts.
+
+    Without a server each flow starts an ephemeral one of its own, as Prefect does for a person who has none.
+    """
+
+    def __init__(self, python: Path, folder: Path, *, with_server: bool = True) -> None:
+        self.python = python
+        self.folder = folder
+        self.api_url: str | None = None
+        self._server: EngineProcess | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        if with_server:
+            self._start_server()
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The environment for a process of this installation."""
+        home = self.folder / "home"
+        server = {"PREFECT_API_URL": self.api_url} if self.api_url else {}
+        return clean_environment(
+            PREFECT_HOME=str(home),
+            PREFECT_PROFILES_PATH=str(home / "profiles.toml"),
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT_CLI_PROMPT="false",
+            DO_NOT_TRACK="1",
+            **server,
+            **variables,
+        )
+
+    def start_flow(self, script: Path, *arguments: str, **variables: str) -> EngineProcess:
+        """Start a flow script; the caller ends it (it is a context manager)."""
+        return EngineProcess(
+            f"Prefect flow {script.stem}",
+            [self.python, script, *arguments],
+            environment=self.environment(**variables),
+            log_path=self.folder / f"{script.stem}.log",
+            folder=self.folder,
+        )
+
+    def run_flow(self, script: Path, *arguments: str, timeout_seconds: float = 90, **variables: str) -> int:
+        """Run a flow script to its end and return its exit status."""
+        with self.start_flow(script, *arguments, **variables) as flow:
+            return flow.wait(timeout_seconds=timeout_seconds)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_server(self) -> None:
+        port = free_port()
+        command = [self.python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+        server = EngineProcess(
+            "Prefect server",
+            command,
+            environment=self.environment(),
+            log_path=self.folder / "server.log",
+            folder=self.folder,
+        )
+        api_url = f"http://127.0.0.1:{port}/api"
+        try:
+            server.wait_until(lambda: answers(f"{api_url}/health"), what="answer from its API", timeout_seconds=90)
+        except BaseException:
+            server.stop()
+            raise
+        self._server, self.api_url = server, api_url
