@@ -1,0 +1,1 @@
+"""RunVis: the flight recorder of orchestrators."""

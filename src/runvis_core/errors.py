@@ -1,0 +1,79 @@
+"""Every error that RunVis raises on purpose, under one root.
+
+```
+RunVisError
+├── SettingsError            a setting is missing or wrong
+├── EventError               an event can't be taken
+│   └── BodyMismatchError    a body is not what its event says
+├── StoreError               a store can't do what was asked
+│   ├── StoreAddressError    no store or transport answers to an address
+│   ├── SchemaVersionError   the store's schema is not the one that this version works on
+│   └── LogRuleError         the database refused what would bend the record
+├── NotFoundError            there is no such run, definition, …
+├── CursorError              a cursor was not made by this list
+├── DeliveryError            events could not be handed over now; they are kept and tried again
+└── RefusedError             events were refused for good; the sender keeps them apart
+```
+"""
+
+from __future__ import annotations
+
+
+class RunVisError(Exception):
+    """The root of RunVis's errors."""
+
+
+class SettingsError(RunVisError):
+    """A setting is missing or wrong; the message names it and says what to set."""
+
+
+class EventError(RunVisError):
+    """An event can't be taken. `field` is the place of the fault, as a dotted path."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class BodyMismatchError(EventError):
+    """A body is missing, or is not the one whose digest the event holds."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"bodies.{name}", f"the body {reason}")
+
+
+class StoreError(RunVisError):
+    """A store can't do what was asked."""
+
+
+class StoreAddressError(StoreError):
+    """No store or transport answers to this address."""
+
+
+class SchemaVersionError(StoreError):
+    """The store's schema is newer, older, or not RunVis's; the message says what to do."""
+
+
+class LogRuleError(StoreError):
+    """The database refused a change that would bend the record."""
+
+
+class NotFoundError(RunVisError):
+    """There is no such thing in the store."""
+
+
+class CursorError(RunVisError):
+    """A cursor was not made by this list, or was changed on the way."""
+
+
+class DeliveryError(RunVisError):
+    """Events could not be handed over now. They stay where they are and are tried again."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RefusedError(RunVisError):
+    """Events were refused for good: trying again would change nothing."""

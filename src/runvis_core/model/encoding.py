@@ -1,0 +1,184 @@
+"""The one serialised form of an event, its bodies and its entry; and the leaf hash over exactly those bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from runvis_core.errors import BodyMismatchError
+from runvis_core.model.event import EventBase, parse_event
+from runvis_core.model.identity import timestamp
+
+MAX_ENTRY_BYTES: Final = 60 * 1024
+"""The most that an entry may have, so that others' log formats, with their 16 bit lengths, can hold it."""
+MAX_EVENT_BYTES: Final = MAX_ENTRY_BYTES - 1024
+"""The most that a sealed event may have: the envelope needs the rest."""
+SALT_BYTES: Final = 16
+
+_SORTED: Final = orjson.OPT_SORT_KEYS
+
+
+class Body(NamedTuple):
+    """A large or personal part of an event, kept beside the log."""
+
+    digest: bytes
+    salt: bytes
+    content: bytes
+    """The JSON text of the part, UTF-8."""
+
+
+class SealedEvent(NamedTuple):
+    """An event in its one serialised form, and the bodies whose digests it holds."""
+
+    event: EventBase
+    data: bytes
+    bodies: tuple[Body, ...]
+
+
+def random_salt() -> bytes:
+    return os.urandom(SALT_BYTES)
+
+
+def body_digest(salt: bytes, content: bytes) -> bytes:
+    return hashlib.sha256(salt + content).digest()
+
+
+def encode(value: Any) -> bytes:
+    """Return the bytes of a JSON value: keys sorted, no white space. Lone surrogates become `?`."""
+    try:
+        return orjson.dumps(value, _json_default, _SORTED)
+    except TypeError:
+        return orjson.dumps(_without_surrogates(value), _json_default, _SORTED)
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, tuple | set | frozenset):
+        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_without_surrogates(str(key)): _without_surrogates(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray):
+        return [_without_surrogates(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value)
+    return value
+
+
+def event_fields(event: EventBase) -> dict[str, Any]:
+    """Return what an event says as JSON values, without what it leaves at its default and without its content."""
+    fields: dict[str, Any] = {"kind": event.kind, "event_id": str(event.event_id)}
+    for name in event.model_fields_set:
+        if name == "content":
+            continue
+        value = getattr(event, name)
+        fields[name] = _plain(value)
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    if value.__class__ is str or value is None:
+        return value
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def seal(event: EventBase, *, salt: Callable[[], bytes] = random_salt, **stamp: Any) -> SealedEvent:
+    """Move an event's content into bodies, and return its one serialised form.
+
+    `stamp` overrides fields of the envelope (`producer`, `sequence`).
+    """
+    fields = event_fields(event)
+    fields.update(stamp)
+    bodies = tuple(_seal_content(fields, event.content, salt)) if event.content else ()
+    return SealedEvent(event, encode(fields), bodies)
+
+
+def _seal_content(fields: dict[str, Any], content: Mapping[str, Any], salt: Callable[[], bytes]) -> list[Body]:
+    refs: dict[str, Any] = dict(fields.get("bodies", {}))
+    bodies: list[Body] = []
+    for name, value in content.items():
+        data, grain = encode(value), salt()
+        body = Body(body_digest(grain, data), grain, data)
+        refs[name] = {"digest": body.digest.hex(), "size": len(data)}
+        bodies.append(body)
+    fields["bodies"] = refs
+    return bodies
+
+
+def wire_item(sealed: SealedEvent) -> bytes:
+    """Return a sealed event as the spool and the server's door have it: `{"event": …, "bodies": {digest: …}}`."""
+    if not sealed.bodies:
+        return b'{"event":' + sealed.data + b"}"
+    bodies = {
+        body.digest.hex(): {"content": body.content.decode("utf-8"), "salt": body.salt.hex()} for body in sealed.bodies
+    }
+    return b'{"bodies":' + orjson.dumps(bodies, option=_SORTED) + b',"event":' + sealed.data + b"}"
+
+
+def read_item(item: Mapping[str, Any]) -> SealedEvent:
+    """Return the sealed event that a wire item says; the inverse of `wire_item`.
+
+    Fields that this version does not know stay in the bytes. Content that came inline is sealed here. Raises pydantic's
+    `ValidationError` for what is no event, and `BodyMismatchError` for a body that its digest does not hold.
+    """
+    raw = item.get("event")
+    event = parse_event(raw)
+    fields: dict[str, Any] = dict(raw)  # pyright: ignore[reportArgumentType]
+    fields["event_id"] = str(event.event_id)
+    bodies = _attached_bodies(event, item.get("bodies") or {}) if event.bodies else []
+    if fields.pop("content", None):
+        bodies += _seal_content(fields, event.content, random_salt)
+    return SealedEvent(event, encode(fields), tuple(bodies))
+
+
+def _attached_bodies(event: EventBase, attached: Mapping[str, Any]) -> list[Body]:
+    bodies: list[Body] = []
+    for name, ref in event.bodies.items():
+        try:
+            given = attached[ref.digest]
+            content, salt = given["content"].encode("utf-8"), bytes.fromhex(given["salt"])
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise BodyMismatchError(name, "is not attached as {digest: {content, salt}}") from None
+        digest = body_digest(salt, content)
+        if digest.hex() != ref.digest or len(content) != ref.size:
+            raise BodyMismatchError(name, "does not have the digest and size that the event holds")
+        bodies.append(Body(digest, salt, content))
+    return bodies
+
+
+def entry_bytes(data: bytes, *, recorded_at: str, principal: bytes, schema_version: int) -> bytes:
+    """Return the hashed envelope around an event's bytes.
+
+    `recorded_at` is a `timestamp`, `principal` a JSON string with its quotes.
+    """
+    return b'{"event":%b,"principal":%b,"recorded_at":"%b","schema":%d}' % (
+        data,
+        principal,
+        recorded_at.encode(),
+        schema_version,
+    )
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Return the RFC 6962 leaf hash of an entry's bytes."""
+    return hashlib.sha256(b"\x00" + entry).digest()

@@ -1,0 +1,509 @@
+"""Events: one fact each, a union discriminated on `kind`.
+
+What makes two reports the same fact is stated per kind by `fact`; an event's id follows from it, unless the
+engine has an id of its own for the transition (Prefect's state id), which the adapter then passes as `event_id`.
+
+| kind | the same fact when these are equal (with run, witness and kind) |
+|---|---|
+| `state` | state, native state, `occurred_at` |
+| `identity` | everything it says |
+| `context` | everything it says but the content of bodies |
+| `snapshot` | everything it says |
+| `failure` | `occurred_at`, error type |
+| `dataset` | direction, namespace, name, the engine's own event id |
+| `artifact` | name, uri, digest |
+| `metric` | name, `occurred_at` |
+| `link` | relation, target |
+| `alias` | system, id in that system |
+| `note` | the engine's own id, else `occurred_at` |
+| `log` | `occurred_at` |
+| `action` | name, the engine's own event id, else `occurred_at` |
+| `presumption` | verdict, `occurred_at` |
+| `definition` | definition, version |
+| `definition_error` | source, fingerprint |
+| `dataset_declared` | namespace, name |
+| `producer_opened`, `producer_closed` | producer |
+| `attestation` | the attested event, `attested_by`, its principal |
+| `conflict` | the event conflicted with, digest of the other report |
+
+Parts that are large or personal go into `content`, by name; sealing (`encoding.seal`) moves each out of the event
+and leaves its salted digest in `bodies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
+
+from runvis_core.model.identity import NIL, Part, named_id, timestamp
+from runvis_core.model.state import Relation, State, TriggerKind, Verdict, Witness
+
+SCHEMA_VERSION: Final = 1
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+"""A name that somebody gave: a definition, a dataset, a metric."""
+Short = Annotated[str, StringConstraints(min_length=1, max_length=250)]
+"""A word of a small vocabulary: an engine, a deployment, a native state."""
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+CorrelationId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""A W3C trace id."""
+
+Json = dict[str, JsonValue]
+
+
+class BodyRef(BaseModel):
+    """What an event keeps of a body: its salted digest (SHA-256 over salt and content) and its size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: Digest
+    size: int = Field(ge=0)
+
+
+class Trigger(BaseModel):
+    """Why a run started. Who started it is a person's name and so lies in the body `actor`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: TriggerKind
+    native: Short | None = None
+    """The engine's own word, e.g. Airflow's `run_type`."""
+
+
+class EventBase(BaseModel):
+    """What every event says: which engine's fact it is, when it happened, and who tells it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    envelope_fields: ClassVar[frozenset[str]] = frozenset(
+        {"event_id", "occurred_at", "witness", "producer", "sequence", "bodies", "content"}
+    )
+
+    kind: str
+    event_id: UUID = NIL
+    """Derived from `fact` when not given."""
+    engine: Short
+    deployment: Short
+    occurred_at: AwareDatetime
+    """The engine's clock."""
+    witness: Witness
+    producer: UUID | None = None
+    sequence: int | None = Field(default=None, ge=0)
+    """The place of this event among those of its producer, from 0; `producer` and `sequence` come together."""
+    bodies: dict[str, BodyRef] = Field(default_factory=dict)
+    content: dict[str, JsonValue] = Field(default_factory=dict, exclude=True)
+    """Bodies on their way to being sealed, by name."""
+
+    @model_validator(mode="after")
+    def _derive_event_id(self) -> EventBase:
+        if self.event_id is NIL or self.event_id == NIL:
+            object.__setattr__(self, "event_id", self.derived_id())
+        return self
+
+    def derived_id(self) -> UUID:
+        return named_id("event", self.engine, self.deployment, self.witness, self.kind, *self.fact())
+
+    def fact(self) -> tuple[Part, ...]:
+        """Return the parts that make two reports of this kind the same fact."""
+        raise NotImplementedError
+
+    def _said(self) -> str:
+        """Everything the event says for itself, as one part: its own fields and the names of its bodies."""
+        said = self.model_dump_json(exclude=set(self.envelope_fields), exclude_defaults=True)
+        return said + ",".join(sorted({*self.bodies, *self.content}))
+
+
+class RunEvent(EventBase):
+    """A fact about one run."""
+
+    run_id: UUID
+
+
+class StateEvent(RunEvent):
+    """A transition, and nothing else."""
+
+    kind: Literal["state"] = "state"
+    state: State
+    native_state: Short | None = None
+    retry_expected_at: AwareDatetime | None = None
+    """When the engine means to try again, where a terminal state says so (`up_for_retry`)."""
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.state, self.native_state, timestamp(self.occurred_at))
+
+
+class IdentityEvent(RunEvent):
+    """What the run is: of which definition, which attempt, under which parent, started by what."""
+
+    kind: Literal["identity"] = "identity"
+    definition: Name
+    definition_kind: Short
+    """`dag`, `task`, `flow`: what the engine calls it."""
+    native_key: Name
+    """The engine's key without the attempt: attempts of one thing share it."""
+    native_id: Name
+    """The engine's own id of the attempt, as a person would paste it."""
+    attempt: int = Field(default=1, ge=0)
+    trigger: Trigger | None = None
+    parent_run_id: UUID | None = None
+    caused_by_run_id: UUID | None = None
+    retry_of: UUID | None = None
+    correlation_id: CorrelationId | None = None
+    definition_version_id: UUID | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self._said(),)
+
+
+class ContextEvent(RunEvent):
+    """Inputs, code, environment: sent at the start and again before the end, merged key by key.
+
+    Bodies: `parameters`, `conf`.
+    """
+
+    kind: Literal["context"] = "context"
+    code: Json = Field(default_factory=dict)
+    """`commit`, `bundle`, `bundle_version`, `path`, `deployment_version`."""
+    environment: Json = Field(default_factory=dict)
+    """`host`, `pid`, `python`, `packages`, allowed variables."""
+    engine_context: Json = Field(default_factory=dict)
+    """What the engine says of the run that has no word of ours: operator, pool, queue, logical date."""
+    tags: tuple[str, ...] = ()
+    owner: Short | None = None
+    native_url: str | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self._said(),)
+
+
+class SnapshotEvent(RunEvent):
+    """An attempt's times and state as a scheduler or an API holds them, where no transition was delivered."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    queued_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    state: State | None = None
+    native_state: Short | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self._said(),)
+
+
+class FailureEvent(RunEvent):
+    """Why the run failed. Bodies: `message`, `traceback`."""
+
+    kind: Literal["failure"] = "failure"
+    error_type: Name | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), timestamp(self.occurred_at), self.error_type)
+
+
+class DatasetEvent(RunEvent):
+    """The run read or wrote a dataset. Body: `extra`."""
+
+    kind: Literal["dataset"] = "dataset"
+    direction: Literal["read", "write"]
+    namespace: Name
+    name: Name
+    native_id: Short | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.direction, self.namespace, self.name, self.native_id)
+
+
+class ArtifactEvent(RunEvent):
+    """The run left a persistent output: a report, a table, a link."""
+
+    kind: Literal["artifact"] = "artifact"
+    name: Name
+    uri: str | None = None
+    digest: str | None = None
+    media_type: Short | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.name, self.uri, self.digest)
+
+
+class MetricEvent(RunEvent):
+    """A number that the run measured."""
+
+    kind: Literal["metric"] = "metric"
+    name: Name
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    unit: Short | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.name, timestamp(self.occurred_at))
+
+
+class LinkEvent(RunEvent):
+    """How the run stands to another one, named by its id or, where the id can't be known, by its native key."""
+
+    kind: Literal["link"] = "link"
+    relation: Relation
+    target_run_id: UUID | None = None
+    target_native_key: Name | None = None
+
+    @model_validator(mode="after")
+    def _names_a_target(self) -> LinkEvent:
+        if (self.target_run_id is None) == (self.target_native_key is None):
+            raise ValueError("a link names its target by either target_run_id or target_native_key")
+        return self
+
+    def fact(self) -> tuple[Part, ...]:
+        target = str(self.target_run_id) if self.target_run_id else None
+        return (str(self.run_id), self.relation, target, self.target_native_key)
+
+
+class AliasEvent(RunEvent):
+    """Another system's id for the same run."""
+
+    kind: Literal["alias"] = "alias"
+    system: Short
+    native_id: Name
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.system, self.native_id)
+
+
+class NoteEvent(RunEvent):
+    """What somebody wrote about the run. Bodies: `text`, `author`."""
+
+    kind: Literal["note"] = "note"
+    native_id: Short | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.native_id or timestamp(self.occurred_at))
+
+
+class LogEvent(RunEvent):
+    """The last lines of the run's log, and how many lines it had by severity. Body: `tail`."""
+
+    kind: Literal["log"] = "log"
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Lines by severity name, all of them, not only the kept ones."""
+    url: str | None = None
+    """Where the engine keeps the full log."""
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), timestamp(self.occurred_at))
+
+
+class ActionEvent(RunEvent):
+    """What a person did to the run: cleared it, marked it. Bodies: `actor`, `detail`."""
+
+    kind: Literal["action"] = "action"
+    name: Name
+    native_id: Short | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.name, self.native_id or timestamp(self.occurred_at))
+
+
+class PresumptionEvent(RunEvent):
+    """A reversible verdict on a run whose engine went silent, with what it rests on."""
+
+    kind: Literal["presumption"] = "presumption"
+    verdict: Verdict
+    state: State | None = None
+    """The terminal state presumed, with the verdict `lost`."""
+    reason: str
+    evidence: Json = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _lost_has_a_terminal_state(self) -> PresumptionEvent:
+        if (self.verdict is Verdict.LOST) != (self.state is not None and self.state.is_terminal):
+            raise ValueError("a presumption has a terminal state when, and only when, its verdict is 'lost'")
+        return self
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.run_id), self.verdict, timestamp(self.occurred_at))
+
+
+class DefinitionEvent(EventBase):
+    """One version of a definition, recorded once by the process that knows it. Bodies: `structure`, `docs`.
+
+    `structure` is `{"tasks": [{"id", "operator", …}], "edges": [[from, to], …]}`.
+    """
+
+    kind: Literal["definition"] = "definition"
+    definition: Name
+    definition_kind: Short
+    version: Name
+    """The hash of the content."""
+    native_version: Short | None = None
+    code_version: Name | None = None
+    schedule: Name | None = None
+    owner: Short | None = None
+    tags: tuple[str, ...] = ()
+    parent_definition: Name | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self.definition, self.version)
+
+
+class DefinitionErrorEvent(EventBase):
+    """A source of definitions could not be read. Body: `traceback`."""
+
+    kind: Literal["definition_error"] = "definition_error"
+    source: Name
+    """The file, as the engine names it."""
+    fingerprint: Name
+    """What tells one error from the next at the same source."""
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self.source, self.fingerprint)
+
+
+class DatasetDeclaredEvent(EventBase):
+    """A definition declares a dataset. Body: `extra`."""
+
+    kind: Literal["dataset_declared"] = "dataset_declared"
+    namespace: Name
+    name: Name
+    group: Short | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self.namespace, self.name)
+
+
+class ProducerOpenedEvent(EventBase):
+    """A process begins to number its events; this is number 0."""
+
+    kind: Literal["producer_opened"] = "producer_opened"
+    component: Short
+    """What kind of process: `task`, `scheduler`, `triggerer`, `api-server`, `flow`."""
+    host: Short | None = None
+    pid: int | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.producer),)
+
+
+class ProducerClosedEvent(EventBase):
+    """A process has said all it had to say; this is its last number."""
+
+    kind: Literal["producer_closed"] = "producer_closed"
+    refused: int = Field(default=0, ge=0)
+    """Events that the process could not keep: too large, or no room for them."""
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.producer),)
+
+
+class AttestationEvent(EventBase):
+    """Made by the store: another witness or principal reported an event that was known already."""
+
+    kind: Literal["attestation"] = "attestation"
+    run_id: UUID | None = None
+    attested_event_id: UUID
+    attested_by: Witness
+    principal: str
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.attested_event_id), self.attested_by, self.principal)
+
+
+class ConflictEvent(EventBase):
+    """Made by the store: the same event id came with another meaning. The other report is kept whole."""
+
+    kind: Literal["conflict"] = "conflict"
+    run_id: UUID | None = None
+    conflicting_event_id: UUID
+    report_digest: Digest
+    report: Json
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.conflicting_event_id), self.report_digest)
+
+
+class UnknownEvent(EventBase):
+    """A kind that this version does not know, kept raw; `run_id` is read where there is one."""
+
+    kind: str
+    event_id: UUID
+    run_id: UUID | None = None
+
+    def fact(self) -> tuple[Part, ...]:
+        return (str(self.event_id),)
+
+
+Event = (
+    StateEvent
+    | IdentityEvent
+    | ContextEvent
+    | SnapshotEvent
+    | FailureEvent
+    | DatasetEvent
+    | ArtifactEvent
+    | MetricEvent
+    | LinkEvent
+    | AliasEvent
+    | NoteEvent
+    | LogEvent
+    | ActionEvent
+    | PresumptionEvent
+    | DefinitionEvent
+    | DefinitionErrorEvent
+    | DatasetDeclaredEvent
+    | ProducerOpenedEvent
+    | ProducerClosedEvent
+    | AttestationEvent
+    | ConflictEvent
+    | UnknownEvent
+)
+
+EVENT_KINDS: Final[Mapping[str, type[EventBase]]] = {
+    kind.model_fields["kind"].default: kind
+    for kind in (
+        StateEvent,
+        IdentityEvent,
+        ContextEvent,
+        SnapshotEvent,
+        FailureEvent,
+        DatasetEvent,
+        ArtifactEvent,
+        MetricEvent,
+        LinkEvent,
+        AliasEvent,
+        NoteEvent,
+        LogEvent,
+        ActionEvent,
+        PresumptionEvent,
+        DefinitionEvent,
+        DefinitionErrorEvent,
+        DatasetDeclaredEvent,
+        ProducerOpenedEvent,
+        ProducerClosedEvent,
+        AttestationEvent,
+        ConflictEvent,
+    )
+}
+
+STORE_MADE_KINDS: Final = frozenset({"attestation", "conflict"})
+"""Kinds that only the store itself may append."""
+
+
+def parse_event(raw: Any) -> EventBase:
+    """Return the event that `raw` (a mapping of JSON values) says.
+
+    An unknown kind becomes an `UnknownEvent`; unknown fields are ignored here and kept by whoever keeps `raw`.
+    Raises pydantic's `ValidationError` with the place and the reason of each fault.
+    """
+    kind = raw.get("kind") if isinstance(raw, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    model = EVENT_KINDS.get(kind, UnknownEvent) if isinstance(kind, str) else UnknownEvent
+    return model.model_validate(raw)
