@@ -1,0 +1,120 @@
+# Everything a developer runs. It needs Python 3.11 to 3.13, pip, make and git; the rest it brings itself.
+#
+# The engines' pins exclude each other's, so there are several environments, and they are never shared:
+#   .venv               RunVis with its store and server, and the tools; SQLAlchemy 2.1
+#   .venv-sqlalchemy20  the same on SQLAlchemy 2.0
+#   .venv-airflow       a real Airflow, with RunVis as a worker has it
+#   .venv-prefect       a real Prefect, with RunVis as a worker has it
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+CONSTRAINTS := .ci/constraints
+ENVIRONMENTS := dev sqlalchemy20 airflow prefect
+# An environment is set up again when what it is made from has changed, and only then.
+STAMPS := $(ENVIRONMENTS:%=.uv/%.stamp)
+
+# What runs on SQLAlchemy, and so is tested on 2.0 too.
+STORE_TESTS := tests/runvis_core/store
+
+# pytest's own arguments, as in: make test ARGS='tests/runvis_core -k fold'
+ARGS ?=
+# The benchmarks to run, as in: make bench CASES='record ingest'
+CASES ?=
+
+AIRFLOW_PYTHON := $(CURDIR)/.venv-airflow/bin/python
+PREFECT_PYTHON := $(CURDIR)/.venv-prefect/bin/python
+TEST_ENV := RUNVIS_TEST_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_TEST_PREFECT_PYTHON=$(PREFECT_PYTHON)
+DEMO_ENV := RUNVIS_DEMO_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_DEMO_PREFECT_PYTHON=$(PREFECT_PYTHON)
+BENCH_ENV := RUNVIS_BENCH_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_BENCH_PREFECT_PYTHON=$(PREFECT_PYTHON)
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMPS) ## make all environments (the other targets do it themselves)
+
+.PHONY: demo
+demo: setup ## run a real Airflow and a real Prefect into one history, and look at it
+	$(DEMO_ENV) .venv/bin/runvis demo
+
+.PHONY: test
+test: setup ## run all tests, then the store's again on SQLAlchemy 2.0
+	$(TEST_ENV) .venv/bin/python -m pytest $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	$(TEST_ENV) RUNVIS_TEST_SQLALCHEMY=2.0 .venv-sqlalchemy20/bin/python -m pytest $(STORE_TESTS)
+endif
+
+.PHONY: check
+check: setup ## lint, format, types, floors
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/pyright --project pyproject.toml --pythonpath .venv/bin/python
+	.venv/bin/pyright --project .ci/pyright-airflow.json --pythonpath $(AIRFLOW_PYTHON)
+	.venv/bin/pyright --project .ci/pyright-prefect.json --pythonpath $(PREFECT_PYTHON)
+
+.PHONY: format
+format: .uv/dev.stamp ## put the code in its one form
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+.PHONY: bench
+bench: setup ## measure RunVis beside its peers; CASES='…' runs some
+	$(BENCH_ENV) .venv/bin/python -m benchmarks $(CASES)
+
+.PHONY: docs
+docs: .uv/dev.stamp ## check that the docs' links lead somewhere and that nothing is undocumented
+	.venv/bin/python -m pytest tests/docs
+
+.PHONY: constraints
+constraints: $(UV) ## resolve again what .ci/constraints pins
+	$(call compile,dev,--group dev --extra postgres --extra server)
+	echo 'sqlalchemy<2.1' | $(call compile,sqlalchemy20,--group dev --extra postgres --extra server --constraints -)
+	$(call compile,airflow,--group airflow-engine)
+	$(call compile,prefect,--group prefect-engine)
+
+.PHONY: clean
+clean: ## remove the environments and what builds and tests leave behind
+	rm -rf .uv .venv .venv-sqlalchemy20 .venv-airflow .venv-prefect .demo dist build .pytest_cache .ruff_cache \
+	  .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# For every Python that RunVis supports at once; names and versions only, no address and no path.
+compile = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+  pyproject.toml $(2) --output-file $(CONSTRAINTS)/$(1).txt
+
+$(UV): Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	  "$(PYTHON) is Python %d.%d, RunVis needs 3.11 to 3.13: make PYTHON=python3.12 …" % sys.version_info[:2])'
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	touch $@
+
+# $(1): folder, $(2): constraints, $(3): dependency group, $(4): extras of RunVis
+define install
+	$(UV) venv --quiet --clear --no-python-downloads --python .uv/bin/python $(1)
+	$(UV) pip install --quiet --python $(1)/bin/python --constraints $(CONSTRAINTS)/$(2).txt --group $(3) --editable '.[$(4)]'
+	touch $@
+endef
+
+comma := ,
+SERVER_SIDE := postgres$(comma)server
+
+.uv/dev.stamp: pyproject.toml $(CONSTRAINTS)/dev.txt $(UV)
+	$(call install,.venv,dev,dev,$(SERVER_SIDE))
+
+.uv/sqlalchemy20.stamp: pyproject.toml $(CONSTRAINTS)/sqlalchemy20.txt $(UV)
+	$(call install,.venv-sqlalchemy20,sqlalchemy20,dev,$(SERVER_SIDE))
+
+.uv/airflow.stamp: pyproject.toml $(CONSTRAINTS)/airflow.txt $(UV)
+	$(call install,.venv-airflow,airflow,airflow-engine,airflow)
+
+.uv/prefect.stamp: pyproject.toml $(CONSTRAINTS)/prefect.txt $(UV)
+	$(call install,.venv-prefect,prefect,prefect-engine,prefect)

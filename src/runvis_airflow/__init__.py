@@ -1,0 +1,1 @@
+"""What makes Apache Airflow report to RunVis."""

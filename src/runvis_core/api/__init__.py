@@ -1,0 +1,1 @@
+"""The HTTP face: it takes events in and answers questions about runs."""

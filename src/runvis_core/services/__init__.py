@@ -1,0 +1,1 @@
+"""What every face calls: plain functions that take a store."""

@@ -1,0 +1,1 @@
+"""For authors of adapters and stores: the suites that theirs must pass."""

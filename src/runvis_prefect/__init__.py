@@ -1,0 +1,1 @@
+"""What makes Prefect report to RunVis."""
