@@ -28,40 +28,15 @@ from runvis_core.model.event import (
     Trigger,
 )
 from runvis_core.model.state import State, TriggerKind, Witness
+from runvis_prefect.values import json_object
 
 ENGINE: Final = "prefect"
-
-STATE_OF_NAME: Final[Mapping[str, State]] = {
-    "Scheduled": State.QUEUED,
-    "Late": State.QUEUED,
-    "AwaitingConcurrencySlot": State.QUEUED,
-    "Pending": State.INITIALIZING,
-    "Submitting": State.INITIALIZING,
-    "InfrastructurePending": State.INITIALIZING,
-    "NotReady": State.INITIALIZING,
-    "Running": State.RUNNING,
-    "Retrying": State.RUNNING,
-    # A run that waits for a person, or that is being stopped, has begun and has not ended.
-    "Paused": State.RUNNING,
-    "Suspended": State.RUNNING,
-    "Cancelling": State.RUNNING,
-    # It ends the attempt that failed; the next attempt begins with Retrying.
-    "AwaitingRetry": State.FAILED,
-    "Completed": State.SUCCEEDED,
-    "Cached": State.SUCCEEDED,
-    # Prefect counts a run whose transaction was undone as completed; the native word says the rest.
-    "RolledBack": State.SUCCEEDED,
-    "Failed": State.FAILED,
-    "Crashed": State.FAILED,
-    "TimedOut": State.TIMED_OUT,
-    "Cancelled": State.CANCELLED,
-}
-"""The canonical state of each state that Prefect names itself."""
 
 STATE_OF_TYPE: Final[Mapping[str, State]] = {
     "SCHEDULED": State.QUEUED,
     "PENDING": State.INITIALIZING,
     "RUNNING": State.RUNNING,
+    # A run that waits for a person, or that is being stopped, has begun and has not ended.
     "PAUSED": State.RUNNING,
     "CANCELLING": State.RUNNING,
     "COMPLETED": State.SUCCEEDED,
@@ -69,13 +44,16 @@ STATE_OF_TYPE: Final[Mapping[str, State]] = {
     "CRASHED": State.FAILED,
     "CANCELLED": State.CANCELLED,
 }
-"""The same for states that a user named: Prefect keeps their type."""
+"""The canonical state by Prefect's type of state. Names are free: users may give their own, and the type holds."""
 
-TYPE_OF_NAME: Final[Mapping[str, str]] = {
-    "AwaitingRetry": "SCHEDULED",
-    "TimedOut": "FAILED",
+STATE_OF_NAME: Final[Mapping[tuple[str, str], State]] = {
+    # It ends the attempt that failed; the next attempt begins with Retrying.
+    ("SCHEDULED", "AwaitingRetry"): State.FAILED,
+    ("FAILED", "TimedOut"): State.TIMED_OUT,
+    # The run completed and was then undone: nothing of what it did is left.
+    ("COMPLETED", "RolledBack"): State.FAILED,
 }
-"""Names that mean something else than their type, and only with this type: a user may use the word otherwise."""
+"""The states of Prefect whose name says more than their type. No state of Prefect means Finalizing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +76,9 @@ class Surroundings:
 
 
 def canonical_state(state: Any) -> State:
-    """Return the canonical state of a Prefect state, by its name where Prefect gave it, else by its type."""
-    name, kind = str(state.name), type_name(state)
-    by_type = STATE_OF_TYPE[kind]
-    if name in TYPE_OF_NAME and TYPE_OF_NAME[name] == kind:
-        return STATE_OF_NAME[name]
-    return by_type
+    """Return the canonical state of a state of Prefect."""
+    kind = type_name(state)
+    return STATE_OF_NAME.get((kind, str(state.name)), STATE_OF_TYPE[kind])
 
 
 def type_name(state: Any) -> str:
@@ -118,50 +93,56 @@ def flow_attempt(flow_run: Any, state: Any) -> int:
 
 
 def task_attempt(task_run: Any) -> int:
+    """Return which attempt of a task run a hook is called for."""
     return max(1, int(task_run.run_count))
 
 
 def flow_run_id(deployment: str, flow_run: Any, attempt: int) -> UUID:
+    """Return the id of an attempt of a flow run."""
     return identity.run_id(ENGINE, deployment, ("flow_run", str(flow_run.id), attempt))
 
 
 def task_run_id(deployment: str, task_run: Any, attempt: int) -> UUID:
+    """Return the id of an attempt of a task run."""
     return identity.run_id(ENGINE, deployment, ("task_run", str(task_run.id), attempt))
 
 
 def flow_started(flow: Any, flow_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
     """A flow run entered Running: who it is, with what it runs, and that it runs."""
-    attempt = flow_attempt(flow_run, state)
-    version = flow_version(flow)
-    run = _Run(around.deployment, flow_run_id(around.deployment, flow_run, attempt), state.timestamp)
-    events: list[EventBase] = [
-        IdentityEvent(
-            **run.fields,
-            definition=str(flow.name),
-            definition_kind="flow",
-            native_key=str(flow_run.id),
-            native_id=str(flow_run.id),
-            attempt=attempt,
-            definition_version_id=identity.definition_version_id(ENGINE, around.deployment, str(flow.name), version),
-            **_known(
-                trigger=_flow_trigger(flow_run, attempt, around),
-                parent_run_id=around.parent_run_id,
-                retry_of=flow_run_id(around.deployment, flow_run, attempt - 1) if attempt > 1 else None,
-                correlation_id=_correlation_id(flow_run),
-            ),
-        ),
-        flow_context(flow_run, run, around),
+    run = _flow_run(flow_run, state, around)
+    return [
+        flow_identity(flow, flow_run, state, around),
+        _flow_context(flow_run, run, around),
+        *_queued(flow_run, run, flow_attempt(flow_run, state)),
+        _state_event(run, state),
     ]
-    if attempt == 1 and flow_run.expected_start_time is not None:
-        events.append(SnapshotEvent(**run.fields, queued_at=flow_run.expected_start_time))
-    return [*events, _state_event(run, state)]
+
+
+def flow_identity(flow: Any, flow_run: Any, state: Any, around: Surroundings) -> IdentityEvent:
+    """Return who a flow run is; of what this process can't know it says nothing."""
+    attempt = flow_attempt(flow_run, state)
+    version_id = identity.definition_version_id(ENGINE, around.deployment, str(flow.name), flow_version(flow))
+    return IdentityEvent(
+        **_flow_run(flow_run, state, around).fields,
+        definition=str(flow.name),
+        definition_kind="flow",
+        native_key=str(flow_run.id),
+        native_id=str(flow_run.id),
+        attempt=attempt,
+        definition_version_id=version_id,
+        trigger=_flow_trigger(flow_run, attempt),
+        **_known(
+            parent_run_id=around.parent_run_id,
+            retry_of=flow_run_id(around.deployment, flow_run, attempt - 1) if attempt > 1 else None,
+            correlation_id=_correlation_id(flow_run),
+        ),
+    )
 
 
 def flow_ended(flow_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
     """A flow run entered a state other than Running. Context comes first: what follows the end counts as late."""
-    attempt = flow_attempt(flow_run, state)
-    run = _Run(around.deployment, flow_run_id(around.deployment, flow_run, attempt), state.timestamp)
-    return [flow_context(flow_run, run, around), *_failure(run, state), _state_event(run, state)]
+    run = _flow_run(flow_run, state, around)
+    return [_flow_context(flow_run, run, around), *_failure(run, state), _state_event(run, state)]
 
 
 def flow_retried(flow_run: Any, state: Any, error: BaseException | None, around: Surroundings) -> list[EventBase]:
@@ -177,66 +158,67 @@ def flow_retried(flow_run: Any, state: Any, error: BaseException | None, around:
 
 def task_started(task: Any, task_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
     """A task run entered Running."""
-    attempt = task_attempt(task_run)
-    run = _Run(around.deployment, task_run_id(around.deployment, task_run, attempt), state.timestamp)
-    events: list[EventBase] = [
-        IdentityEvent(
-            **run.fields,
-            definition=task_definition(task, around.flow_name),
-            definition_kind="task",
-            native_key=str(task_run.id),
-            native_id=str(task_run.id),
-            attempt=attempt,
-            **_known(
-                trigger=Trigger(kind=TriggerKind.RETRY) if attempt > 1 else None,
-                parent_run_id=_parent_of_task(task_run, around),
-                retry_of=task_run_id(around.deployment, task_run, attempt - 1) if attempt > 1 else None,
-            ),
-        ),
-        task_context(task_run, run, around),
+    run = _task_run(task_run, state, around)
+    return [
+        task_identity(task, task_run, state, around),
+        _task_context(task_run, run, around),
+        *_queued(task_run, run, task_attempt(task_run)),
+        _state_event(run, state),
     ]
-    if attempt == 1 and task_run.expected_start_time is not None:
-        events.append(SnapshotEvent(**run.fields, queued_at=task_run.expected_start_time))
-    return [*events, _state_event(run, state)]
+
+
+def task_identity(task: Any, task_run: Any, state: Any, around: Surroundings) -> IdentityEvent:
+    """Return who a task run is."""
+    attempt = task_attempt(task_run)
+    return IdentityEvent(
+        **_task_run(task_run, state, around).fields,
+        definition=f"{around.flow_name}.{task.name}" if around.flow_name else str(task.name),
+        definition_kind="task",
+        native_key=str(task_run.id),
+        native_id=str(task_run.id),
+        attempt=attempt,
+        **_known(
+            trigger=Trigger(kind=TriggerKind.RETRY) if attempt > 1 else None,
+            parent_run_id=_parent_of_task(task_run, around),
+            retry_of=task_run_id(around.deployment, task_run, attempt - 1) if attempt > 1 else None,
+        ),
+    )
 
 
 def task_ended(task_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
     """A task run entered a state other than Running."""
-    run = _Run(around.deployment, task_run_id(around.deployment, task_run, task_attempt(task_run)), state.timestamp)
-    return [task_context(task_run, run, around), *_failure(run, state), _state_event(run, state)]
+    run = _task_run(task_run, state, around)
+    return [_task_context(task_run, run, around), *_failure(run, state), _state_event(run, state)]
 
 
 def task_retried(task: Any, task_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
     """A task's attempt failed and will be tried again; `state` is what `retry_condition_fn` is asked about.
 
-    That state never becomes Prefect's, so its id is not taken: AwaitingRetry or Retrying follows, with an id of its own.
+    That state never becomes Prefect's, so its id is not taken: AwaitingRetry or Retrying follows, with its own.
     """
-    attempt = task_attempt(task_run)
-    run = _Run(around.deployment, task_run_id(around.deployment, task_run, attempt), state.timestamp)
-    delay = timedelta(seconds=_retry_delay_seconds(task, attempt))
+    run = _task_run(task_run, state, around)
+    delay = timedelta(seconds=_retry_delay_seconds(task, task_attempt(task_run)))
     return [
-        task_context(task_run, run, around),
+        _task_context(task_run, run, around),
         *_failure(run, state),
         _retry_event(run, expected_at=state.timestamp + delay),
     ]
 
 
-def definition_of(flow: Any, source: str | None, around: Surroundings, *, at: datetime) -> DefinitionEvent:
-    """Return the version of a flow that this process runs. A flow's tasks are known only once they run."""
-    code_version = around.code.get("commit")
+def flow_definition(flow: Any, state: Any, around: Surroundings) -> DefinitionEvent:
+    """Return the version of a flow that this process runs. Which tasks a flow has shows only as they run."""
+    commit = around.code.get("commit")
     return DefinitionEvent(
         engine=ENGINE,
         deployment=around.deployment,
         witness=Witness.WORKER,
-        occurred_at=at,
+        occurred_at=state.timestamp.astimezone(UTC),
         definition=str(flow.name),
         definition_kind="flow",
         version=flow_version(flow),
-        content=_known(docs=flow.description, structure={"source": source} if source else None),
-        **_known(
-            native_version=str(flow.version) if flow.version else None,
-            code_version=str(code_version) if code_version else None,
-        ),
+        native_version=str(flow.version) if flow.version else None,
+        code_version=str(commit) if commit else None,
+        content=_known(docs=flow.description),
     )
 
 
@@ -252,11 +234,7 @@ def code_digest(function: Any) -> str:
     return hashlib.sha256(repr(_code_parts(code)).encode()).hexdigest() if code is not None else repr(function)
 
 
-def task_definition(task: Any, flow_name: str | None) -> str:
-    return f"{flow_name}.{task.name}" if flow_name else str(task.name)
-
-
-def flow_context(flow_run: Any, run: _Run, around: Surroundings) -> ContextEvent:
+def _flow_context(flow_run: Any, run: _Run, around: Surroundings) -> ContextEvent:
     native = {
         "flow_run_name": flow_run.name,
         "flow_version": flow_run.flow_version,
@@ -273,14 +251,14 @@ def flow_context(flow_run: Any, run: _Run, around: Surroundings) -> ContextEvent
         **run.fields,
         code=around.code,
         environment=around.environment,
-        engine_context=_json(_known(**native)),
+        engine_context=json_object(_known(**native)),
         tags=tuple(sorted(flow_run.tags)),
         native_url=f"{around.ui_url}/runs/flow-run/{flow_run.id}" if around.ui_url else None,
-        content={"parameters": _json(dict(flow_run.parameters))} if flow_run.parameters else {},
+        content={"parameters": json_object(flow_run.parameters)} if flow_run.parameters else {},
     )
 
 
-def task_context(task_run: Any, run: _Run, around: Surroundings) -> ContextEvent:
+def _task_context(task_run: Any, run: _Run, around: Surroundings) -> ContextEvent:
     native = {
         "task_run_name": task_run.name,
         "task_key": task_run.task_key,
@@ -292,16 +270,27 @@ def task_context(task_run: Any, run: _Run, around: Surroundings) -> ContextEvent
         **run.fields,
         code=around.code,
         environment=around.environment,
-        engine_context=_json(_known(**native)),
+        engine_context=json_object(_known(**native)),
         tags=tuple(sorted(task_run.tags)),
         native_url=f"{around.ui_url}/runs/task-run/{task_run.id}" if around.ui_url else None,
-        content={"parameters": _json(dict(around.parameters))} if around.parameters else {},
+        content={"parameters": json_object(around.parameters)} if around.parameters else {},
     )
+
+
+def about(deployment: str, run_id: UUID, at: datetime) -> dict[str, Any]:
+    """Return the fields that all events of one report about a run share."""
+    return {
+        "engine": ENGINE,
+        "deployment": deployment,
+        "run_id": run_id,
+        "occurred_at": at.astimezone(UTC),
+        "witness": Witness.WORKER,
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What all events of one report about a run share."""
+    """One report about a run."""
 
     deployment: str
     run_id: UUID
@@ -309,24 +298,39 @@ class _Run:
 
     @property
     def fields(self) -> dict[str, Any]:
-        return {
-            "engine": ENGINE,
-            "deployment": self.deployment,
-            "run_id": self.run_id,
-            "occurred_at": self.at.astimezone(UTC),
-            "witness": Witness.WORKER,
-        }
+        return about(self.deployment, self.run_id, self.at)
+
+
+def _flow_run(flow_run: Any, state: Any, around: Surroundings) -> _Run:
+    run_id = flow_run_id(around.deployment, flow_run, flow_attempt(flow_run, state))
+    return _Run(around.deployment, run_id, state.timestamp)
+
+
+def _task_run(task_run: Any, state: Any, around: Surroundings) -> _Run:
+    return _Run(around.deployment, task_run_id(around.deployment, task_run, task_attempt(task_run)), state.timestamp)
+
+
+def _queued(native: Any, run: _Run, attempt: int) -> list[EventBase]:
+    """When a run was due. A later attempt's due time is not kept: only the first one's is."""
+    if attempt > 1 or native.expected_start_time is None:
+        return []
+    return [SnapshotEvent(**run.fields, queued_at=native.expected_start_time.astimezone(UTC))]
 
 
 def _state_event(run: _Run, state: Any) -> StateEvent:
-    return StateEvent(**run.fields, event_id=state.id, state=canonical_state(state), native_state=str(state.name))
+    scheduled = state.state_details.scheduled_time if state.name == "AwaitingRetry" else None
+    return StateEvent(
+        **run.fields,
+        event_id=state.id,
+        state=canonical_state(state),
+        native_state=str(state.name),
+        retry_expected_at=scheduled.astimezone(UTC) if scheduled else None,
+    )
 
 
 def _retry_event(run: _Run, *, expected_at: datetime) -> StateEvent:
     expected_at = expected_at.astimezone(UTC)
-    return StateEvent(
-        **run.fields, state=State.FAILED, native_state="AwaitingRetry", retry_expected_at=expected_at
-    )
+    return StateEvent(**run.fields, state=State.FAILED, native_state="AwaitingRetry", retry_expected_at=expected_at)
 
 
 def _failure(run: _Run, state: Any) -> list[EventBase]:
@@ -350,7 +354,7 @@ def _failure_of(run: _Run, error: BaseException | None, message: str | None) -> 
     ]
 
 
-def _flow_trigger(flow_run: Any, attempt: int, around: Surroundings) -> Trigger:
+def _flow_trigger(flow_run: Any, attempt: int) -> Trigger:
     creator = str(getattr(flow_run.created_by, "type", "") or "")
     if attempt > 1:
         return Trigger(kind=TriggerKind.RETRY, native=getattr(flow_run.empirical_policy, "retry_type", None))
@@ -399,20 +403,3 @@ def _code_parts(code: Any) -> tuple[Any, ...]:
 def _known(**values: Any) -> dict[str, Any]:
     """Return the values that are there; a field that is left out says nothing, None would say "none"."""
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _json(value: Any) -> Any:
-    """Return a value as JSON can hold it; what JSON lacks is shown as Python does, cut short."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else repr(value)
-    if isinstance(value, datetime):
-        return identity.timestamp(value) if value.tzinfo else value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _json(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_json(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return repr(value)[:1000]

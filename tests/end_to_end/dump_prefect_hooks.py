@@ -2,8 +2,8 @@
 
     RUNVIS_TEST_PREFECT_PYTHON=.venv-prefect/bin/python python tests/end_to_end/dump_prefect_hooks.py
 
-One file per flow: a list of calls `{"hook", "definition", "run", "state", "exception_in_flight"}`. Values that JSON lacks
-are tagged: `$time`, `$uuid`, `$seconds`, `$exception`, `$repr`.
+One file per flow: a list of calls `{"hook", "definition", "run", "state", "exception_in_flight"}`. Values that JSON
+lacks are tagged: `$time`, `$uuid`, `$seconds`, `$exception`, `$repr`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import tempfile
 from pathlib import Path
 
-from runvis_core.testing.engines import PrefectEngine
+from runvis_core.cli.demo.engines import PrefectEngine
 
 FLOWS = Path(__file__).parent / "prefect_flows"
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "prefect"
@@ -35,8 +35,11 @@ def dump_flow(engine: PrefectEngine, name: str, *, terminate: bool = False) -> N
 
 def neutral(text: str) -> str:
     """Fixtures name no path of the machine that made them."""
-    environment = str(Path(os.environ["RUNVIS_TEST_PREFECT_PYTHON"]).absolute().parents[1])
-    return text.replace(environment, "/venv").replace(str(FLOWS), "/flows")
+    python = Path(os.environ["RUNVIS_TEST_PREFECT_PYTHON"]).absolute()
+    places = {python.parents[1]: "/venv", python.resolve().parents[1]: "/python", FLOWS: "/flows"}
+    for place, name in places.items():
+        text = text.replace(str(place), name)
+    return text
 
 
 def main() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from recording import FLOW, TASK
-
 from prefect import flow, task
 from prefect.cache_policies import INPUTS
+from recording import FLOW, TASK
 
 
 @task(cache_policy=INPUTS, persist_result=True, **TASK)

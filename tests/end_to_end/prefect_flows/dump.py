@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 import uuid
+from pathlib import Path
 
 
 def plain(value, depth=0):
@@ -53,7 +54,7 @@ def write(hook, definition, run, state):
         "state": plain(state),
         "exception_in_flight": plain(error),
     }
-    with open(os.environ["DUMP_FILE"], "a") as dump:
+    with Path(os.environ["DUMP_FILE"]).open("a") as dump:
         dump.write(json.dumps(line) + "\n")
 
 
@@ -70,9 +71,7 @@ def retry_condition(task, task_run, state):
     return True
 
 
-FLOW = {
-    name: [hook(name)] for name in ("on_running", "on_completion", "on_failure", "on_cancellation", "on_crashed")
-}
+FLOW = {name: [hook(name)] for name in ("on_running", "on_completion", "on_failure", "on_cancellation", "on_crashed")}
 TASK = {
     **{name: [hook(name)] for name in ("on_running", "on_completion", "on_failure")},
     "retry_condition_fn": retry_condition,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from recording import FLOW, TASK
-
 from prefect import flow, task
+from recording import FLOW, TASK
 
 
 @task(**TASK)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from recording import FLOW, TASK
-
 from prefect import flow, tags, task
+from recording import FLOW, TASK
 
 
 @task(**TASK, tags=["extract"])

@@ -6,9 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from recording import FLOW, TASK
-
 from prefect import flow, task
+from recording import FLOW, TASK
 
 
 @task(**TASK)

@@ -11,18 +11,19 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import httpx
+
+from runvis_core.errors import RunVisError
 
 # What would make a child engine take up the caller's own installation, server or settings.
 _INHERITED_NO_FURTHER = ("AIRFLOW", "PREFECT", "RUNVIS", "OPENLINEAGE", "PYTEST", "PYTHONPATH", "VIRTUAL_ENV")
 
 
-class EngineError(RuntimeError):
+class EngineError(RunVisError):
     """An engine's process did not do what it was started for; the message ends with the last lines of its log."""
 
 
@@ -67,6 +68,7 @@ class EngineProcess(AbstractContextManager["EngineProcess"]):
 
     @property
     def pid(self) -> int:
+        """The child's process id, which is its group's too."""
         return self._process.pid
 
     @property
@@ -98,18 +100,18 @@ class EngineProcess(AbstractContextManager["EngineProcess"]):
     def stop(self, *, grace_seconds: float = 15) -> None:
         """End the whole group: SIGTERM, then SIGKILL for whatever is left after the grace."""
         self._signal_group(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            pass
         # Also after a clean end: an engine's own children may have outlived it, and they keep its group.
         self._signal_group(signal.SIGKILL)
         self._process.wait()
 
     def log_tail(self, lines: int = 40) -> str:
+        """Return the last lines of what the process printed."""
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
 
     def describe(self, problem: str) -> str:
+        """Return a sentence on a problem, with the end of the log that may explain it."""
         return f"{self.name} {problem}. Its log, {self.log_path}, ends with:\n{self.log_tail()}"
 
     def __exit__(
@@ -118,10 +120,8 @@ class EngineProcess(AbstractContextManager["EngineProcess"]):
         self.stop()
 
     def _signal_group(self, number: signal.Signals) -> None:
-        try:
+        with suppress(ProcessLookupError):  # the group is gone, which is what was wanted
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass  # the group is gone, which is what was wanted
 
 
 def answers(url: str) -> bool:
@@ -177,6 +177,7 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
             return flow.wait(timeout_seconds=timeout_seconds)
 
     def stop(self) -> None:
+        """End the server, if there is one."""
         if self._server is not None:
             self._server.stop()
 
@@ -187,7 +188,18 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
 
     def _start_server(self) -> None:
         port = free_port()
-        command = [self.python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+        command = [
+            self.python,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--no-ui",
+        ]
         server = EngineProcess(
             "Prefect server",
             command,
