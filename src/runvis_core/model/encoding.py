@@ -42,10 +42,12 @@ class SealedEvent(NamedTuple):
 
 
 def random_salt() -> bytes:
+    """Return a salt for one body."""
     return os.urandom(SALT_BYTES)
 
 
 def body_digest(salt: bytes, content: bytes) -> bytes:
+    """Return the salted digest by which an entry holds a body."""
     return hashlib.sha256(salt + content).digest()
 
 
@@ -116,7 +118,7 @@ def seal(event: EventBase, *, salt: Callable[[], bytes] = random_salt, **stamp: 
 def _seal_content(fields: dict[str, Any], content: Mapping[str, Any], salt: Callable[[], bytes]) -> list[Body]:
     refs: dict[str, Any] = dict(fields.get("bodies", {}))
     bodies: list[Body] = []
-    for name, value in content.items():
+    for name, value in sorted(content.items()):
         data, grain = encode(value), salt()
         body = Body(body_digest(grain, data), grain, data)
         refs[name] = {"digest": body.digest.hex(), "size": len(data)}
@@ -143,7 +145,7 @@ def read_item(item: Mapping[str, Any]) -> SealedEvent:
     """
     raw = item.get("event")
     event = parse_event(raw)
-    fields: dict[str, Any] = dict(raw)  # pyright: ignore[reportArgumentType]
+    fields: dict[str, Any] = {**raw}  # pyright: ignore[reportGeneralTypeIssues]
     fields["event_id"] = str(event.event_id)
     bodies = _attached_bodies(event, item.get("bodies") or {}) if event.bodies else []
     if fields.pop("content", None):
@@ -153,7 +155,7 @@ def read_item(item: Mapping[str, Any]) -> SealedEvent:
 
 def _attached_bodies(event: EventBase, attached: Mapping[str, Any]) -> list[Body]:
     bodies: list[Body] = []
-    for name, ref in event.bodies.items():
+    for name, ref in sorted(event.bodies.items()):
         try:
             given = attached[ref.digest]
             content, salt = given["content"].encode("utf-8"), bytes.fromhex(given["salt"])

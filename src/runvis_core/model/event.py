@@ -1,4 +1,4 @@
-"""Events: one fact each, a union discriminated on `kind`.
+"""Events: one fact each, told apart by `kind`.
 
 What makes two reports the same fact is stated per kind by `fact`; an event's id follows from it, unless the
 engine has an id of its own for the transition (Prefect's state id), which the adapter then passes as `event_id`.
@@ -81,10 +81,10 @@ class Trigger(BaseModel):
     """The engine's own word, e.g. Airflow's `run_type`."""
 
 
-class EventBase(BaseModel):
+class EventBase(BaseModel, frozen=True):
     """What every event says: which engine's fact it is, when it happened, and who tells it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(extra="ignore")
 
     envelope_fields: ClassVar[frozenset[str]] = frozenset(
         {"event_id", "occurred_at", "witness", "producer", "sequence", "bodies", "content"}
@@ -112,6 +112,7 @@ class EventBase(BaseModel):
         return self
 
     def derived_id(self) -> UUID:
+        """Return the id that follows from the fact."""
         return named_id("event", self.engine, self.deployment, self.witness, self.kind, *self.fact())
 
     def fact(self) -> tuple[Part, ...]:
@@ -119,18 +120,18 @@ class EventBase(BaseModel):
         raise NotImplementedError
 
     def _said(self) -> str:
-        """Everything the event says for itself, as one part: its own fields and the names of its bodies."""
+        """Return everything the event says for itself, as one part: its own fields and the names of its bodies."""
         said = self.model_dump_json(exclude=set(self.envelope_fields), exclude_defaults=True)
         return said + ",".join(sorted({*self.bodies, *self.content}))
 
 
-class RunEvent(EventBase):
+class RunEvent(EventBase, frozen=True):
     """A fact about one run."""
 
     run_id: UUID
 
 
-class StateEvent(RunEvent):
+class StateEvent(RunEvent, frozen=True):
     """A transition, and nothing else."""
 
     kind: Literal["state"] = "state"
@@ -143,7 +144,7 @@ class StateEvent(RunEvent):
         return (str(self.run_id), self.state, self.native_state, timestamp(self.occurred_at))
 
 
-class IdentityEvent(RunEvent):
+class IdentityEvent(RunEvent, frozen=True):
     """What the run is: of which definition, which attempt, under which parent, started by what."""
 
     kind: Literal["identity"] = "identity"
@@ -166,7 +167,7 @@ class IdentityEvent(RunEvent):
         return (self._said(),)
 
 
-class ContextEvent(RunEvent):
+class ContextEvent(RunEvent, frozen=True):
     """Inputs, code, environment: sent at the start and again before the end, merged key by key.
 
     Bodies: `parameters`, `conf`.
@@ -187,7 +188,7 @@ class ContextEvent(RunEvent):
         return (self._said(),)
 
 
-class SnapshotEvent(RunEvent):
+class SnapshotEvent(RunEvent, frozen=True):
     """An attempt's times and state as a scheduler or an API holds them, where no transition was delivered."""
 
     kind: Literal["snapshot"] = "snapshot"
@@ -201,7 +202,7 @@ class SnapshotEvent(RunEvent):
         return (self._said(),)
 
 
-class FailureEvent(RunEvent):
+class FailureEvent(RunEvent, frozen=True):
     """Why the run failed. Bodies: `message`, `traceback`."""
 
     kind: Literal["failure"] = "failure"
@@ -211,7 +212,7 @@ class FailureEvent(RunEvent):
         return (str(self.run_id), timestamp(self.occurred_at), self.error_type)
 
 
-class DatasetEvent(RunEvent):
+class DatasetEvent(RunEvent, frozen=True):
     """The run read or wrote a dataset. Body: `extra`."""
 
     kind: Literal["dataset"] = "dataset"
@@ -224,7 +225,7 @@ class DatasetEvent(RunEvent):
         return (str(self.run_id), self.direction, self.namespace, self.name, self.native_id)
 
 
-class ArtifactEvent(RunEvent):
+class ArtifactEvent(RunEvent, frozen=True):
     """The run left a persistent output: a report, a table, a link."""
 
     kind: Literal["artifact"] = "artifact"
@@ -237,7 +238,7 @@ class ArtifactEvent(RunEvent):
         return (str(self.run_id), self.name, self.uri, self.digest)
 
 
-class MetricEvent(RunEvent):
+class MetricEvent(RunEvent, frozen=True):
     """A number that the run measured."""
 
     kind: Literal["metric"] = "metric"
@@ -249,7 +250,7 @@ class MetricEvent(RunEvent):
         return (str(self.run_id), self.name, timestamp(self.occurred_at))
 
 
-class LinkEvent(RunEvent):
+class LinkEvent(RunEvent, frozen=True):
     """How the run stands to another one, named by its id or, where the id can't be known, by its native key."""
 
     kind: Literal["link"] = "link"
@@ -268,7 +269,7 @@ class LinkEvent(RunEvent):
         return (str(self.run_id), self.relation, target, self.target_native_key)
 
 
-class AliasEvent(RunEvent):
+class AliasEvent(RunEvent, frozen=True):
     """Another system's id for the same run."""
 
     kind: Literal["alias"] = "alias"
@@ -279,7 +280,7 @@ class AliasEvent(RunEvent):
         return (str(self.run_id), self.system, self.native_id)
 
 
-class NoteEvent(RunEvent):
+class NoteEvent(RunEvent, frozen=True):
     """What somebody wrote about the run. Bodies: `text`, `author`."""
 
     kind: Literal["note"] = "note"
@@ -289,7 +290,7 @@ class NoteEvent(RunEvent):
         return (str(self.run_id), self.native_id or timestamp(self.occurred_at))
 
 
-class LogEvent(RunEvent):
+class LogEvent(RunEvent, frozen=True):
     """The last lines of the run's log, and how many lines it had by severity. Body: `tail`."""
 
     kind: Literal["log"] = "log"
@@ -302,7 +303,7 @@ class LogEvent(RunEvent):
         return (str(self.run_id), timestamp(self.occurred_at))
 
 
-class ActionEvent(RunEvent):
+class ActionEvent(RunEvent, frozen=True):
     """What a person did to the run: cleared it, marked it. Bodies: `actor`, `detail`."""
 
     kind: Literal["action"] = "action"
@@ -313,7 +314,7 @@ class ActionEvent(RunEvent):
         return (str(self.run_id), self.name, self.native_id or timestamp(self.occurred_at))
 
 
-class PresumptionEvent(RunEvent):
+class PresumptionEvent(RunEvent, frozen=True):
     """A reversible verdict on a run whose engine went silent, with what it rests on."""
 
     kind: Literal["presumption"] = "presumption"
@@ -333,7 +334,7 @@ class PresumptionEvent(RunEvent):
         return (str(self.run_id), self.verdict, timestamp(self.occurred_at))
 
 
-class DefinitionEvent(EventBase):
+class DefinitionEvent(EventBase, frozen=True):
     """One version of a definition, recorded once by the process that knows it. Bodies: `structure`, `docs`.
 
     `structure` is `{"tasks": [{"id", "operator", …}], "edges": [[from, to], …]}`.
@@ -355,7 +356,7 @@ class DefinitionEvent(EventBase):
         return (self.definition, self.version)
 
 
-class DefinitionErrorEvent(EventBase):
+class DefinitionErrorEvent(EventBase, frozen=True):
     """A source of definitions could not be read. Body: `traceback`."""
 
     kind: Literal["definition_error"] = "definition_error"
@@ -368,7 +369,7 @@ class DefinitionErrorEvent(EventBase):
         return (self.source, self.fingerprint)
 
 
-class DatasetDeclaredEvent(EventBase):
+class DatasetDeclaredEvent(EventBase, frozen=True):
     """A definition declares a dataset. Body: `extra`."""
 
     kind: Literal["dataset_declared"] = "dataset_declared"
@@ -380,7 +381,7 @@ class DatasetDeclaredEvent(EventBase):
         return (self.namespace, self.name)
 
 
-class ProducerOpenedEvent(EventBase):
+class ProducerOpenedEvent(EventBase, frozen=True):
     """A process begins to number its events; this is number 0."""
 
     kind: Literal["producer_opened"] = "producer_opened"
@@ -394,7 +395,7 @@ class ProducerOpenedEvent(EventBase):
         return (str(self.producer),)
 
 
-class ProducerClosedEvent(EventBase):
+class ProducerClosedEvent(EventBase, frozen=True):
     """A process has said all it had to say; this is its last number."""
 
     kind: Literal["producer_closed"] = "producer_closed"
@@ -405,7 +406,7 @@ class ProducerClosedEvent(EventBase):
         return (str(self.producer),)
 
 
-class AttestationEvent(EventBase):
+class AttestationEvent(EventBase, frozen=True):
     """Made by the store: another witness or principal reported an event that was known already."""
 
     kind: Literal["attestation"] = "attestation"
@@ -418,7 +419,7 @@ class AttestationEvent(EventBase):
         return (str(self.attested_event_id), self.attested_by, self.principal)
 
 
-class ConflictEvent(EventBase):
+class ConflictEvent(EventBase, frozen=True):
     """Made by the store: the same event id came with another meaning. The other report is kept whole."""
 
     kind: Literal["conflict"] = "conflict"
@@ -431,41 +432,18 @@ class ConflictEvent(EventBase):
         return (str(self.conflicting_event_id), self.report_digest)
 
 
-class UnknownEvent(EventBase):
-    """A kind that this version does not know, kept raw; `run_id` is read where there is one."""
+class UnknownEvent(EventBase, frozen=True):
+    """A kind that this version does not know, kept raw; `run_id` is read where there is one.
+
+    What makes two of them the same fact is not known either, so it has to bring its `event_id`.
+    """
 
     kind: str
-    event_id: UUID
     run_id: UUID | None = None
 
     def fact(self) -> tuple[Part, ...]:
-        return (str(self.event_id),)
+        raise ValueError(f"an event of the unknown kind '{self.kind}' needs an event_id")
 
-
-Event = (
-    StateEvent
-    | IdentityEvent
-    | ContextEvent
-    | SnapshotEvent
-    | FailureEvent
-    | DatasetEvent
-    | ArtifactEvent
-    | MetricEvent
-    | LinkEvent
-    | AliasEvent
-    | NoteEvent
-    | LogEvent
-    | ActionEvent
-    | PresumptionEvent
-    | DefinitionEvent
-    | DefinitionErrorEvent
-    | DatasetDeclaredEvent
-    | ProducerOpenedEvent
-    | ProducerClosedEvent
-    | AttestationEvent
-    | ConflictEvent
-    | UnknownEvent
-)
 
 EVENT_KINDS: Final[Mapping[str, type[EventBase]]] = {
     kind.model_fields["kind"].default: kind

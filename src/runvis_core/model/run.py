@@ -109,9 +109,9 @@ Rank = tuple[int, int, str]
 class Record:
     """All that the history of one run means.
 
-    `context` holds sections: `code`, `environment`, `engine_context`, `tags` and `bodies` are merged key by key, `failure`
-    and `log` come whole from one report. `ranks` says of each set field, section or key by which report it was set;
-    it is empty once the run is frozen, since then nothing that is set changes.
+    `context` holds sections: `code`, `environment`, `engine_context`, `tags` and `bodies` are merged key by key,
+    `failure` and `log` come whole from one report. `ranks` says of each set field, section or key by which report it
+    was set; it is empty once the run is frozen, since then nothing that is set changes.
     """
 
     run: Run
@@ -125,4 +125,5 @@ class Record:
 
     @property
     def is_frozen(self) -> bool:
+        """Whether the run has ended, and so is guarded."""
         return self.run.frozen_position is not None

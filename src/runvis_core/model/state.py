@@ -20,6 +20,7 @@ class State(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
+        """Whether a run ends with this state."""
         return self in TERMINAL_STATES
 
 
@@ -66,6 +67,8 @@ class Relation(StrEnum):
 
     CAUSED = "caused"
     """The run started the target (TriggerDagRun, run_deployment, a dataset event)."""
+    CAUSED_BY = "caused_by"
+    """The target started the run: what a child says whose engine names its cause (an asset event's source task)."""
     CARRIED_OVER = "carried_over"
     """The run is a reopened parent that keeps the target, a try which ran under an earlier attempt of it."""
     BECAME = "became"
