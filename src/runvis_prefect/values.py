@@ -65,7 +65,7 @@ def _container(value: Any, depth: int) -> JsonValue:
     return type_name(value)
 
 
-def _object(value: Mapping[Any, Any], depth: int) -> JsonValue:
+def _object(value: Mapping[Any, Any], depth: int) -> dict[str, JsonValue]:
     kept: dict[str, JsonValue] = {
         str(key): json_value(item, depth + 1) for key, item in islice(value.items(), MAX_ITEMS)
     }
