@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
-from runvis_core.model.event import EventBase, LogEvent
+from runvis_core.model.event import ContextEvent, EventBase, LogEvent
 from runvis_prefect import translate
 from runvis_prefect.translate import Surroundings
 
@@ -56,8 +56,9 @@ class LiveRun:
     run_id: UUID
     attempt: int
     told_state_id: UUID
-    outer: UUID | None
+    outer: UUID | None = None
     """The run that was current when this one began."""
+    told_context_id: UUID | None = None
 
 
 class Watch:
@@ -102,10 +103,11 @@ class Watch:
 
     def task_retry(self, task: Any, task_run: Any, state: Any) -> Iterator[EventBase]:
         """Tell that a task's attempt failed and that another one will follow."""
-        live = self._live.pop(task_run.id, None)
+        live = self._live.get(task_run.id)
         around = live.around if live is not None else self._around.task_run(task, task_run)
         yield from self._log_of(live, state)
-        yield from translate.task_retried(task, task_run, state, around)
+        yield from self._news(task_run.id, translate.task_retried(task, task_run, state, around))
+        self._forget(live)
 
     def last_look(self, *, flow_run_id: UUID | None = None) -> Iterator[EventBase]:
         """Tell the ends that no hook told: of a flow run's tasks, or of everything in this process."""
@@ -126,19 +128,19 @@ class Watch:
             yield from translate.flow_retried(flow_run, state, error, before.around)
         around = self._around.flow_run(flow, flow_run) if before is None else before.around
         run_id = translate.flow_run_id(around.deployment, flow_run, attempt)
-        self._begin(LiveRun("flow", flow, flow_run, around, run_id, attempt, state.id, None))
+        self._begin(LiveRun("flow", flow, flow_run, around, run_id, attempt, state.id))
         version = translate.flow_version(flow)
         if (flow.name, version) not in self._told_definitions:
             self._told_definitions.add((flow.name, version))
             yield translate.flow_definition(flow, state, around)
-        yield from translate.flow_started(flow, flow_run, state, around)
+        yield from self._news(flow_run.id, translate.flow_started(flow, flow_run, state, around))
 
     def _task_begins(self, task: Any, task_run: Any, state: Any) -> Iterator[EventBase]:
         around = self._around.task_run(task, task_run)
         attempt = translate.task_attempt(task_run)
         run_id = translate.task_run_id(around.deployment, task_run, attempt)
-        self._begin(LiveRun("task", task, task_run, around, run_id, attempt, state.id, None))
-        yield from translate.task_started(task, task_run, state, around)
+        self._begin(LiveRun("task", task, task_run, around, run_id, attempt, state.id))
+        yield from self._news(task_run.id, translate.task_started(task, task_run, state, around))
 
     def _begin(self, live: LiveRun) -> None:
         before = self._live.get(live.native.id)
@@ -149,13 +151,31 @@ class Watch:
 
     def _ends(self, live: LiveRun | None, state: Any, told: list[EventBase]) -> Iterator[EventBase]:
         """Tell an end, or a state on the way to it, in which case the run lives on."""
+        if live is None:
+            yield from told
+            return
+        live.told_state_id = state.id
+        has_ended = translate.canonical_state(state).is_terminal
+        if has_ended:
+            yield from self._log_of(live, state)
+        yield from self._news(live.native.id, told)
+        if has_ended:
+            self._forget(live)
+
+    def _news(self, native_id: UUID, told: list[EventBase]) -> Iterator[EventBase]:
+        """Leave out a context that says no more than the one before."""
+        live = self._live.get(native_id)
+        for event in told:
+            if live is not None and isinstance(event, ContextEvent):
+                if event.event_id == live.told_context_id:
+                    continue
+                live.told_context_id = event.event_id
+            yield event
+
+    def _forget(self, live: LiveRun | None) -> None:
         if live is not None:
-            live.told_state_id = state.id
-            if translate.canonical_state(state).is_terminal:
-                yield from self._log_of(live, state)
-                self._live.pop(live.native.id, None)
-                self._follow(live.outer)
-        yield from told
+            self._live.pop(live.native.id, None)
+            self._follow(live.outer)
 
     def _log_of(self, live: LiveRun | None, state: Any) -> Iterator[EventBase]:
         log = self._logs.end(live.native.id) if live is not None else {}

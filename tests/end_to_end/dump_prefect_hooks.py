@@ -8,7 +8,6 @@ lacks are tagged: `$time`, `$uuid`, `$seconds`, `$exception`, `$repr`.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import tempfile
@@ -28,8 +27,8 @@ def dump_flow(engine: PrefectEngine, name: str, *, terminate: bool = False) -> N
             flow.wait_until(ready.exists, what="ready file", timeout_seconds=60)
             flow.send_signal(signal.SIGTERM)
         status = flow.wait(timeout_seconds=90)
-    calls = [json.loads(line) for line in dump.read_text().splitlines()]
-    (FIXTURES / f"{name}.raw.json").write_text(neutral(json.dumps(calls, indent=1)) + "\n")
+    calls = dump.read_text().splitlines()
+    (FIXTURES / f"{name}.raw.json").write_text(neutral("[\n" + ",\n".join(calls) + "\n]\n"))
     print(f"{name}: {len(calls)} hook calls, exit status {status}")
 
 
