@@ -92,7 +92,8 @@ def with_database(url: str, name: str) -> str:
 
 
 def _with_driver(uri: str) -> str:
-    return uri.replace("postgresql://", "postgresql+psycopg://", 1)
+    # The wheel writes an empty password, which is another thing than none.
+    return uri.replace("postgresql://postgres:@", "postgresql+psycopg://postgres@", 1)
 
 
 def _connect(url: str) -> Connection:

@@ -35,13 +35,13 @@ _words = st.sampled_from(["alpha", "beta", "gamma"])
 _moments = st.none() | _seconds.map(at)
 
 
-def _event(kind: type[EventBase], **fields: Any) -> st.SearchStrategy[EventBase]:
-    return st.builds(
-        lambda seconds, witness, said: make(kind, seconds=seconds, witness=witness, **said),
-        _seconds,
-        _witnesses,
-        st.fixed_dictionaries({}, optional=fields) if kind is ContextEvent else st.fixed_dictionaries(fields),
-    )
+def _event(kind: type[EventBase], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[EventBase]:
+    def build(seconds: int, witness: Witness, said: dict[str, Any]) -> EventBase:
+        return make(kind, seconds=seconds, witness=witness, **said)
+
+    # A context may leave any of its sections out; the other kinds need what they name.
+    said = st.fixed_dictionaries({}, optional=fields) if kind is ContextEvent else st.fixed_dictionaries(fields)
+    return st.builds(build, _seconds, _witnesses, said)
 
 
 def _sections() -> st.SearchStrategy[dict[str, Any]]:
