@@ -174,7 +174,7 @@ class _Life:
             yield self.state(State.SUCCEEDED, "success", 5)
 
     def _rare(self) -> Iterator[EventBase]:
-        name, docs = f"shop_{self.number % 50}_{self.salt}", {"docs": self.said["docs"]}
+        name, docs = f"shop_{self.number}_{self.salt}", {"docs": self.said["docs"]}
         tasks = [{"id": f"load_{index}", "operator": "PythonOperator"} for index in range(10)]
         producer, trace = uuid4(), {"traceback": 'File "shop.py", line 1\n' * 20}
         yield self.say(ProducerOpenedEvent, 0, component="task", host=self.said["host"], producer=producer, sequence=0)
