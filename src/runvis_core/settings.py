@@ -110,6 +110,7 @@ class Settings(BaseSettings):
         description="Where events wait until they are delivered. A file named `disabled` in it stops recording.",
     )
     disabled: bool = Field(default=False, description="Record nothing.")
+    server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."
     )
