@@ -91,17 +91,23 @@ class EventBase(BaseModel, frozen=True):
     )
 
     kind: str
+    """Which kind of fact it is."""
     event_id: UUID = NIL
     """Derived from `fact` when not given."""
     engine: Short
+    """Whose fact it is: `airflow`, `prefect`, or any other engine's own word."""
     deployment: Short
+    """Which installation of the engine."""
     occurred_at: AwareDatetime
     """The engine's clock."""
     witness: Witness
+    """Who tells it: `worker`, `scheduler`, `follower`, `import`, `reconciler`."""
     producer: UUID | None = None
+    """The process that tells it, where it numbers its events."""
     sequence: int | None = Field(default=None, ge=0)
     """The place of this event among those of its producer, from 0; `producer` and `sequence` come together."""
     bodies: dict[str, BodyRef] = Field(default_factory=dict)
+    """The salted digests of the event's large or personal parts, by name."""
     content: dict[str, JsonValue] = Field(default_factory=dict, exclude=True)
     """Bodies on their way to being sealed, by name."""
 
@@ -129,6 +135,7 @@ class RunEvent(EventBase, frozen=True):
     """A fact about one run."""
 
     run_id: UUID
+    """The attempt that the fact is about."""
 
 
 class StateEvent(RunEvent, frozen=True):
@@ -136,7 +143,9 @@ class StateEvent(RunEvent, frozen=True):
 
     kind: Literal["state"] = "state"
     state: State
+    """The state that the run entered."""
     native_state: Short | None = None
+    """The engine's own word for it."""
     retry_expected_at: AwareDatetime | None = None
     """When the engine means to try again, where a terminal state says so (`up_for_retry`)."""
 
@@ -149,6 +158,7 @@ class IdentityEvent(RunEvent, frozen=True):
 
     kind: Literal["identity"] = "identity"
     definition: Name
+    """What ran."""
     definition_kind: Short
     """`dag`, `task`, `flow`: what the engine calls it."""
     native_key: Name
@@ -156,12 +166,19 @@ class IdentityEvent(RunEvent, frozen=True):
     native_id: Name
     """The engine's own id of the attempt, as a person would paste it."""
     attempt: int = Field(default=1, ge=0)
+    """The engine's number of the attempt; 0 for what never began."""
     trigger: Trigger | None = None
+    """Why it started. The body `actor` says who started it."""
     parent_run_id: UUID | None = None
+    """The run that contains it."""
     caused_by_run_id: UUID | None = None
+    """The run that started it, where its id is known; else a link names it by native key."""
     retry_of: UUID | None = None
+    """The attempt before, where its id is known; else it follows from the native key."""
     correlation_id: CorrelationId | None = None
+    """The W3C trace id that all runs of one cause share."""
     definition_version_id: UUID | None = None
+    """The version of the definition that it ran."""
 
     def fact(self) -> tuple[Part, ...]:
         return (self._said(),)
@@ -181,8 +198,11 @@ class ContextEvent(RunEvent, frozen=True):
     engine_context: Json = Field(default_factory=dict)
     """What the engine says of the run that has no word of ours: operator, pool, queue, logical date."""
     tags: tuple[str, ...] = ()
+    """The engine's tags or labels."""
     owner: Short | None = None
+    """Who answers for the definition, as the engine names it."""
     native_url: str | None = None
+    """The run's page in the engine's own UI."""
 
     def fact(self) -> tuple[Part, ...]:
         return (self._said(),)
@@ -193,10 +213,15 @@ class SnapshotEvent(RunEvent, frozen=True):
 
     kind: Literal["snapshot"] = "snapshot"
     queued_at: AwareDatetime | None = None
+    """When it began to wait for a worker."""
     started_at: AwareDatetime | None = None
+    """When its code began."""
     ended_at: AwareDatetime | None = None
+    """When it ended."""
     state: State | None = None
+    """Its state when the snapshot was taken."""
     native_state: Short | None = None
+    """The engine's own word for that state."""
 
     def fact(self) -> tuple[Part, ...]:
         return (self._said(),)
@@ -207,6 +232,7 @@ class FailureEvent(RunEvent, frozen=True):
 
     kind: Literal["failure"] = "failure"
     error_type: Name | None = None
+    """The exception's type, qualified with its module."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.run_id), timestamp(self.occurred_at), self.error_type)
@@ -217,9 +243,13 @@ class DatasetEvent(RunEvent, frozen=True):
 
     kind: Literal["dataset"] = "dataset"
     direction: Literal["read", "write"]
+    """What the run did with it."""
     namespace: Name
+    """Where the dataset lives, as OpenLineage names it."""
     name: Name
+    """Its name there."""
     native_id: Short | None = None
+    """The engine's own id of this reading or writing."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.run_id), self.direction, self.namespace, self.name, self.native_id)
@@ -230,9 +260,13 @@ class ArtifactEvent(RunEvent, frozen=True):
 
     kind: Literal["artifact"] = "artifact"
     name: Name
+    """What the run calls it."""
     uri: str | None = None
+    """Where it lies."""
     digest: str | None = None
+    """The digest of its content, with its algorithm: `sha256:…`."""
     media_type: Short | None = None
+    """Its media type."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.run_id), self.name, self.uri, self.digest)
@@ -243,8 +277,11 @@ class MetricEvent(RunEvent, frozen=True):
 
     kind: Literal["metric"] = "metric"
     name: Name
+    """What was measured."""
     value: Annotated[float, Field(allow_inf_nan=False)]
+    """The number."""
     unit: Short | None = None
+    """Its unit."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.run_id), self.name, timestamp(self.occurred_at))
@@ -255,8 +292,11 @@ class LinkEvent(RunEvent, frozen=True):
 
     kind: Literal["link"] = "link"
     relation: Relation
+    """`caused`, `caused_by`, `carried_over` or `became`."""
     target_run_id: UUID | None = None
+    """The other run, by its id."""
     target_native_key: Name | None = None
+    """The other run, by the native key of the same engine and deployment."""
 
     @model_validator(mode="after")
     def _names_a_target(self) -> LinkEvent:
@@ -274,7 +314,9 @@ class AliasEvent(RunEvent, frozen=True):
 
     kind: Literal["alias"] = "alias"
     system: Short
+    """The other system."""
     native_id: Name
+    """The run's id there."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.run_id), self.system, self.native_id)
@@ -285,6 +327,7 @@ class NoteEvent(RunEvent, frozen=True):
 
     kind: Literal["note"] = "note"
     native_id: Short | None = None
+    """The engine's own id of the note."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.run_id), self.native_id or timestamp(self.occurred_at))
@@ -308,7 +351,9 @@ class ActionEvent(RunEvent, frozen=True):
 
     kind: Literal["action"] = "action"
     name: Name
+    """What was done, in the engine's word."""
     native_id: Short | None = None
+    """The engine's own id of the act."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.run_id), self.name, self.native_id or timestamp(self.occurred_at))
@@ -319,10 +364,13 @@ class PresumptionEvent(RunEvent, frozen=True):
 
     kind: Literal["presumption"] = "presumption"
     verdict: Verdict
+    """`silent`, `beating` or `lost`."""
     state: State | None = None
     """The terminal state presumed, with the verdict `lost`."""
     reason: str
+    """Why, in words."""
     evidence: Json = Field(default_factory=dict)
+    """What it rests on: the last sign of life, what the engine answered."""
 
     @model_validator(mode="after")
     def _lost_has_a_terminal_state(self) -> PresumptionEvent:
@@ -342,15 +390,23 @@ class DefinitionEvent(EventBase, frozen=True):
 
     kind: Literal["definition"] = "definition"
     definition: Name
+    """What can run."""
     definition_kind: Short
+    """What the engine calls it."""
     version: Name
     """The hash of the content."""
     native_version: Short | None = None
+    """The engine's own version."""
     code_version: Name | None = None
+    """The commit or bundle version of its code."""
     schedule: Name | None = None
+    """When it runs by itself, in the engine's notation."""
     owner: Short | None = None
+    """Who answers for it."""
     tags: tuple[str, ...] = ()
+    """The engine's tags."""
     parent_definition: Name | None = None
+    """The definition that contains it."""
 
     def fact(self) -> tuple[Part, ...]:
         return (self.definition, self.version)
@@ -374,8 +430,11 @@ class DatasetDeclaredEvent(EventBase, frozen=True):
 
     kind: Literal["dataset_declared"] = "dataset_declared"
     namespace: Name
+    """Where the dataset lives."""
     name: Name
+    """Its name there."""
     group: Short | None = None
+    """The engine's grouping of it."""
 
     def fact(self) -> tuple[Part, ...]:
         return (self.namespace, self.name)
@@ -388,8 +447,11 @@ class ProducerOpenedEvent(EventBase, frozen=True):
     component: Short
     """What kind of process: `task`, `scheduler`, `triggerer`, `api-server`, `flow`."""
     host: Short | None = None
+    """The machine it runs on."""
     pid: int | None = None
+    """Its process id there."""
     versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of RunVis, the engine and Python."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.producer),)
@@ -411,9 +473,13 @@ class AttestationEvent(EventBase, frozen=True):
 
     kind: Literal["attestation"] = "attestation"
     run_id: UUID | None = None
+    """The run that the attested event is about."""
     attested_event_id: UUID
+    """What was reported again."""
     attested_by: Witness
+    """Who reported it again."""
     principal: str
+    """Who brought that report."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.attested_event_id), self.attested_by, self.principal)
@@ -424,9 +490,13 @@ class ConflictEvent(EventBase, frozen=True):
 
     kind: Literal["conflict"] = "conflict"
     run_id: UUID | None = None
+    """The run that the report is about."""
     conflicting_event_id: UUID
+    """The id that was taken."""
     report_digest: Digest
+    """SHA-256 of the report."""
     report: Json
+    """The report, whole."""
 
     def fact(self) -> tuple[Part, ...]:
         return (str(self.conflicting_event_id), self.report_digest)
