@@ -84,16 +84,18 @@ def for_task(*, retry_condition_fn: RetryCondition | None = None) -> TaskHooks:
 
 def flow_hook(flow: Any, flow_run: Any, state: Any) -> None:
     """Record the state that a flow run entered: for any of a flow's hooks."""
-    recorder = process_watch().recorder
-    recorder.record(process_watch().watch.flow_hook(flow, flow_run, state, sys.exception()))
-    if translate.type_name(state) == "CRASHED":
-        # Prefect then ends the process by the signal that it caught, which leaves no time for exit handlers.
-        recorder.flush()
+    process = process_watch()
+    error = sys.exception()
+    process.recorder.record(process.watch.flow_hook(flow, flow_run, state, error))
+    if error is not None and translate.type_name(state) == "CRASHED":
+        # Prefect goes on to end the process by the signal that it caught, and no exit handler will run.
+        process.recorder.close()
 
 
 def task_hook(task: Any, task_run: Any, state: Any) -> None:
     """Record the state that a task run entered: for any of a task's hooks."""
-    process_watch().recorder.record(process_watch().watch.task_hook(task, task_run, state))
+    process = process_watch()
+    process.recorder.record(process.watch.task_hook(task, task_run, state))
 
 
 def recorded_retry_condition(condition: RetryCondition | None) -> RetryCondition:
@@ -129,8 +131,9 @@ def _mark_recorded(condition: RetryCondition) -> RetryCondition:
 
 
 def _record_retry(task: Any, task_run: Any, state: Any, *, will_retry: bool) -> None:
+    process = process_watch()
     if will_retry:
-        process_watch().recorder.record(process_watch().watch.task_retry(task, task_run, state))
+        process.recorder.record(process.watch.task_retry(task, task_run, state))
 
 
 class ProcessWatch:

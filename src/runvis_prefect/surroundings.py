@@ -8,7 +8,7 @@ import platform
 import socket
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
@@ -19,7 +19,9 @@ from runvis_prefect import translate
 from runvis_prefect.checkout import find_checkout
 from runvis_prefect.translate import Surroundings
 
-PACKAGES = ("prefect", "runvis")
+PACKAGES: Final = ("prefect", "runvis")
+VARIABLES: Final = ("PREFECT_API_URL", "PREFECT_PROFILE", "TZ")
+"""The environment variables that are recorded, where they are set; no other is."""
 
 
 def of_flow_run(flow: Any, flow_run: Any, deployment: str) -> Surroundings:
@@ -66,14 +68,18 @@ def code_of(function: Any) -> Json:
     return {key: value for key, value in found.items() if value is not None}
 
 
-@lru_cache(maxsize=1)
 def environment() -> Json:
-    """Return the host and versions of this process; it is the same for every run in it."""
+    """Return the host and versions of this process."""
+    return {**_host_and_versions(), "pid": os.getpid()}
+
+
+@lru_cache(maxsize=1)
+def _host_and_versions() -> Json:
     return {
         "host": socket.gethostname(),
-        "pid": os.getpid(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 
 
