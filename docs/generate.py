@@ -346,7 +346,9 @@ def _common_meanings() -> dict[str, str]:
 def native_states_page() -> str:
     """Return what each engine's own words for states mean, from the adapters' tables."""
     airflow = inspect.cleandoc(airflow_states.__doc__ or "")
-    by_name = [(f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()]
+    by_name = [
+        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()
+    ]
     by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_translate.STATE_OF_TYPE.items()]
     return _page(
         [

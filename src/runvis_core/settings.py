@@ -76,7 +76,7 @@ class ServerSettings(BaseModel):
 
     tokens: dict[str, SecretStr] = Field(
         default_factory=dict[str, SecretStr],
-        description="Tokens that the server takes, by the name of who has it, e.g. `{\"airflow-prod\": \"…\"}`. The name stands in "
+        description='Tokens that the server takes, by the name of who has it, e.g. `{"airflow-prod": "…"}`. The name stands in '
         "each entry that comes with the token.",
     )
     paused: bool = Field(
