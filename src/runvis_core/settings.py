@@ -69,6 +69,21 @@ class EmitSettings(BaseModel):
     )
 
 
+class ServerSettings(BaseModel):
+    """What `runvis serve` does: section `server`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr],
+        description='Tokens that the server takes, by the name of who has it, e.g. `{"airflow-prod": "…"}`. The name stands in '
+        "each entry that comes with the token.",
+    )
+    paused: bool = Field(
+        default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; `load_settings` makes them."""
 
@@ -95,6 +110,7 @@ class Settings(BaseSettings):
         description="Where events wait until they are delivered. A file named `disabled` in it stops recording.",
     )
     disabled: bool = Field(default=False, description="Record nothing.")
+    server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."
     )
