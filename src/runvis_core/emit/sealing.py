@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from runvis_core.emit.redaction import IDENTITY_FIELDS, Redactor, cut
 from runvis_core.errors import RunVisError
-from runvis_core.model.encoding import MAX_EVENT_BYTES, body_digest, encode, event_fields, random_salt
+from runvis_core.model.encoding import MAX_EVENT_BYTES, SALT_BYTES, body_digest, encode, event_fields
 from runvis_core.model.event import EventBase, SnapshotEvent, StateEvent
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -61,12 +62,14 @@ class Sealer:
         is_clear = self._redactor.clears(content, max_characters=MAX_BODY_TEXT_CHARACTERS)
         refs: dict[str, Any] = {**fields.get("bodies", {})}
         attached: dict[str, dict[str, str]] = {}
-        for name, value in content.items():
+        # One draw for all: each asks the system.
+        salts = os.urandom(SALT_BYTES * len(content))
+        for number, (name, value) in enumerate(content.items()):
             data = encode(value) if is_clear else self._encode_body(name, value)
             if len(data) > MAX_BODY_BYTES:
                 start = cut(data.decode(), MAX_BODY_TEXT_CHARACTERS)
                 data = encode({"[cut]": f"{len(data):,} bytes of JSON, more than {MAX_BODY_BYTES:,}", "text": start})
-            salt = random_salt()
+            salt = salts[number * SALT_BYTES : (number + 1) * SALT_BYTES]
             digest = body_digest(salt, data).hex()
             refs[name] = {"digest": digest, "size": len(data)}
             attached[digest] = {"content": data.decode(), "salt": salt.hex()}

@@ -33,9 +33,9 @@ _SECRET_PAIRS: Final = frozenset((owner, "key") for owner in _KEY_OWNERS) | {
     ("http", "auth"),
 }
 _HARMLESS_ENDINGS: Final = _words(
-    "count counts limit limits size length len budget usage used index timeout seconds ttl at expiry expires expiration",
+    "count counts limit limits size length len budget usage ttl at expiry expires expiration",
     "url uri endpoint path file files dir name names type kind id arn bucket version versions scope scopes",
-    "policy required enabled backend provider manager rotation hash",
+    "used index timeout seconds policy required enabled backend provider manager rotation hash",
 )
 """A `token_url` or a `secret_name` is no secret: the last word says what the value is."""
 
