@@ -36,7 +36,7 @@ serve(open_store(sys.argv[1]), load_settings(), host="127.0.0.1", port=0, follow
 class History:
     """A server in a process of its own; questions go to its store directly."""
 
-    def __init__(self, folder: Path, *, token: str = "end-to-end") -> None:
+    def __init__(self, folder: Path, *, token: str = "a-token-for-end-to-end-tests") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.token = token
