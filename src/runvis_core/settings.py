@@ -76,7 +76,7 @@ class ServerSettings(BaseModel):
 
     tokens: dict[str, SecretStr] = Field(
         default_factory=dict[str, SecretStr],
-        description="Tokens that the server takes, by the name of who has it, e.g. `{\"airflow-prod\": \"…\"}`. The name stands in "
+        description='Tokens that the server takes, by the name of who has it, e.g. `{"airflow-prod": "…"}`. The name stands in '
         "each entry that comes with the token.",
     )
     paused: bool = Field(
@@ -110,6 +110,7 @@ class Settings(BaseSettings):
         description="Where events wait until they are delivered. A file named `disabled` in it stops recording.",
     )
     disabled: bool = Field(default=False, description="Record nothing.")
+    server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."
     )

@@ -88,7 +88,9 @@ class Committer:
             batch = self._waiting[0]
             shares = not batch.is_alone and bool(group) and not group[0].is_alone
             # The log names one principal per append; and a group must end somewhere.
-            if group and not (shares and batch.principal == group[0].principal and size + len(batch.items) <= MAX_GROUP):
+            if group and not (
+                shares and batch.principal == group[0].principal and size + len(batch.items) <= MAX_GROUP
+            ):
                 break
             self._waiting.popleft()
             # Nobody waits any more for a cancelled one: its sender is gone, and comes again.

@@ -30,8 +30,6 @@ def get_definitions(request: Request, query: Annotated[DefinitionQuery, Query()]
 
 
 @router.get("/definitions/{name:path}")
-def get_one_definition(
-    request: Request, name: str, query: Annotated[DefinitionFilter, Query()]
-) -> DefinitionDetail:
+def get_one_definition(request: Request, name: str, query: Annotated[DefinitionFilter, Query()]) -> DefinitionDetail:
     """Return a definition, its versions and its recent runs."""
     return get_definition(state_of(request).store, name, query)

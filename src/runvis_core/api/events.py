@@ -50,7 +50,9 @@ class EntryQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: int | None = Field(default=None, ge=0, le=2**63 - 1, description="Entries after this position; without it the last ones.")
+    after: int | None = Field(
+        default=None, ge=0, le=2**63 - 1, description="Entries after this position; without it the last ones."
+    )
     limit: int = Field(default=DEFAULT_LIMIT, ge=0, le=MAX_LIMIT)
 
 

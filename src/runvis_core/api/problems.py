@@ -23,7 +23,9 @@ MEDIA_TYPE: Final = "application/problem+json"
 class ProblemError(RunVisError):
     """A request can't be served: becomes a problem+json reply."""
 
-    def __init__(self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> None:
+    def __init__(
+        self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind

@@ -39,9 +39,7 @@ class RunEntryQuery(BaseModel):
 def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunSummary]:
     """Return runs, newest first."""
     filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor"}))
-    return list_runs(
-        state_of(request).store, filters, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC)
-    )
+    return list_runs(state_of(request).store, filters, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC))
 
 
 # A native id may have slashes in it, so the longer paths come first.

@@ -54,7 +54,9 @@ def serve(
         )
         stop = threading.Event()
         threads = [
-            threading.Thread(target=_keep_following, args=(name, *said, store, settings, stop), name=f"follow-{name}", daemon=True)
+            threading.Thread(
+                target=_keep_following, args=(name, *said, store, settings, stop), name=f"follow-{name}", daemon=True
+            )
             for name, said in followers.items()
         ]
         for thread in threads:
@@ -89,7 +91,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        raise SettingsError(f"the server can't listen on {host} port {port}: {error}; choose others with --host, --port") from error
+        raise SettingsError(
+            f"the server can't listen on {host} port {port}: {error}; choose others with --host, --port"
+        ) from error
 
 
 def _address(listener: socket.socket) -> str:

@@ -24,7 +24,9 @@ def parse_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time: say 30m, 2h or 7d (ago), 2024-05-01, or 2024-05-01T12:00Z") from None
+        raise typer.BadParameter(
+            f"{text!r} is no time: say 30m, 2h or 7d (ago), 2024-05-01, or 2024-05-01T12:00Z"
+        ) from None
     if moment.tzinfo is None:
         if moment.time() == datetime.min.time() and len(text.strip()) == 10:
             return moment.replace(tzinfo=UTC)  # a day, in UTC as everything here

@@ -56,7 +56,11 @@ def _facts(out: Console, run: RunDetail) -> None:
     trigger = run.trigger
     started_by = None
     if trigger is not None:
-        words = [trigger.kind.value, trigger.native and f"({trigger.native})", trigger.actor and f"by {to_json(trigger.actor)}"]
+        words = [
+            trigger.kind.value,
+            trigger.native and f"({trigger.native})",
+            trigger.actor and f"by {to_json(trigger.actor)}",
+        ]
         started_by = " ".join(word for word in words if word)
     version = run.definition_version
     facts: dict[str, Any] = {
@@ -73,7 +77,8 @@ def _facts(out: Console, run: RunDetail) -> None:
         "root": run.root_run_id,
         "retry of": run.retry_of,
         "correlation": run.correlation_id,
-        "version": version and f"{version.native_version or ''} {version.version[:12]} {version.code_version or ''}".strip(),
+        "version": version
+        and f"{version.native_version or ''} {version.version[:12]} {version.code_version or ''}".strip(),
         "aliases": ", ".join(f"{alias.system} {alias.native_id}" for alias in run.aliases),
         "retry expected": run.retry_expected_at and name_moment(run.retry_expected_at),
         "last heartbeat": run.liveness
@@ -158,7 +163,9 @@ def _context(run: RunDetail) -> list[tuple[Any, ...]]:
     context = run.context
     rows: list[tuple[Any, ...]] = []
     for section, values in (("code", context.code), ("environment", context.environment), ("engine", context.engine)):
-        rows += [(section, key, value if isinstance(value, str) else to_json(value)) for key, value in sorted(values.items())]
+        rows += [
+            (section, key, value if isinstance(value, str) else to_json(value)) for key, value in sorted(values.items())
+        ]
     if run.parameters is not None:
         rows.append(("parameters", "", to_json(run.parameters)))
     if context.conf is not None:

@@ -104,7 +104,9 @@ def _filters(**given: Any) -> RunFilter:
 
 
 def _print_table(items: list[RunSummary]) -> None:
-    rows = table("RUN", "STATE", "ENGINE", "DEFINITION", "KIND", "TRY", "STARTED (UTC)", "DURATION", "TRIGGER", "NATIVE ID")
+    rows = table(
+        "RUN", "STATE", "ENGINE", "DEFINITION", "KIND", "TRY", "STARTED (UTC)", "DURATION", "TRIGGER", "NATIVE ID"
+    )
     for run in items:
         rows.add_row(
             str(run.run_id)[:8],
@@ -150,7 +152,9 @@ def show_command(
 
 @runs.command("tail")
 def tail_command(
-    last: Annotated[int, typer.Option("--last", "-n", min=0, max=1000, help="How many of the last entries to begin with.")] = 20,
+    last: Annotated[
+        int, typer.Option("--last", "-n", min=0, max=1000, help="How many of the last entries to begin with.")
+    ] = 20,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes.")] = True,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
@@ -184,7 +188,9 @@ def _print_entries(page: EntryPage, output: Format) -> None:
 def _entry_line(entry: EntryView) -> str:
     event = entry.event
     about = entry.definition or event.get("definition") or ""
-    said = [event.get(name) for name in ("state", "native_state", "verdict", "error_type", "relation", "direction", "name")]
+    said = [
+        event.get(name) for name in ("state", "native_state", "verdict", "error_type", "relation", "direction", "name")
+    ]
     words = " ".join(str(word) for word in said if word)
     run = str(event.get("run_id") or "")[:8]
     line = (

@@ -151,7 +151,9 @@ def open_store_at(settings: Settings, *, must_exist: bool = False, upgrade: bool
     """Open the store that the settings name. Raises `SettingsError` for an address that is a server's."""
     assert settings.url is not None
     if is_server(settings.url):
-        raise SettingsError(f"RUNVIS_URL={settings.url} is a server's; this needs a store: --url sqlite:///FILE or postgresql://…")
+        raise SettingsError(
+            f"RUNVIS_URL={settings.url} is a server's; this needs a store: --url sqlite:///FILE or postgresql://…"
+        )
     _prepare_file(settings.url, must_exist=must_exist)
     try:
         from runvis_core.store.database import open_store
@@ -173,7 +175,9 @@ def _prepare_file(url: str, *, must_exist: bool) -> None:
         return
     file = Path(path.partition("?")[0])
     if must_exist and not file.exists():
-        raise SettingsError(f"there is no store at {file} yet: record into it, or name another one with --url or RUNVIS_URL")
+        raise SettingsError(
+            f"there is no store at {file} yet: record into it, or name another one with --url or RUNVIS_URL"
+        )
     if url == default_store_url():
         # Nobody named it, so nobody made its folder.
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -119,7 +119,9 @@ def _fits(link: Any, row: Any) -> bool:
     return link.run_id != row.run_id and (row.started_at is None or source_started_at <= row.started_at)
 
 
-def _links_to(connection: Connection, rows: list[Any]) -> tuple[dict[UUID, list[Any]], dict[tuple[Any, ...], list[Any]]]:
+def _links_to(
+    connection: Connection, rows: list[Any]
+) -> tuple[dict[UUID, list[Any]], dict[tuple[Any, ...], list[Any]]]:
     keys = {row.native_key for row in rows if row.native_key is not None}
     query = (
         select(

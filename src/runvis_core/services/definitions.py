@@ -102,7 +102,9 @@ def _the_one(connection: Connection, name: str, filters: DefinitionFilter) -> An
         return rows[0]
     if rows:
         named = ", ".join(f"{row.engine} {row.deployment} ({row.definition_kind})" for row in rows)
-        raise NotFoundError(f"the name {name!r} is that of several definitions; say which engine and deployment: {named}")
+        raise NotFoundError(
+            f"the name {name!r} is that of several definitions; say which engine and deployment: {named}"
+        )
     raise NotFoundError(f"there is no definition {name!r}{_near(connection, name)}")
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, func, select
 
 from runvis_core.services.answers import Check
+from runvis_core.services.clock import check_clock
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.schema import changed_guards, newest_version, schema_version
@@ -20,8 +20,6 @@ OK: Final = "ok"
 WARNING: Final = "warning"
 PROBLEM: Final = "problem"
 
-CLOCK_WARNING: Final = timedelta(seconds=5)
-CLOCK_PROBLEM: Final = timedelta(minutes=1)
 _WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
 _WAL_RESET_FIXED: Final = frozenset({(3, 44, 6), (3, 50, 7)})
 _MAX_VERSIONS: Final = 5
@@ -34,7 +32,9 @@ def examine_store(store: Store, *, now: datetime) -> list[Check]:
         heard = _heard(connection)
         clock = _database_clock(connection, now)
     position, recorded_at = (end.position, end.recorded_at) if end else (0, None)
-    said = f"{position} entries" + (f", the last one recorded at {recorded_at:%Y-%m-%d %H:%M:%S} UTC" if recorded_at else "")
+    said = f"{position} entries" + (
+        f", the last one recorded at {recorded_at:%Y-%m-%d %H:%M:%S} UTC" if recorded_at else ""
+    )
     return [
         Check(name="store", outcome=OK, detail=f"{store.url}: {said}"),
         _schema(store),
@@ -60,7 +60,9 @@ def _schema(store: Store) -> Check:
 def _guards(store: Store) -> Check:
     changed = changed_guards(store.engine)
     if not changed:
-        return Check(name="triggers", outcome=OK, detail="as shipped: the database itself refuses what would bend the record")
+        return Check(
+            name="triggers", outcome=OK, detail="as shipped: the database itself refuses what would bend the record"
+        )
     return Check(
         name="triggers",
         outcome=PROBLEM,
@@ -90,17 +92,6 @@ def _database_clock(connection: Connection, now: datetime) -> Check | None:
     theirs = connection.scalar(select(func.clock_timestamp()))
     assert isinstance(theirs, datetime)
     return check_clock("database", theirs - now)
-
-
-def check_clock(whose: str, difference: timedelta) -> Check:
-    """Return whether a clock is near enough to this machine's."""
-    seconds = abs(difference.total_seconds())
-    detail = f"the {whose}'s clock is {seconds:.1f} s {'ahead of' if difference > timedelta(0) else 'behind'} this machine's"
-    if seconds <= CLOCK_WARNING.total_seconds():
-        return Check(name="clock", outcome=OK, detail=detail)
-    grave = seconds > CLOCK_PROBLEM.total_seconds()
-    remedy = "set both clocks by a time server: durations and silence are told by them"
-    return Check(name="clock", outcome=PROBLEM if grave else WARNING, detail=detail, remedy=remedy)
 
 
 def _heard(connection: Connection) -> list[Check]:
@@ -158,8 +149,3 @@ def _versions_of(connection: Connection, row: Any) -> str:
 
 def _name_versions(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-
-
-def has_problem(checks: Iterable[Check]) -> bool:
-    """Return whether something is wrong."""
-    return any(check.outcome == PROBLEM for check in checks)

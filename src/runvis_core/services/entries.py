@@ -45,7 +45,9 @@ def list_run_entries(store: Store, name: str, *, after: int, limit: int) -> Entr
         return _page(connection, connection.execute(query).all(), after=after)
 
 
-def follow_entries(read: Callable[[int], EntryPage], page: EntryPage, wait: Callable[[], object]) -> Iterator[EntryView]:
+def follow_entries(
+    read: Callable[[int], EntryPage], page: EntryPage, wait: Callable[[], object]
+) -> Iterator[EntryView]:
     """Yield the entries of `page` and then all that come: `read` what comes after a position, `wait` if nothing did."""
     while True:
         yield from page.items

@@ -199,7 +199,9 @@ def _check_names(event: EventBase) -> None:
             raise EventError(f"event.{name}", f"the name has more than {MAX_NAME_BYTES} bytes")
 
 
-_NAMES: Final = frozenset({"definition", "native_key", "native_id", "name", "namespace", "target_native_key", "version"})
+_NAMES: Final = frozenset(
+    {"definition", "native_key", "native_id", "name", "namespace", "target_native_key", "version"}
+)
 """Fields that stand in an index and may have more than 250 characters."""
 
 

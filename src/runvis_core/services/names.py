@@ -136,7 +136,9 @@ def _all(connection: Connection, queries: Iterable[Any]) -> list[Any]:
 
 
 def _share(one: str, other: str) -> int:
-    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _named(rows: Iterable[Any]) -> str:

@@ -128,9 +128,7 @@ def _merged(reported: list[tuple[datetime, State, str | None, Report]]) -> list[
         if last is not None and last.state is state and native_state in (last.native_state, None):
             last.reports.append(report)
         else:
-            merged.append(
-                Transition(state=state, native_state=native_state, occurred_at=occurred_at, reports=[report])
-            )
+            merged.append(Transition(state=state, native_state=native_state, occurred_at=occurred_at, reports=[report]))
     return merged
 
 

@@ -131,7 +131,11 @@ def find_contexts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, Con
     """Return each run's context, with what was filled in after its end."""
     contexts: dict[UUID, Context] = {row.run_id: orjson.loads(row.record).get("context", {}) for row in rows}
     for chunk in chunks(list(contexts)):
-        query = select(run_late.c.run_id, run_late.c.facts).where(run_late.c.run_id.in_(chunk)).order_by(run_late.c.position)
+        query = (
+            select(run_late.c.run_id, run_late.c.facts)
+            .where(run_late.c.run_id.in_(chunk))
+            .order_by(run_late.c.position)
+        )
         for late in connection.execute(query):
             _fill_in(contexts[late.run_id], orjson.loads(late.facts))
     return contexts

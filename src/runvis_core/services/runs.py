@@ -83,7 +83,9 @@ def _conditions(
         found, cut = find_correlated(connection, filters.correlation)
         conditions.append(runs.c.run_id.in_(found))
         if cut:
-            notes.append(f"the correlation has more than {MAX_CORRELATED} runs; only so many of them were looked through")
+            notes.append(
+                f"the correlation has more than {MAX_CORRELATED} runs; only so many of them were looked through"
+            )
     return conditions, notes
 
 

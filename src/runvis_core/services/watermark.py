@@ -14,9 +14,7 @@ from runvis_core.store.tables import follower_watermarks
 def find_watermark(store: Store, *, engine: str, deployment: str, key: str) -> str | None:
     """Return a watermark as it was last set; None before that."""
     columns = follower_watermarks.c
-    query = select(columns.value).where(
-        columns.engine == engine, columns.deployment == deployment, columns.key == key
-    )
+    query = select(columns.value).where(columns.engine == engine, columns.deployment == deployment, columns.key == key)
     with store.engine.connect() as connection:
         return connection.execute(query).scalar_one_or_none()
 

@@ -232,5 +232,3 @@ _DEFINERS: Final[dict[str, Callable[[Changes, Entry, Values], None]]] = {
     "definition_error": _add_definition_error,
     "dataset_declared": _declare_dataset,
 }
-
-

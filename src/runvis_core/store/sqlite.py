@@ -100,7 +100,9 @@ class SqliteDriver:
     def find(self, wanted: Wanted) -> Found:
         """Look up what a batch needs."""
         runs = self._find(f"SELECT {RUN_READ} FROM runs WHERE run_id", wanted.run_ids)
-        producers = self._find(f"SELECT {', '.join(COLUMNS['producers'])} FROM producers WHERE producer", wanted.producers)
+        producers = self._find(
+            f"SELECT {', '.join(COLUMNS['producers'])} FROM producers WHERE producer", wanted.producers
+        )
         return Found(self.find_positions(wanted.event_ids), runs, producers)
 
     def find_positions(self, event_ids: Sequence[UUID]) -> dict[UUID, int]:

@@ -122,18 +122,22 @@ def _stays(table: str) -> Iterable[Trigger]:
 
 
 def _insert_only(table: str) -> Iterable[Trigger]:
-    yield Trigger(f"{table}_never_change", "BEFORE UPDATE", table, "FOR EACH ROW", _refuse(f"{table} are never changed"))
+    yield Trigger(
+        f"{table}_never_change", "BEFORE UPDATE", table, "FOR EACH ROW", _refuse(f"{table} are never changed")
+    )
     yield from _stays(table)
 
 
 def _entries(table: str) -> Iterable[Trigger]:
-    yield Trigger(
-        f"{table}_no_gap", "AFTER INSERT", table, f"{ADDED}FOR EACH STATEMENT", "runvis_entries_added()"
-    )
+    yield Trigger(f"{table}_no_gap", "AFTER INSERT", table, f"{ADDED}FOR EACH STATEMENT", "runvis_entries_added()")
     if table == "entries":
         # Row triggers stand on each partition, where they also hold for whoever writes to the partition itself.
         yield Trigger(
-            "entries_never_emptied", "BEFORE TRUNCATE", table, "FOR EACH STATEMENT", _refuse("entries are never deleted")
+            "entries_never_emptied",
+            "BEFORE TRUNCATE",
+            table,
+            "FOR EACH STATEMENT",
+            _refuse("entries are never deleted"),
         )
     else:
         yield from _insert_only(table)
@@ -153,7 +157,9 @@ def _triggers(table: Table) -> list[Trigger]:
         one = Trigger("head_is_one", "BEFORE INSERT", name, "FOR EACH ROW", _refuse("a log has one head"))
         return [one, changed, *_stays(name)]
     if table is t.runs:
-        changed = Trigger("runs_change_by_rule", "BEFORE INSERT OR UPDATE", name, "FOR EACH ROW", "runvis_run_changed()")
+        changed = Trigger(
+            "runs_change_by_rule", "BEFORE INSERT OR UPDATE", name, "FOR EACH ROW", "runvis_run_changed()"
+        )
         return [changed, *_stays(name)]
     return list(_insert_only(name)) if table in t.INSERT_ONLY else []
 

@@ -67,7 +67,9 @@ def _event_ids() -> Iterable[tuple[str, str]]:
 
 
 def _head() -> Iterable[tuple[str, str]]:
-    yield _trigger("head_is_one", "BEFORE INSERT", "head", _refuse("a log has one head"), when="EXISTS (SELECT 1 FROM head)")
+    yield _trigger(
+        "head_is_one", "BEFORE INSERT", "head", _refuse("a log has one head"), when="EXISTS (SELECT 1 FROM head)"
+    )
     yield _trigger("head_never_leaves", "BEFORE DELETE", "head", _refuse("a log has one head"))
     yield _trigger(
         "head_never_goes_back",
