@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 from tests.end_to_end.airflow_deployment import AirflowDeployment
 from tests.end_to_end.airflow_story import Story
 from tests.end_to_end.history import History
@@ -20,17 +22,32 @@ SECRETS = ("hunter2-very-secret", "conf-password", "default-pw")
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def metadata_url(postgresql_server: str) -> Iterator[str]:
+    """The address of a PostgreSQL database for Airflow's own books; its SQLite can't take so much at a time."""
+    admin = postgresql_server.replace("+psycopg", "", 1)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE airflow_story")
+    url = make_url(postgresql_server).set(drivername="postgresql+psycopg2", database="airflow_story")
+    yield url.render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("DROP DATABASE airflow_story WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, metadata_url: str) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("airflow")
     history = History(folder / "runvis")
-    with history, AirflowDeployment(folder / "airflow", env=history.engine_env("story")) as airflow:
-        told = Story(airflow, history, "story")
-        airflow.wait_for_dags("plain", "two_tasks", "cleared_running", "consumer", "deferring")
-        told.start_unattended()
-        told.interfere()
-        told.come_back()
-        told.await_all()
-        yield told
+    airflow = AirflowDeployment(folder / "airflow", metadata_url=metadata_url, schedulers=2)
+    with history:
+        airflow.env |= history.engine_env("story")
+        with airflow:
+            told = Story(airflow, history, "story")
+            airflow.wait_for_dags("plain", "two_tasks", "cleared_running", "consumer", "deferring")
+            told.start_unattended()
+            told.interfere()
+            told.come_back()
+            told.await_all()
+            yield told
 
 
 def words(run: RunDetail) -> list[str]:
@@ -129,8 +146,12 @@ def test_no_secret_is_anywhere_in_the_store_or_the_spool(story: Story) -> None:
 
 @pytest.mark.parametrize(
     ("name", "task_id", "native_state", "attempt"),
-    [("failing", "after", "upstream_failed", 0), ("branching", "right", "skipped", 0), ("skipping", "skip_itself", "skipped", 1)],
-)  # fmt: skip
+    [
+        ("failing", "after", "upstream_failed", 0),
+        ("branching", "right", "skipped", 0),
+        ("skipping", "skip_itself", "skipped", 1),
+    ],
+)
 def test_what_did_not_run_is_cancelled_and_says_why(
     story: Story, name: str, task_id: str, native_state: str, attempt: int
 ) -> None:
@@ -303,6 +324,15 @@ def test_only_what_was_marked_afterwards_is_contradicted(story: Story) -> None:
         if run.corrected
     ]
     assert corrected == []
+
+
+def test_two_schedulers_tell_of_a_transition_once(story: Story) -> None:
+    opened = [entry.event for entry in story.history.all_entries() if entry.event["kind"] == "producer_opened"]
+    assert [event["component"] for event in opened].count("scheduler") == 2
+    for name in ("plain", "many", "deferring", "mapped"):
+        for run in story.dag_runs(name):
+            assert [transition.state for transition in run.transitions].count(State.RUNNING) == 1
+            assert len(run.testimony) == 1
 
 
 def test_airflow_was_never_disturbed(story: Story) -> None:
