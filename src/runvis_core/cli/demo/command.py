@@ -27,10 +27,12 @@ from runvis_core.cli.demo.engines import (
 from runvis_core.cli.output import console
 from runvis_core.cli.runs import list_command, show_command
 from runvis_core.cli.source import open_source
+from runvis_core.emit.drain import drain_spool
 from runvis_core.errors import SettingsError
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunSummary
 from runvis_core.services.filters import RunFilter
+from runvis_core.settings import load_settings
 
 STORY: Final = Path(__file__).parent / "story"
 AIRFLOW_PYTHON: Final = "RUNVIS_DEMO_AIRFLOW_PYTHON"
@@ -63,15 +65,18 @@ def demo_command(
     store = folder / "runvis.db"
     begun_at = datetime.now(UTC)
     with _ended_by_sigterm(), ExitStack() as running:
-        url = running.enter_context(_server(folder, store))
-        variables = {"RUNVIS_URL": url, "RUNVIS_DEPLOYMENT": DEPLOYMENT, "RUNVIS_SPOOL_DIR": str(folder / "spool")}
+        server, url = running.enter_context(_server(folder, store))
+        spool = folder / "spool"
+        variables = {"RUNVIS_URL": url, "RUNVIS_DEPLOYMENT": DEPLOYMENT, "RUNVIS_SPOOL_DIR": str(spool)}
         forecast = _start_forecast(running, prefect_python, folder, variables)
         _tell_airflows_story(airflow_python, folder, variables)
         with _step("Prefect runs its flow"):
             if forecast.wait(timeout_seconds=STORY_SECONDS) != 0:
                 raise EngineError(forecast.describe(f"failed with status {forecast.returncode}"))
         with _step("The last events reach the store"):
-            forecast.wait_until(lambda: _all_ended(url, begun_at), what="end of every run", timeout_seconds=30)
+            # On a slow machine a process may have ended before it had delivered all it said.
+            drain_spool(load_settings(url=url, deployment=DEPLOYMENT, spool_dir=spool))
+            server.wait_until(lambda: _all_ended(url, begun_at), what="end of every run", timeout_seconds=30)
     _show(f"sqlite:///{store}", begun_at)
     _say_what_next(folder, store)
 
@@ -89,22 +94,22 @@ def _python(variable: str) -> Path:
 
 
 @contextmanager
-def _server(folder: Path, store: Path) -> Generator[str]:
-    """Serve the store on loopback; yield the server's address."""
+def _server(folder: Path, store: Path) -> Generator[tuple[EngineProcess, str]]:
+    """Serve the store on loopback; yield the server and its address."""
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-c", "from runvis_core.cli import main; main()", "serve"]
-    with _step("RunVis serves an SQLite store"):
-        server = EngineProcess(
-            "runvis serve",
-            [*command, "--url", f"sqlite:///{store}", "--port", url.rpartition(":")[2]],
-            environment=clean_environment(),
-            log_path=folder / "server.log",
-            folder=folder,
-        )
+    server = EngineProcess(
+        "runvis serve",
+        [*command, "--url", f"sqlite:///{store}", "--port", url.rpartition(":")[2]],
+        environment=clean_environment(),
+        log_path=folder / "server.log",
+        folder=folder,
+    )
     with server:
-        server.wait_until(lambda: answers(f"{url}/health/ready"), what="ready server", timeout_seconds=60)
-        yield url
+        with _step("RunVis serves a SQLite store"):
+            server.wait_until(lambda: answers(f"{url}/health/ready"), what="ready server", timeout_seconds=60)
+        yield server, url
 
 
 def _start_forecast(running: ExitStack, python: Path, folder: Path, variables: dict[str, str]) -> EngineProcess:
