@@ -197,7 +197,6 @@ def test_a_served_flow_that_is_cancelled(
         api.cancel(native_id)
         until("the cancelled run", lambda: api.flow_run(native_id)["state_name"] == "Cancelled", seconds=60)
     (run,) = runs(history, "waiting", "served")
-    print(run)
     assert run.native_id == native_id
     assert run.context.engine["prefect_deployment"] == "served"
     assert run.native_state == "Cancelling"
