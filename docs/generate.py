@@ -22,9 +22,9 @@ from pydantic import BaseModel
 
 from runvis_airflow import states as airflow_states
 from runvis_core import errors, hookspecs, settings
-from runvis_core.api import app as api_app
-from runvis_core.cli import app as cli_app
-from runvis_core.cli import exits
+from runvis_core.api import app as api
+from runvis_core.cli.app import app as cli
+from runvis_core.cli.exits import Exit
 from runvis_core.model import event as event_module
 from runvis_core.model import run as run_module
 from runvis_core.model.event import EVENT_KINDS, EventBase, RunEvent
@@ -129,12 +129,12 @@ def _public(value: object) -> str:
 
 def cli_page() -> str:
     """Return the reference of the command line: every command with its arguments and options, and the exit codes."""
-    command = typer.main.get_command(cli_app)
+    command = typer.main.get_command(cli)
     parts = [
         "# The command line",
         inspect.cleandoc(command.help or ""),
         "## Exit codes",
-        _table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in exits.EXIT_CODES.items()]),
+        _table(("code", "meaning"), exit_codes()),
         "## Commands",
     ]
     for path, leaf in _commands(command, "runvis"):
@@ -143,6 +143,17 @@ def cli_page() -> str:
         if rows:
             parts.append(_table(("argument or option", "value", "default", "meaning"), rows))
     return _page(parts)
+
+
+def exit_codes() -> list[Row]:
+    """Return the exit codes, each with the string that stands under it, else with its name."""
+    body = _body_of(Exit)
+    rows: list[Row] = []
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            rows.append((f"`{Exit[name].value}`", _remark(following) or f"{name.replace('_', ' ').capitalize()}."))
+    return rows
 
 
 def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
@@ -253,7 +264,7 @@ def _rest_words() -> str:
 
 def openapi() -> dict[str, Any]:
     """Return the server's OpenAPI document. Its routes are the same over any store, so none is opened."""
-    return api_app.create_app(cast(Any, None), settings.Settings.model_construct()).openapi()
+    return api.create_app(cast(Any, None), settings.Settings.model_construct()).openapi()
 
 
 def _rest_parameter(parameter: Mapping[str, Any]) -> Row:
@@ -298,7 +309,7 @@ def problems() -> list[Row]:
     found: set[Row] = set()
     for error, (kind, status) in STATUSES.items():
         found.add((str(status), f"`{PREFIX}{kind}`", inspect.cleandoc(error.__doc__ or "")))
-    for module in sorted(Path(inspect.getfile(api_app)).parent.glob("*.py")):
+    for module in sorted(Path(inspect.getfile(api)).parent.glob("*.py")):
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 found |= set(_problem_of(node, PREFIX))
@@ -346,9 +357,7 @@ def _common_meanings() -> dict[str, str]:
 def native_states_page() -> str:
     """Return what each engine's own words for states mean, from the adapters' tables."""
     airflow = inspect.cleandoc(airflow_states.__doc__ or "")
-    by_name = [
-        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()
-    ]
+    by_name = [(f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()]
     by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_translate.STATE_OF_TYPE.items()]
     return _page(
         [
@@ -425,15 +434,20 @@ def _declared(model: type) -> dict[str, tuple[str, str]]:
     for base in reversed(model.__mro__):
         if base.__module__.split(".")[0] != "runvis_core":
             continue
-        (body,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        assert isinstance(body, ast.ClassDef)
-        for field, remark in zip(body.body, [*body.body[1:], None], strict=True):
+        body = _body_of(base)
+        for field, following in zip(body, [*body[1:], None], strict=True):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                found[field.target.id] = (ast.unparse(field.annotation), _remark(field, remark))
+                found[field.target.id] = (ast.unparse(field.annotation), _remark(following))
     return found
 
 
-def _remark(field: ast.AnnAssign, following: ast.stmt | None) -> str:
+def _body_of(kind: type) -> list[ast.stmt]:
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(node, ast.ClassDef)
+    return node.body
+
+
+def _remark(following: ast.stmt | None) -> str:
     if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
         return " ".join(str(following.value.value).split())
     return ""
