@@ -21,7 +21,7 @@ from benchmarks.posting import Poster, serving
 from benchmarks.raw import PostgresqlLog, RawLog, SqliteLog, row
 from benchmarks.workload import context, items
 from runvis_core.services.ingest import ingest_items
-from runvis_core.store import Store, open_store
+from runvis_core.store.database import Store, open_store
 
 ROUNDS = 5
 BATCH, BATCHES = 1000, 5
@@ -130,6 +130,6 @@ def _rate(things: Sequence[T], size: int, write: Callable[[Sequence[T]], None]) 
 
 def _ingest(store: Store, batch: Sequence[bytes]) -> None:
     outcomes = ingest_items(store, batch, principal=PRINCIPAL)
-    stored = sum(outcome["status"] == "stored" for outcome in outcomes)
+    stored = sum(outcome.status == "stored" for outcome in outcomes)
     if stored != len(batch):
         raise RuntimeError(f"{len(batch) - stored} of {len(batch)} events were not stored: {outcomes[:3]}")
