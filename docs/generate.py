@@ -1,30 +1,48 @@
 """Write the reference pages that the code itself can tell: `python docs/generate.py`. A test holds them up to date.
 
-Each page is a function that returns its text, and has its place in `PAGES`.
+Each page is a function that returns its text, and has its place in `PAGES`. `docs/` needs no engine: of the adapters
+only what imports none is read.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import os
+import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
+import click
+import typer
 from pydantic import BaseModel
 
+from runvis_airflow import states as airflow_states
+from runvis_core import errors, hookspecs, settings
+from runvis_core.api import app as api_app
+from runvis_core.cli import app as cli_app
+from runvis_core.cli import exits
 from runvis_core.model import event as event_module
+from runvis_core.model import run as run_module
 from runvis_core.model.event import EVENT_KINDS, EventBase, RunEvent
+from runvis_core.services import answers
+from runvis_prefect import translate as prefect_translate
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Written by docs/generate.py from the code. -->\n"
+
+Row = tuple[str, ...]
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
 
 
 def model_page() -> str:
     """Return the reference of the canonical model: the kinds of events, their facts and their fields."""
     parts = [
-        NOTE,
         "# The model",
         "What states, events and ids mean is explained in [the rules of the record](../explanation/record-rules.md);\n"
         "the words are in [the glossary](../glossary.md).",
@@ -39,7 +57,7 @@ def model_page() -> str:
         own = set(model.model_fields) - (set(EventBase.model_fields) if model is not RunEvent else set())
         if own:
             parts.append(_fields(model, own=own))
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+    return _page(parts)
 
 
 def _table_of(docstring: str) -> str:
@@ -48,35 +66,388 @@ def _table_of(docstring: str) -> str:
 
 def _fields(model: type[BaseModel], *, own: set[str]) -> str:
     declared = _declared(model)
-    rows = ["| field | type | needed | meaning |", "|---|---|---|---|"]
+    rows: list[Row] = []
     for name, field in model.model_fields.items():
         if name in own:
             annotation, remark = declared[name]
-            needed = "yes" if field.is_required() else ""
-            rows.append(f"| `{name}` | `{annotation}` | {needed} | {remark} |".replace("  ", " "))
-    return "\n".join(rows)
+            rows.append((f"`{name}`", f"`{annotation}`", "yes" if field.is_required() else "", remark))
+    return _table(("field", "type", "needed", "meaning"), rows)
 
 
-def _declared(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def settings_page() -> str:
+    """Return the reference of the settings: variable, type, default, meaning."""
+    with _no_machine():
+        rows = list(_settings(settings.Settings, ()))
+        store = _public(settings.default_store_url())
+    return _page(
+        [
+            "# Settings",
+            inspect.cleandoc(settings.__doc__ or ""),
+            _table(("variable", "in `runvis.toml`", "type", "default", "meaning"), rows),
+            f"Commands and the server that are given no address use `{store}`. An engine without `RUNVIS_URL` records\n"
+            "nothing.",
+        ]
+    )
+
+
+def _settings(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Row]:
+    declared = _declared(model)
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, (*path, name))
+            continue
+        default = field.get_default(call_default_factory=True, validated_data={})
+        yield (
+            f"`{settings.variable_name(*path, name)}`",
+            f"`{'.'.join((*path, name))}`",
+            f"`{declared[name][0]}`",
+            f"`{_public(default)}`" if default not in (None, (), {}) else "",
+            field.description or "",
+        )
+
+
+@contextmanager
+def _no_machine() -> Iterator[None]:
+    """Leave out of the environment what would move the user's folders."""
+    moved = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("XDG_")}
+    try:
+        yield
+    finally:
+        os.environ.update(moved)
+
+
+def _public(value: object) -> str:
+    return str(value).replace(str(Path.home()), "~")
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    """Return the reference of the command line: every command with its arguments and options, and the exit codes."""
+    command = typer.main.get_command(cli_app)
+    parts = [
+        "# The command line",
+        inspect.cleandoc(command.help or ""),
+        "## Exit codes",
+        _table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in exits.EXIT_CODES.items()]),
+        "## Commands",
+    ]
+    for path, leaf in _commands(command, "runvis"):
+        parts += [f"### `{path}`", _usage(path, leaf), inspect.cleandoc(leaf.help or "")]
+        rows = [_parameter(parameter) for parameter in leaf.params if not getattr(parameter, "hidden", False)]
+        if rows:
+            parts.append(_table(("argument or option", "value", "default", "meaning"), rows))
+    return _page(parts)
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    children: Mapping[str, click.Command] = getattr(command, "commands", {})
+    if not children:
+        yield path, command
+    for name, child in sorted(children.items()):
+        if not child.hidden:
+            yield from _commands(child, f"{path} {name}")
+
+
+def _usage(path: str, command: click.Command) -> str:
+    pieces = command.collect_usage_pieces(click.Context(command))
+    return f"```console\n{' '.join([path, *pieces])}\n```"
+
+
+def _parameter(parameter: click.Parameter) -> Row:
+    context = click.Context(click.Command("x"))
+    is_argument = parameter.param_type_name == "argument"
+    names = [parameter.human_readable_name] if is_argument else [*parameter.opts, *parameter.secondary_opts]
+    is_flag = getattr(parameter, "is_flag", False)
+    default = parameter.get_default(context)
+    shown = "" if default in (None, False, [], ()) or callable(default) else f"`{_public(default)}`"
+    repeats = ", repeatable" if parameter.multiple or parameter.nargs == -1 else ""
+    return (
+        ", ".join(f"`{name}`" for name in names),
+        "" if is_flag else f"{_value(parameter)}{repeats}",
+        "needed" if parameter.required else shown,
+        " ".join((getattr(parameter, "help", None) or "").split()),
+    )
+
+
+def _value(parameter: click.Parameter) -> str:
+    choices = getattr(parameter.type, "choices", None)
+    if choices:
+        return " \\| ".join(f"`{getattr(choice, 'value', choice)}`" for choice in choices)
+    return parameter.type.name
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+def hooks_page() -> str:
+    """Return the reference of the plugin hooks, from their specifications."""
+    parts = ["# Hooks", inspect.cleandoc(hookspecs.__doc__ or "")]
+    for name, specification in hook_specifications():
+        options: Mapping[str, Any] = getattr(specification, "runvis_spec")  # noqa: B009
+        parts += [f"## `{name}`", f"```python\n{_signature(specification)}\n```"]
+        if options["firstresult"]:
+            parts.append("The first answer that is not None counts.")
+        parts.append(inspect.cleandoc(specification.__doc__ or ""))
+    return _page(parts)
+
+
+def hook_specifications() -> list[tuple[str, Callable[..., Any]]]:
+    """Return the hooks by name, as pluggy sees them."""
+    return [(name, item) for name, item in vars(hookspecs).items() if hasattr(item, "runvis_spec")]
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(node, ast.FunctionDef)
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"def {node.name}({ast.unparse(node.args)}){returns}"
+
+
+# --- REST -------------------------------------------------------------------------------------------------------------
+
+
+def rest_page() -> str:
+    """Return the reference of the HTTP API: routes with parameters and answers, problems, and the answers' fields."""
+    schema = openapi()
+    parts = [
+        "# REST",
+        inspect.cleandoc(_rest_words()),
+    ]
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            parts += [f"## {method.upper()} {path}", _plain(operation.get("description", ""))]
+            rows = [_rest_parameter(parameter) for parameter in operation.get("parameters", [])]
+            if rows:
+                parts.append(_table(("parameter", "in", "type", "default", "meaning"), rows))
+            answer = _rest_answer(operation)
+            if answer:
+                parts.append(f"Answers 200 with {answer}.")
+    parts += [
+        "## Problems",
+        "An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, and what helps to put it\n"
+        "right (`parameter`, `allowed`, `errors`, `outcomes`).",
+        _table(("status", "`type`", "when"), problems()),
+        "## What an answer holds",
+    ]
+    for name in sorted(schema["components"]["schemas"]):
+        model = getattr(answers, name.partition("[")[0].partition("_")[0], None)
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            parts += [f"### {model.__name__}", inspect.cleandoc(model.__doc__ or ""), _answer_fields(model)]
+    return _page(list(dict.fromkeys(parts)))
+
+
+def _rest_words() -> str:
+    return """
+    `runvis serve` answers these paths; the OpenAPI document is at `/api/v1/openapi.json`. With tokens set, every
+    request but the health checks needs `Authorization: Bearer …`. A list is `{"items": […], "next_cursor": …}`: give
+    `next_cursor` back as `cursor`, with the same filters, for the next page. No list is counted. Times are RFC 3339 with
+    their zone, durations are seconds.
+    """
+
+
+def openapi() -> dict[str, Any]:
+    """Return the server's OpenAPI document. Its routes are the same over any store, so none is opened."""
+    return api_app.create_app(cast(Any, None), settings.Settings.model_construct()).openapi()
+
+
+def _rest_parameter(parameter: Mapping[str, Any]) -> Row:
+    schema = parameter["schema"]
+    default = schema.get("default")
+    return (
+        f"`{parameter['name']}`",
+        parameter["in"],
+        _schema_type(schema),
+        f"`{default}`" if default not in (None, [], False) else ("needed" if parameter.get("required") else ""),
+        parameter.get("description", ""),
+    )
+
+
+def _schema_type(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return _schema_type(openapi()["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    if "anyOf" in schema:
+        return ", ".join(_schema_type(one) for one in schema["anyOf"] if one.get("type") != "null")
+    if "enum" in schema:
+        return " \\| ".join(f"`{word}`" for word in schema["enum"])
+    if schema.get("type") == "array":
+        return f"{_schema_type(schema['items'])}, repeatable"
+    bounds = [f"{sign} {schema[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in schema]
+    return " ".join([schema.get("format") or schema.get("type", "any"), *bounds])
+
+
+def _rest_answer(operation: Mapping[str, Any]) -> str:
+    content = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
+    schema = content.get("schema", {})
+    is_list = schema.get("type") == "array"
+    reference = (schema.get("items", {}) if is_list else schema).get("$ref", "")
+    name = re.sub(r"_(\w+)_$", r" of \1", reference.rpartition("/")[2])
+    links = " of ".join(f"[{word}](#{word.lower()})" for word in name.split(" of ") if word)
+    return f"a list of {links}" if is_list and links else links
+
+
+def problems() -> list[Row]:
+    """Return every problem that the server's code makes: status, type, and its words."""
+    from runvis_core.services.problems import PREFIX, STATUSES
+
+    found: set[Row] = set()
+    for error, (kind, status) in STATUSES.items():
+        found.add((str(status), f"`{PREFIX}{kind}`", inspect.cleandoc(error.__doc__ or "")))
+    for module in sorted(Path(inspect.getfile(api_app)).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                found |= set(_problem_of(node, PREFIX))
+    return sorted(found)
+
+
+def _problem_of(call: ast.Call, prefix: str) -> Iterator[Row]:
+    assert isinstance(call.func, ast.Name)
+    if call.func.id not in {"ProblemError", "problem"} or len(call.args) < 3:
+        return
+    status, kind, detail = call.args[:3]
+    if isinstance(status, ast.Constant) and isinstance(kind, ast.Constant):
+        yield str(status.value), f"`{prefix}{kind.value}`", _words(detail)
+
+
+def _words(node: ast.expr) -> str:
+    """Return what a literal says, with … for what is put in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_words(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return "`detail` says"
+
+
+def _answer_fields(model: type[BaseModel]) -> str:
+    declared = _declared(model)
+    common = _common_meanings()
+    rows = [(f"`{name}`", f"`{declared[name][0]}`", declared[name][1] or common.get(name, "")) for name in declared]
+    return _table(("field", "type", "meaning"), rows)
+
+
+def _common_meanings() -> dict[str, str]:
+    """Return what fields of these names mean in the model; an answer says it again only where it means more."""
+    meanings: dict[str, str] = {}
+    for model in (*EVENT_KINDS.values(), event_module.Trigger, run_module.Run, answers.RunSummary, answers.RunRef):
+        for name, (_, remark) in _declared(model).items():
+            if remark:
+                meanings.setdefault(name, remark)
+    return meanings
+
+
+# --- native states ----------------------------------------------------------------------------------------------------
+
+
+def native_states_page() -> str:
+    """Return what each engine's own words for states mean, from the adapters' tables."""
+    airflow = inspect.cleandoc(airflow_states.__doc__ or "")
+    by_name = [
+        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()
+    ]
+    by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_translate.STATE_OF_TYPE.items()]
+    return _page(
+        [
+            "# Native states",
+            "An engine's own word for a state is kept beside ours as `native_state`. What its adapter makes of it:",
+            "## Airflow",
+            _outside_tables(airflow),
+            _table_of(airflow),
+            "By Airflow's word for a task's state:",
+            _table(("native state", "state"), _word_rows(airflow_states.TASK_STATES)),
+            "By Airflow's word for a DAG run's state:",
+            _table(("native state", "state"), _word_rows(airflow_states.DAG_RUN_STATES)),
+            "## Prefect",
+            "A state of Prefect has a type and a name. Users may give names of their own, so the type decides, but for these\n"
+            "names. The native state is the name.",
+            _table(("type and name", "state"), by_name),
+            _table(("type", "state"), by_type),
+        ]
+    )
+
+
+def _word_rows(words: Mapping[str, Any]) -> list[Row]:
+    return [(f"`{word}`", f"`{state}`") for word, state in words.items()]
+
+
+def _outside_tables(docstring: str) -> str:
+    lines = [line for line in docstring.splitlines() if not line.startswith("|")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def errors_page() -> str:
+    """Return the tree of errors, and what each means."""
+    found = [item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, errors.RunVisError)]
+    rows = [(f"`{error.__name__}`", " ".join(inspect.cleandoc(error.__doc__ or "").split())) for error in found]
+    return _page(
+        [
+            "# Errors",
+            inspect.cleandoc(errors.__doc__ or ""),
+            _table(("error", "meaning"), rows),
+            "What a command ends with is in [the command line](cli.md#exit-codes), what the server answers in\n"
+            "[REST](rest.md#problems).",
+        ]
+    )
+
+
+# --- what pages are made of -------------------------------------------------------------------------------------------
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(part.strip("\n") for part in (NOTE, *parts) if part) + "\n"
+
+
+def _table(header: Row, rows: Iterable[Row]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(re.sub(" +", " ", f"| {' | '.join(_cell(cell) for cell in line)} |") for line in lines).replace(
+        "| --- ", "|---"
+    )
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
+
+
+def _plain(text: str) -> str:
+    return inspect.cleandoc(text)
+
+
+def _declared(model: type) -> dict[str, tuple[str, str]]:
     """Return each field's type and the string that stands under it, from the class and those that it is made from."""
     found: dict[str, tuple[str, str]] = {}
     for base in reversed(model.__mro__):
-        if not (issubclass(base, BaseModel) and base is not BaseModel):
+        if base.__module__.split(".")[0] != "runvis_core":
             continue
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(body, ast.ClassDef)
         for field, remark in zip(body.body, [*body.body[1:], None], strict=True):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                text = remark.value.value if _is_string(remark) else ""
-                found[field.target.id] = (ast.unparse(field.annotation).replace("|", "\\|"), " ".join(text.split()))
+                found[field.target.id] = (ast.unparse(field.annotation), _remark(field, remark))
     return found
 
 
-def _is_string(node: ast.stmt | None) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def _remark(field: ast.AnnAssign, following: ast.stmt | None) -> str:
+    if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+        return " ".join(str(following.value.value).split())
+    return ""
 
 
-PAGES: Final[dict[str, Callable[[], str]]] = {"model.md": model_page}
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "hooks.md": hooks_page,
+    "model.md": model_page,
+    "native-states.md": native_states_page,
+    "rest.md": rest_page,
+    "settings.md": settings_page,
+}
 
 
 def write_pages() -> None:
