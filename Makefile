@@ -5,6 +5,9 @@
 #   .venv-sqlalchemy20  the same on SQLAlchemy 2.0
 #   .venv-airflow       a real Airflow, with RunVis as a worker has it
 #   .venv-prefect       a real Prefect, with RunVis as a worker has it
+# and two for the benchmarks only:
+#   .venv-openlineage   a real Airflow with the OpenLineage provider instead of RunVis
+#   .venv-dagster       Dagster with its PostgreSQL storage
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,8 +19,10 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 CONSTRAINTS := .ci/constraints
 ENVIRONMENTS := dev sqlalchemy20 airflow prefect
+PEERS := openlineage dagster
 # An environment is set up again when what it is made from has changed, and only then.
 STAMPS := $(ENVIRONMENTS:%=.uv/%.stamp)
+PEER_STAMPS := $(PEERS:%=.uv/%.stamp)
 
 # What runs on SQLAlchemy, and so is tested on 2.0 too.
 STORE_TESTS := tests/runvis_core/store
@@ -31,7 +36,9 @@ AIRFLOW_PYTHON := $(CURDIR)/.venv-airflow/bin/python
 PREFECT_PYTHON := $(CURDIR)/.venv-prefect/bin/python
 TEST_ENV := RUNVIS_TEST_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_TEST_PREFECT_PYTHON=$(PREFECT_PYTHON)
 DEMO_ENV := RUNVIS_DEMO_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_DEMO_PREFECT_PYTHON=$(PREFECT_PYTHON)
-BENCH_ENV := RUNVIS_BENCH_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_BENCH_PREFECT_PYTHON=$(PREFECT_PYTHON)
+BENCH_ENV := RUNVIS_BENCH_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) \
+  RUNVIS_BENCH_OPENLINEAGE_PYTHON=$(CURDIR)/.venv-openlineage/bin/python \
+  RUNVIS_BENCH_DAGSTER_PYTHON=$(CURDIR)/.venv-dagster/bin/python
 
 .PHONY: help
 help: ## say what there is
@@ -66,7 +73,7 @@ format: .uv/dev.stamp ## put the code in its one form
 	.venv/bin/ruff format .
 
 .PHONY: bench
-bench: setup ## measure RunVis beside its peers; CASES='…' runs some
+bench: .uv/dev.stamp .uv/airflow.stamp $(PEER_STAMPS) ## measure RunVis beside its peers; CASES='…' runs some
 	$(BENCH_ENV) .venv/bin/python -m benchmarks $(CASES)
 
 .PHONY: docs
@@ -79,16 +86,20 @@ constraints: $(UV) ## resolve again what .ci/constraints pins
 	echo 'sqlalchemy<2.1' | $(call compile,sqlalchemy20,--group dev --extra postgres --extra server --constraints -)
 	$(call compile,airflow,--group airflow-engine)
 	$(call compile,prefect,--group prefect-engine)
+	$(call compile_peer,openlineage,--constraints $(CONSTRAINTS)/airflow.txt)
+	$(call compile_peer,dagster)
 
 .PHONY: clean
 clean: ## remove the environments and what builds and tests leave behind
-	rm -rf .uv .venv .venv-sqlalchemy20 .venv-airflow .venv-prefect .demo dist build .pytest_cache .ruff_cache \
+	rm -rf .uv .venv $(patsubst %,.venv-%,$(filter-out dev,$(ENVIRONMENTS)) $(PEERS)) .demo dist build .pytest_cache .ruff_cache \
 	  .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # For every Python that RunVis supports at once; names and versions only, no address and no path.
-compile = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-  pyproject.toml $(2) --output-file $(CONSTRAINTS)/$(1).txt
+resolve = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate
+compile = $(resolve) pyproject.toml $(2) --output-file $(CONSTRAINTS)/$(1).txt
+# The same Airflow as RunVis is measured in: only the provider differs.
+compile_peer = $(resolve) --group $(1)-peer $(2) --output-file $(CONSTRAINTS)/$(1).txt
 
 $(UV): Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
@@ -118,3 +129,9 @@ SERVER_SIDE := postgres$(comma)server
 
 .uv/prefect.stamp: pyproject.toml $(CONSTRAINTS)/prefect.txt $(UV)
 	$(call install,.venv-prefect,prefect,prefect-engine,prefect)
+
+# A peer's environment has no RunVis in it.
+$(PEER_STAMPS): .uv/%.stamp: pyproject.toml $(CONSTRAINTS)/%.txt $(UV)
+	$(UV) venv --quiet --clear --no-python-downloads --python .uv/bin/python .venv-$*
+	$(UV) pip install --quiet --python .venv-$*/bin/python --constraints $(CONSTRAINTS)/$*.txt --group $*-peer
+	touch $@

@@ -7,6 +7,7 @@ RunVisError
 │   └── BodyMismatchError    a body is not what its event says
 ├── StoreError               a store can't do what was asked
 │   ├── StoreAddressError    no store or transport answers to an address
+│   ├── UnreachableError     the store or server can't be reached, or stayed busy
 │   ├── SchemaVersionError   the store's schema is not the one that this version works on
 │   └── LogRuleError         the database refused what would bend the record
 ├── NotFoundError            there is no such run, definition, …
@@ -49,6 +50,10 @@ class StoreError(RunVisError):
 
 class StoreAddressError(StoreError):
     """No store or transport answers to this address."""
+
+
+class UnreachableError(StoreError):
+    """The store or server can't be reached, or stayed busy: trying again later may help."""
 
 
 class SchemaVersionError(StoreError):

@@ -107,13 +107,16 @@ def _begin(event: EventBase) -> Record:
 
 
 def _mark_clock(record: Record, entry: Entry) -> None:
-    if record.run.clock_suspect:
-        return
+    if not record.run.clock_suspect and is_clock_suspect(entry):
+        record.run.clock_suspect = True
+
+
+def is_clock_suspect(entry: Entry) -> bool:
+    """Return whether the time that an entry's event tells lies too far from the time of its recording."""
     event = entry.event
     ahead = event.occurred_at - entry.recorded_at
     live = event.witness is Witness.WORKER or event.witness is Witness.SCHEDULER
-    if ahead > CLOCK_AHEAD or (live and -ahead > CLOCK_BEHIND):
-        record.run.clock_suspect = True
+    return ahead > CLOCK_AHEAD or (live and ahead < -CLOCK_BEHIND)
 
 
 def _micros(moment: datetime) -> int:

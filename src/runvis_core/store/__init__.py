@@ -1,1 +1,1 @@
-"""The server's side: the event log, the tables derived from it, and their migrations."""
+"""The store: the append-only log of entries, and the tables derived from it. Nothing heavy loads with this package."""

@@ -1,0 +1,1 @@
+"""RunVis measured beside its peers: `make bench`, or `python -m benchmarks [CASES…]`."""

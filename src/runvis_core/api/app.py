@@ -1,0 +1,52 @@
+"""The application: routes over one store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from runvis_core.api import definitions, doctor, events, health, runs
+from runvis_core.api.access import AccessControl
+from runvis_core.api.committer import Committer
+from runvis_core.api.problems import install_problems
+from runvis_core.api.state import ServerState
+from runvis_core.api.tokens import read_tokens
+from runvis_core.services.ingest import ingest_items
+from runvis_core.settings import Settings
+from runvis_core.store.database import Store
+
+PREFIX: Final = "/api/v1"
+
+
+def create_app(store: Store, settings: Settings) -> FastAPI:
+    """Return the application over a store; it closes its own threads when it ends, not the store."""
+
+    def ingest(items: Any, principal: str) -> Any:
+        return ingest_items(store, items, principal=principal)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        committer = Committer(ingest)
+        app.state.server = ServerState(store, settings, committer)
+        yield
+        committer.close()
+
+    app = FastAPI(
+        title="RunVis",
+        version=version("runvis"),
+        lifespan=lifespan,
+        openapi_url=f"{PREFIX}/openapi.json",
+        # They load their script from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    for module in (events, runs, definitions, doctor):
+        app.include_router(module.router, prefix=PREFIX)
+    app.include_router(health.router)
+    install_problems(app)
+    app.add_middleware(AccessControl, tokens=read_tokens(settings))
+    return app

@@ -1,0 +1,35 @@
+"""`/definitions`: what can run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+
+from runvis_core.api.state import state_of
+from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, Page
+from runvis_core.services.definitions import get_definition, list_definitions
+from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, DefinitionFilter
+
+router = APIRouter()
+
+
+class DefinitionQuery(DefinitionFilter):
+    """Which definitions, how many, and from where on."""
+
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before, with the same filters.")
+
+
+@router.get("/definitions")
+def get_definitions(request: Request, query: Annotated[DefinitionQuery, Query()]) -> Page[DefinitionSummary]:
+    """Return definitions, by engine, deployment and name."""
+    filters = DefinitionFilter(engine=query.engine, deployment=query.deployment)
+    return list_definitions(state_of(request).store, filters, limit=query.limit, cursor=query.cursor)
+
+
+@router.get("/definitions/{name:path}")
+def get_one_definition(request: Request, name: str, query: Annotated[DefinitionFilter, Query()]) -> DefinitionDetail:
+    """Return a definition, its versions and its recent runs."""
+    return get_definition(state_of(request).store, name, query)

@@ -1,0 +1,109 @@
+"""Errors as problem+json (RFC 9457): what is wrong, where, and what is allowed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from runvis_core.errors import RunVisError
+from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.problems import INVALID, PREFIX, STATUSES
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class ProblemError(RunVisError):
+    """A request can't be served: becomes a problem+json reply."""
+
+    def __init__(
+        self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.headers = headers
+        self.more = more
+
+    def response(self) -> Response:
+        """Return the reply that says so."""
+        return problem(self.status, self.kind, str(self), headers=self.headers, **self.more)
+
+
+def problem(status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """Return a problem+json reply; `kind` is the last word of its type."""
+    said = {"type": PREFIX + kind, "title": kind.replace("-", " "), "status": status, "detail": detail, **more}
+    return Response(orjson.dumps(said), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Let every error of a request become a problem+json reply."""
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(RunVisError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return error.response()
+
+
+def _on_error(_: Request, error: Exception) -> Response:
+    for kind, (name, status) in STATUSES.items():
+        if isinstance(error, kind):
+            more = {"parameter": "cursor"} if name == "cursor" else {}
+            return problem(status, name, str(error), **more)
+    _log.error("a request failed: %s", error)
+    return problem(500, "store-failed", "the store could not do this; the server's log says why")
+
+
+def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = [_fault(request, fault) for fault in error.errors()]
+    detail = "; ".join(f"{fault['parameter']}: {fault['reason']}" for fault in faults)
+    return problem(400, INVALID, detail, parameter=faults[0]["parameter"], errors=faults)
+
+
+def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
+    parameter = ".".join(str(part) for part in fault["loc"][1:2]) or "request"
+    said: dict[str, Any] = {"parameter": parameter, "reason": fault["msg"]}
+    context = fault.get("ctx", {})
+    if fault["type"] == "extra_forbidden":
+        allowed = _allowed_parameters(request)
+        return said | {"reason": f"there is no such parameter; there are {', '.join(allowed)}", "allowed": allowed}
+    if "expected" in context:
+        return said | {"allowed": context["expected"]}
+    if fault["type"].startswith("timezone_aware"):
+        return said | {"allowed": "a time with its zone, e.g. 2024-05-01T12:00:00Z"}
+    bounds = {name: context[name] for name in ("ge", "le", "gt", "lt", "min_length", "max_length") if name in context}
+    return said | ({"allowed": bounds} if bounds else {})
+
+
+def _allowed_parameters(request: Request) -> list[str]:
+    path = request.url.path
+    if path.endswith("/events"):
+        return ["after", "limit"]
+    if "/definitions/" in path:
+        return [*DefinitionFilter.model_fields]
+    filters = DefinitionFilter if path.endswith("/definitions") else RunFilter
+    return [*filters.model_fields, "limit", "cursor"]
+
+
+def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kinds = {404: "no-such-path", 405: "method-not-allowed"}
+    return problem(error.status_code, kinds.get(error.status_code, "refused"), str(error.detail))
+
+
+def _on_bug(_: Request, error: Exception) -> Response:
+    # Starlette logs the traceback; a reply must not hand out what is inside.
+    return problem(500, "bug", f"the server failed on this request ({type(error).__name__}); its log says why")

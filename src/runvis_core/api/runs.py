@@ -1,0 +1,61 @@
+"""`/runs`: lists of runs, and one run with all that is known about it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from runvis_core.api.state import state_of
+from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
+from runvis_core.services.entries import list_run_entries
+from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
+from runvis_core.services.run_details import get_run
+from runvis_core.services.run_trees import get_tree
+from runvis_core.services.runs import list_runs
+
+router = APIRouter()
+
+
+class RunQuery(RunFilter):
+    """Which runs, how many, and from where on."""
+
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before, with the same filters.")
+
+
+class RunEntryQuery(BaseModel):
+    """Which part of a run's entries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int = Field(default=0, ge=0, le=2**63 - 1, description="Entries after this position.")
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+
+
+@router.get("/runs")
+def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunSummary]:
+    """Return runs, newest first."""
+    filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor"}))
+    return list_runs(state_of(request).store, filters, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC))
+
+
+# A native id may have slashes in it, so the longer paths come first.
+@router.get("/runs/{name:path}/events")
+def get_run_events(request: Request, name: str, query: Annotated[RunEntryQuery, Query()]) -> EntryPage:
+    """Return the entries about a run, in the log's order."""
+    return list_run_entries(state_of(request).store, name, after=query.after, limit=query.limit)
+
+
+@router.get("/runs/{name:path}/tree")
+def get_run_tree(request: Request, name: str) -> TreeNode:
+    """Return a run and what ran inside it."""
+    return get_tree(state_of(request).store, name)
+
+
+@router.get("/runs/{name:path}")
+def get_one_run(request: Request, name: str) -> RunDetail:
+    """Return all that is known about a run: by its id or the beginning of it, a native id, an alias, a correction's id."""
+    return get_run(state_of(request).store, name, now=datetime.now(UTC))

@@ -1,0 +1,30 @@
+"""What the routes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from runvis_core.api.committer import Committer
+from runvis_core.settings import Settings
+from runvis_core.store.database import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """The store and what stands before it."""
+
+    store: Store
+    settings: Settings
+    committer: Committer
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether senders are asked to keep their events."""
+        return self.settings.server.paused
+
+
+def state_of(request: Request) -> ServerState:
+    """Return the state of the application that serves this request."""
+    return request.app.state.server

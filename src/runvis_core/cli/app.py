@@ -1,0 +1,51 @@
+"""All commands of `runvis`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from runvis_core.cli.db import db
+from runvis_core.cli.definitions import definitions
+from runvis_core.cli.doctor import doctor_command
+from runvis_core.cli.exits import Group
+from runvis_core.cli.plugins import plugins_command
+from runvis_core.cli.runs import runs
+from runvis_core.cli.serve import follow_command, serve_command
+from runvis_core.cli.spool import spool
+from runvis_core.plugins import plugin_manager
+
+app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"runvis {version('runvis')}")
+        raise typer.Exit
+
+
+@app.callback()
+def runvis(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and exit.")
+    ] = False,
+) -> None:
+    """The flight recorder of orchestrators: what ran, when, why, and how it ended.
+
+    Exit status: 0 all is well, 1 it failed or found a problem, 2 the command line or a setting is wrong, 3 there is no
+    such thing, 4 the store or server can't be reached.
+    """
+
+
+app.add_typer(runs, name="runs")
+app.add_typer(definitions, name="definitions")
+app.add_typer(spool, name="spool")
+app.add_typer(db, name="db")
+app.command("serve")(serve_command)
+app.command("follow")(follow_command)
+app.command("doctor")(doctor_command)
+app.command("plugins")(plugins_command)
+for _ in plugin_manager().ask("runvis_cli", group=app):
+    pass

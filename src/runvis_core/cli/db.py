@@ -1,0 +1,77 @@
+"""`runvis db`: the store's own state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from runvis_core.cli.exits import Exit, Group
+from runvis_core.cli.options import StoreOption
+from runvis_core.cli.source import open_store_at, settings_for
+from runvis_core.cli.text import clean
+
+db = typer.Typer(cls=Group, no_args_is_help=True, help="The store's schema and its own state.")
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(title, total=None)
+
+        def note(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield note
+
+
+@db.command("upgrade")
+def upgrade_command(url: StoreOption = None) -> None:
+    """Bring the store to the schema that this RunVis works on; one that is there already is left as it is.
+
+    Examples:
+
+      runvis db upgrade --url postgresql://runvis@db/runvis
+    """
+    with open_store_at(settings_for(url), upgrade=True) as store:
+        from runvis_core.store.schema import schema_version
+
+        typer.echo(f"{clean(store.url)} has schema {schema_version(store.engine)}")
+
+
+@db.command("check")
+def check_command(url: StoreOption = None) -> None:
+    """Recompute what can be recomputed: hashes, positions, triggers, projections. Exits with 1 if something is wrong.
+
+    Examples:
+
+      runvis db check
+    """
+    with open_store_at(settings_for(url), must_exist=True) as store, _progress("checking") as progress:
+        from runvis_core.store.check import check_store
+
+        problems = check_store(store, progress=progress)
+    for problem in problems:
+        typer.echo(clean(problem))
+    if problems:
+        typer.echo(f"runvis: {len(problems)} problems", err=True)
+        raise typer.Exit(Exit.FAILED)
+    typer.echo("the log and what is derived from it agree")
+
+
+@db.command("rebuild")
+def rebuild_command(url: StoreOption = None) -> None:
+    """Derive all projections anew from the log. Stop the server and other writers first.
+
+    Examples:
+
+      runvis db rebuild --url sqlite:///runvis.db
+    """
+    with open_store_at(settings_for(url), must_exist=True) as store, _progress("rebuilding") as progress:
+        from runvis_core.store.rebuild import rebuild_store
+
+        rebuild_store(store, progress=progress)
+    typer.echo("the projections are derived anew")

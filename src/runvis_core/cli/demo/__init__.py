@@ -1,0 +1,1 @@
+"""`runvis demo`: a real Airflow and a real Prefect, recorded into one history."""

@@ -1,0 +1,59 @@
+"""Options that several commands have, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+import typer
+
+from runvis_core.cli.output import Format
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_AGO: Final = re.compile(r"(\d{1,6})([smhdw])")
+
+
+def parse_moment(text: str) -> datetime:
+    """Return the time that a person means: `2h` (ago), a day, or a time with its zone."""
+    if ago := _AGO.fullmatch(text.strip().lower()):
+        try:
+            return datetime.now(UTC) - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
+        except OverflowError:
+            raise typer.BadParameter(f"{text!r} is longer ago than there are dates") from None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no time: say 30m, 2h or 7d (ago), 2024-05-01, or 2024-05-01T12:00Z"
+        ) from None
+    if moment.tzinfo is None:
+        if moment.time() == datetime.min.time() and len(text.strip()) == 10:
+            return moment.replace(tzinfo=UTC)  # a day, in UTC as everything here
+        raise typer.BadParameter(f"{text!r} has no time zone: add Z for UTC, or an offset such as +02:00")
+    return moment
+
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="The store or server to ask: sqlite:///FILE, postgresql://… or http(s)://…",
+        show_default="RUNVIS_URL, else a SQLite file in your data folder",
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="The store: sqlite:///FILE or postgresql://…",
+        show_default="RUNVIS_URL, else a SQLite file in your data folder",
+    ),
+]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many to show.")]
+CursorOption = Annotated[
+    str | None, typer.Option(help="Where to go on: the cursor that the page before ended with, with the same filters.")
+]
+EngineOption = Annotated[str | None, typer.Option(help="Only this engine: airflow, prefect, …")]
+DeploymentOption = Annotated[str | None, typer.Option(help="Only this installation of an engine.")]

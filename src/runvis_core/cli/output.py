@@ -1,0 +1,98 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, Final
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runvis_core.cli.text import clean, clean_json
+from runvis_core.model.state import State, Verdict
+from runvis_core.services.answers import AttemptView, RunSummary
+
+_WIDTH_WITHOUT_TERMINAL: Final = 200
+
+_STATE_STYLES: Final[dict[State, tuple[str, str]]] = {
+    State.QUEUED: ("◌", "dim"),
+    State.INITIALIZING: ("◔", "cyan"),
+    State.RUNNING: ("◑", "cyan"),
+    State.FINALIZING: ("◕", "cyan"),
+    State.SUCCEEDED: ("●", "green"),
+    State.FAILED: ("✖", "red"),
+    State.CANCELLED: ("⊘", "yellow"),
+    State.TIMED_OUT: ("⧗", "red"),
+}
+"""By state: its mark, so that it is not told by colour alone, and its colour."""
+
+
+class Format(StrEnum):
+    """How a command prints."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def console() -> Console:
+    """Return a console on stdout; where that is no terminal, it is wide enough to cut nothing short."""
+    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=_WIDTH_WITHOUT_TERMINAL if wide else None, highlight=False, soft_wrap=False)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a model or JSON value as JSON text, safe for a terminal."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return clean_json(json.dumps(plain, ensure_ascii=False, indent=indent))
+
+
+def print_page(items: Iterable[BaseModel], output: Format, *, next_cursor: str | None = None) -> None:
+    """Print the items of a list: as one JSON object as the server gives it, or as JSON lines."""
+    if output is Format.JSONL:
+        for item in items:
+            typer.echo(to_json(item))
+        return
+    page = {"items": [item.model_dump(mode="json") for item in items], "next_cursor": next_cursor}
+    typer.echo(to_json(page, indent=2))
+
+
+def print_one(item: BaseModel, output: Format) -> None:
+    """Print one thing as JSON."""
+    typer.echo(to_json(item, indent=2 if output is Format.JSON else None))
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table with plain borders."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def cell(value: Any) -> Text:
+    """Return a value of the data as text without control characters or markup."""
+    return Text("–" if value is None else clean(str(value)))
+
+
+def state_text(run: AttemptView | RunSummary, *, corrected: bool = False, presumed: Verdict | None = None) -> Text:
+    """Return a run's effective state by mark, word and colour, with what is to be known of it."""
+    state = run.effective_state
+    if state is None:
+        return Text("? unknown", style="dim")
+    mark, style = _STATE_STYLES[state]
+    text = Text(f"{mark} {state.value}", style=style)
+    if run.native_state and run.native_state.lower() != state.value.lower():
+        text.append(f" {clean(run.native_state)}", style="dim")
+    if corrected:
+        text.append(f" corrected (was {run.state.value if run.state else '?'})", style="magenta")
+    if presumed is not None:
+        text.append(f" presumed {presumed.value}", style="magenta")
+    return text

@@ -1,0 +1,200 @@
+"""`runvis runs`: what ran, and what is known about it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from runvis_core.cli.exits import Group
+from runvis_core.cli.options import (
+    CursorOption,
+    DeploymentOption,
+    EngineOption,
+    LimitOption,
+    OutputOption,
+    UrlOption,
+    parse_moment,
+)
+from runvis_core.cli.output import Format, cell, console, print_one, print_page, state_text, table, to_json
+from runvis_core.cli.run_page import print_run, print_tree
+from runvis_core.cli.source import open_source
+from runvis_core.cli.text import clean, name_duration, name_moment
+from runvis_core.model.state import State, TriggerKind
+from runvis_core.services.answers import EntryPage, EntryView, RunSummary
+from runvis_core.services.filters import RunFilter
+
+runs = typer.Typer(cls=Group, no_args_is_help=True, help="What ran, and what is known about it.")
+
+POLL_SECONDS = 1.0
+TAIL_BATCH = 500
+
+
+@runs.command("list")
+def list_command(
+    engine: EngineOption = None,
+    deployment: DeploymentOption = None,
+    definition: Annotated[str | None, typer.Option(help="Only this definition: a DAG, a flow, a task.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only this state; may be given several times.")] = None,
+    native_state: Annotated[str | None, typer.Option(help="Only this state in the engine's own word.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="From then on: 2h, 7d, 2024-05-01, …")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Before then.")] = None,
+    trigger: Annotated[TriggerKind | None, typer.Option(help="Only runs that started for this reason.")] = None,
+    correlation: Annotated[str | None, typer.Option(help="Only runs of this correlation id.")] = None,
+    silent: Annotated[bool, typer.Option("--silent", help="Only live runs whose heartbeat is overdue.")] = False,
+    conflicting: Annotated[bool, typer.Option("--conflicting", help="Only runs with corrections.")] = False,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    output: OutputOption = Format.TABLE,
+    url: UrlOption = None,
+) -> None:
+    """List runs, newest first.
+
+    Examples:
+
+      runvis runs list --state Failed --state TimedOut --since 24h
+
+      runvis runs list --engine airflow --definition etl -o jsonl
+
+      runvis runs list --silent --url http://runvis:8642
+    """
+    filters = _filters(
+        engine=engine,
+        deployment=deployment,
+        definition=definition,
+        state=state or [],
+        native_state=native_state,
+        tag=tag,
+        since=since,
+        until=until,
+        trigger=trigger,
+        correlation=correlation,
+        silent=silent,
+        conflicting=conflicting,
+    )
+    with open_source(url) as source:
+        page = source.list_runs(filters, limit=limit, cursor=cursor)
+    for note in page.notes:
+        typer.echo(f"note: {note}", err=True)
+    if output is not Format.TABLE:
+        print_page(page.items, output, next_cursor=page.next_cursor)
+        return
+    if not page.items:
+        typer.echo("no runs", err=True)
+        return
+    _print_table(page.items)
+    if page.next_cursor:
+        typer.echo(f"there are more: --cursor {page.next_cursor}", err=True)
+
+
+def _filters(**given: Any) -> RunFilter:
+    try:
+        return RunFilter(**given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = "--" + str(fault["loc"][0]).replace("_", "-")
+        states = f": one of {', '.join(State)}" if option == "--state" else f": {fault['msg']}"
+        raise typer.BadParameter(f"{clean(repr(fault['input']))} is not allowed{states}", param_hint=option) from error
+
+
+def _print_table(items: list[RunSummary]) -> None:
+    rows = table(
+        "RUN", "STATE", "ENGINE", "DEFINITION", "KIND", "TRY", "STARTED (UTC)", "DURATION", "TRIGGER", "NATIVE ID"
+    )
+    for run in items:
+        rows.add_row(
+            str(run.run_id)[:8],
+            state_text(run, corrected=run.corrected, presumed=run.presumed),
+            cell(run.engine),
+            cell(run.definition),
+            cell(run.kind),
+            cell(run.attempt),
+            name_moment(run.started_at or run.queued_at),
+            name_duration(run.duration_seconds),
+            cell(run.trigger.kind if run.trigger else None),
+            cell(run.native_id),
+        )
+    console().print(rows)
+
+
+@runs.command("show")
+def show_command(
+    run: Annotated[str, typer.Argument(help="Its id (six characters are enough), the engine's own id, or an alias.")],
+    tree: Annotated[bool, typer.Option("--tree", help="Only the run and what ran inside it.")] = False,
+    output: OutputOption = Format.TABLE,
+    url: UrlOption = None,
+) -> None:
+    """Show all that is known about a run: attempts, transitions, failure, data, who said what, and its tree.
+
+    Examples:
+
+      runvis runs show 3f2a9c1b
+
+      runvis runs show 3f2a9c1b --tree
+
+      runvis runs show manual__2024-05-01T00:00:00+00:00 -o json
+    """
+    with open_source(url) as source:
+        found = source.get_tree(run) if tree else source.get_run(run)
+    if output is not Format.TABLE:
+        print_one(found, output)
+    elif tree:
+        print_tree(found)
+    else:
+        print_run(found)
+
+
+@runs.command("tail")
+def tail_command(
+    last: Annotated[
+        int, typer.Option("--last", "-n", min=0, max=1000, help="How many of the last entries to begin with.")
+    ] = 20,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes.")] = True,
+    output: OutputOption = Format.TABLE,
+    url: UrlOption = None,
+) -> None:
+    """Show what is being recorded, entry by entry, as it comes. End it with Ctrl-C.
+
+    Examples:
+
+      runvis runs tail
+
+      runvis runs tail --last 100 --no-follow -o jsonl
+    """
+    with open_source(url) as source:
+        page = source.list_last_entries(limit=last)
+        try:
+            _print_entries(page, output)
+            while follow:
+                page = source.list_entries(after=page.after, limit=TAIL_BATCH)
+                _print_entries(page, output)
+                if len(page.items) < TAIL_BATCH:
+                    time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            return
+
+
+def _print_entries(page: EntryPage, output: Format) -> None:
+    for entry in page.items:
+        typer.echo(_entry_line(entry) if output is Format.TABLE else to_json(entry))
+
+
+def _entry_line(entry: EntryView) -> str:
+    event = entry.event
+    about = entry.definition or event.get("definition") or ""
+    said = [
+        event.get(name) for name in ("state", "native_state", "verdict", "error_type", "relation", "direction", "name")
+    ]
+    words = " ".join(str(word) for word in said if word)
+    run = str(event.get("run_id") or "")[:8]
+    line = (
+        f"{entry.position:>8} {name_moment(entry.recorded_at)} {event.get('engine', '')!s:<8} {event.get('witness', '')!s:<9} "
+        f"{event.get('kind', '')!s:<16} {run:<8} {about} {words}"
+    )
+    return clean(line.rstrip())

@@ -1,0 +1,183 @@
+"""Where a command gets its answers: a store, or a server over HTTP. Both answer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from runvis_core.client import Client
+from runvis_core.errors import SettingsError
+from runvis_core.services.answers import (
+    DefinitionDetail,
+    DefinitionSummary,
+    EntryPage,
+    Page,
+    RunDetail,
+    RunSummary,
+    TreeNode,
+)
+from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.settings import Settings, default_store_url, load_settings
+
+if TYPE_CHECKING:
+    from runvis_core.store.database import Store
+
+
+class Source(Protocol):
+    """What can be asked."""
+
+    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
+        """Return a page of runs, newest first."""
+        ...
+
+    def get_run(self, name: str) -> RunDetail:
+        """Return all that is known about a run."""
+        ...
+
+    def get_tree(self, name: str) -> TreeNode:
+        """Return the run and what ran inside it."""
+        ...
+
+    def list_entries(self, *, after: int, limit: int) -> EntryPage:
+        """Return the entries after a position."""
+        ...
+
+    def list_last_entries(self, *, limit: int) -> EntryPage:
+        """Return the last entries of the log."""
+        ...
+
+    def list_run_entries(self, name: str, *, after: int, limit: int) -> EntryPage:
+        """Return the entries about a run after a position."""
+        ...
+
+    def list_definitions(
+        self, filters: DefinitionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[DefinitionSummary]:
+        """Return a page of definitions."""
+        ...
+
+    def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
+        """Return a definition, its versions and its recent runs."""
+        ...
+
+
+class StoreSource:
+    """A store of this process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
+        """Return a page of runs, newest first."""
+        from runvis_core.services.runs import list_runs
+
+        return list_runs(self._store, filters, limit=limit, cursor=cursor, now=datetime.now(UTC))
+
+    def get_run(self, name: str) -> RunDetail:
+        """Return all that is known about a run."""
+        from runvis_core.services.run_details import get_run
+
+        return get_run(self._store, name, now=datetime.now(UTC))
+
+    def get_tree(self, name: str) -> TreeNode:
+        """Return the run and what ran inside it."""
+        from runvis_core.services.run_trees import get_tree
+
+        return get_tree(self._store, name)
+
+    def list_entries(self, *, after: int, limit: int) -> EntryPage:
+        """Return the entries after a position."""
+        from runvis_core.services.entries import list_entries
+
+        return list_entries(self._store, after=after, limit=limit)
+
+    def list_last_entries(self, *, limit: int) -> EntryPage:
+        """Return the last entries of the log."""
+        from runvis_core.services.entries import list_last_entries
+
+        return list_last_entries(self._store, limit=limit)
+
+    def list_run_entries(self, name: str, *, after: int, limit: int) -> EntryPage:
+        """Return the entries about a run after a position."""
+        from runvis_core.services.entries import list_run_entries
+
+        return list_run_entries(self._store, name, after=after, limit=limit)
+
+    def list_definitions(
+        self, filters: DefinitionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[DefinitionSummary]:
+        """Return a page of definitions."""
+        from runvis_core.services.definitions import list_definitions
+
+        return list_definitions(self._store, filters, limit=limit, cursor=cursor)
+
+    def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
+        """Return a definition, its versions and its recent runs."""
+        from runvis_core.services.definitions import get_definition
+
+        return get_definition(self._store, name, filters)
+
+
+def settings_for(url: str | None, **overrides: object) -> Settings:
+    """Return the settings of a command: what it was told, else the variables and runvis.toml, else the user's own store."""
+    settings = load_settings(url=url, **overrides)
+    return settings if settings.url is not None else load_settings(**{**overrides, "url": default_store_url()})
+
+
+def is_server(url: str) -> bool:
+    """Return whether an address is a server's."""
+    return urlsplit(url).scheme.lower() in ("http", "https")
+
+
+@contextmanager
+def open_source(url: str | None) -> Iterator[Source]:
+    """Open what the address names, for reading: a file that is not there is not made."""
+    settings = settings_for(url)
+    assert settings.url is not None
+    if is_server(settings.url):
+        with Client(settings) as client:
+            yield client
+        return
+    with open_store_at(settings, must_exist=True) as store:
+        yield StoreSource(store)
+
+
+@contextmanager
+def open_store_at(settings: Settings, *, must_exist: bool = False, upgrade: bool | None = None) -> Iterator[Store]:
+    """Open the store that the settings name. Raises `SettingsError` for an address that is a server's."""
+    assert settings.url is not None
+    if is_server(settings.url):
+        raise SettingsError(
+            f"RUNVIS_URL={settings.url} is a server's; this needs a store: --url sqlite:///FILE or postgresql://…"
+        )
+    _prepare_file(settings.url, must_exist=must_exist)
+    try:
+        from runvis_core.store.database import open_store
+    except ImportError as error:
+        raise SettingsError(
+            f"a store needs more than is installed here ({error.name}): pip install 'runvis[store]', 'runvis[postgres]' "
+            "for PostgreSQL, or ask a server: --url http://…"
+        ) from error
+    store = open_store(settings.url, upgrade=upgrade)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _prepare_file(url: str, *, must_exist: bool) -> None:
+    scheme, _, path = url.partition("///")
+    if not scheme.startswith("sqlite") or not path:
+        return
+    file = Path(path.partition("?")[0])
+    if must_exist and not file.exists():
+        raise SettingsError(
+            f"there is no store at {file} yet: record into it, or name another one with --url or RUNVIS_URL"
+        )
+    if url == default_store_url():
+        # Nobody named it, so nobody made its folder.
+        file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,137 @@
+"""A client of a server's REST API. It answers with the same models as the services do from a store."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from runvis_core.errors import RunVisError, SettingsError, UnreachableError
+from runvis_core.services.answers import (
+    Check,
+    DefinitionDetail,
+    DefinitionSummary,
+    EntryPage,
+    Page,
+    RunDetail,
+    RunSummary,
+    TreeNode,
+)
+from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.problems import ERRORS
+from runvis_core.settings import Settings
+
+TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+M = TypeVar("M", bound=BaseModel)
+
+
+class Client:
+    """Asks the server at `settings.url`. A context manager, which closes the connections."""
+
+    def __init__(self, settings: Settings, *, timeout: httpx.Timeout = TIMEOUT) -> None:
+        self.url = (settings.url or "").rstrip("/")
+        self._settings = settings
+        try:
+            self._client = httpx.Client(base_url=self.url, timeout=timeout, headers=self._headers())
+        except (httpx.InvalidURL, ValueError) as error:
+            raise SettingsError(f"RUNVIS_URL={self.url} is no address of a server: {error}") from error
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
+        """Return a page of the runs that the filters let through, newest first."""
+        return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor)
+
+    def get_run(self, name: str) -> RunDetail:
+        """Return all that is known about a run. Raises `NotFoundError`."""
+        return self._read(RunDetail, f"runs/{quote(name, safe='')}")
+
+    def get_tree(self, name: str) -> TreeNode:
+        """Return the run and what ran inside it. Raises `NotFoundError`."""
+        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree")
+
+    def list_entries(self, *, after: int, limit: int) -> EntryPage:
+        """Return the entries after a position, in the log's order."""
+        return self._read(EntryPage, "events", after=after, limit=limit)
+
+    def list_last_entries(self, *, limit: int) -> EntryPage:
+        """Return the last entries of the log, in its order."""
+        return self._read(EntryPage, "events", limit=limit)
+
+    def list_run_entries(self, name: str, *, after: int, limit: int) -> EntryPage:
+        """Return the entries about a run after a position. Raises `NotFoundError`."""
+        return self._read(EntryPage, f"runs/{quote(name, safe='')}/events", after=after, limit=limit)
+
+    def list_definitions(
+        self, filters: DefinitionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[DefinitionSummary]:
+        """Return a page of the definitions, by engine, deployment and name."""
+        return self._read(Page[DefinitionSummary], "definitions", filters, limit=limit, cursor=cursor)
+
+    def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
+        """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
+        return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
+
+    def examine(self) -> tuple[list[Check], httpx.Headers]:
+        """Return what the server's own doctor finds, and the reply's headers."""
+        response = self._get("doctor", {})
+        return TypeAdapter(list[Check]).validate_json(response.content), response.headers
+
+    def _read(self, model: type[M], path: str, filters: BaseModel | None = None, **options: Any) -> M:
+        asked = filters.model_dump(mode="json", exclude_defaults=True) if filters is not None else {}
+        asked |= {name: value for name, value in options.items() if value is not None}
+        response = self._get(path, asked)
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            raise RunVisError(
+                f"{self.url} did not answer as a RunVis server of this version does: is RUNVIS_URL right, and is the "
+                f"server as new as this client? ({error.error_count()} faults, first: {error.errors()[0]['msg']})"
+            ) from error
+
+    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
+        try:
+            response = self._client.get(f"/api/v1/{path}", params=asked)
+            if response.status_code == httpx.codes.UNAUTHORIZED and self._settings.token_file is not None:
+                # The token may have been renewed since it was read.
+                self._client.headers.update(self._headers())
+                response = self._client.get(f"/api/v1/{path}", params=asked)
+        except httpx.HTTPError as error:
+            raise UnreachableError(
+                f"the server {self.url} can't be reached: {type(error).__name__}: {error}"
+            ) from error
+        if not response.is_success:
+            raise _error(self.url, response)
+        return response
+
+    def _headers(self) -> dict[str, str]:
+        token = self._settings.read_token()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _error(url: str, response: httpx.Response) -> RunVisError:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {}
+    detail = str(problem.get("detail") or response.reason_phrase)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    error = ERRORS.get(str(problem.get("type")))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    if error is not None:
+        return error(detail)
+    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return SettingsError(f"{url} refused the token: {detail}; set RUNVIS_TOKEN or RUNVIS_TOKEN_FILE")
+    if response.status_code >= 500:
+        return UnreachableError(f"{url} answered {response.status_code}: {detail}")
+    return RunVisError(f"{url} answered {response.status_code}: {detail}")

@@ -1,0 +1,65 @@
+"""The recorder of this process: one per engine, component and witness, made when first asked for."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Mapping
+from threading import Lock
+
+from runvis_core.emit.notice import warn
+from runvis_core.emit.recorder import Recorder
+from runvis_core.errors import SettingsError
+from runvis_core.model.state import Witness
+from runvis_core.settings import Settings, load_settings
+
+_recorders: dict[tuple[str, str, Witness], Recorder] = {}
+_lock = Lock()
+
+
+def process_recorder(
+    *,
+    engine: str,
+    component: str,
+    witness: Witness,
+    versions: Mapping[str, str] | None = None,
+    adopts: bool = False,
+    settings: Settings | None = None,
+) -> Recorder:
+    """Return this process's recorder; it closes when the process exits, and survives a fork.
+
+    `settings` are those of the environment unless given. Where they can't be recorded with, that is said, and the
+    recorder is dormant. `versions`, `adopts` and `settings` count the first time.
+    """
+    key = (engine, component, witness)
+    with _lock:
+        recorder = _recorders.get(key)
+        if recorder is None:
+            recorder = _recorders[key] = _make(engine, component, witness, versions, adopts, settings)
+            atexit.register(recorder.close)
+        return recorder
+
+
+def _make(
+    engine: str,
+    component: str,
+    witness: Witness,
+    versions: Mapping[str, str] | None,
+    adopts: bool,
+    settings: Settings | None,
+) -> Recorder:
+    try:
+        return Recorder(
+            settings or load_settings(),
+            component=component,
+            engine=engine,
+            witness=witness,
+            versions=versions,
+            adopts=adopts,
+        )
+    except SettingsError as error:
+        warn(f"RunVis records nothing: {error}")
+        return Recorder(_dormant_settings(), component=component, engine=engine, witness=witness)
+
+
+def _dormant_settings() -> Settings:
+    return Settings.model_construct(disabled=True)

@@ -1,0 +1,202 @@
+"""The recorder: what an engine's process hands its events to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from threading import RLock
+from uuid import UUID
+from weakref import WeakSet
+
+from runvis_core.emit.circuit import Circuit
+from runvis_core.emit.delivery import Delivery, TransportOpener
+from runvis_core.emit.notice import never_raises, say_once
+from runvis_core.emit.outbox import Outbox
+from runvis_core.emit.redaction import Redactor
+from runvis_core.emit.sealing import Parcel, Sealer
+from runvis_core.emit.switch import OffSwitch
+from runvis_core.emit.transport import open_transport
+from runvis_core.model.event import EventBase, ProducerClosedEvent, ProducerOpenedEvent
+from runvis_core.model.heartbeat import Heartbeat
+from runvis_core.model.state import Witness
+from runvis_core.settings import Settings
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Return this machine's time."""
+    return datetime.now(UTC)
+
+
+class Recorder:
+    """Takes events and returns: it never raises, never waits for a network, never forks.
+
+    When `record` has returned, its events survive a kill of the process. A forked child goes on as its own producer.
+    `adopts` is for processes that live as long as the engine: they also deliver what dead processes left behind.
+    Raises `SettingsError` when it is made with settings that can't be recorded with.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        component: str,
+        engine: str,
+        witness: Witness,
+        versions: Mapping[str, str] | None = None,
+        adopts: bool = False,
+        clock: Clock = utc_now,
+        opener: TransportOpener = open_transport,
+    ) -> None:
+        self.engine = engine
+        self.component = component
+        self.witness = witness
+        self.clock = clock
+        self.deployment = settings.get_deployment()
+        self.is_dormant = settings.disabled or settings.url is None
+        """Whether this recorder does nothing: nobody told it where to, or it is disabled."""
+        self.refused = 0
+        """Events that could not be kept, and so have no number: what they said was no JSON, or too large."""
+        self._settings = settings
+        self._versions = dict(versions or {})
+        self._adopts = adopts
+        self._opener = opener
+        self._redactor = Redactor(settings.emit.secret_keys)
+        self._sealer = Sealer(self._redactor)
+        self._switch = OffSwitch(settings.spool_dir)
+        self._lock = RLock()
+        self._delivery: Delivery | None = None
+        _recorders.add(self)
+        if settings.disabled:
+            say_once("RunVis is disabled by RUNVIS_DISABLED.")
+        elif settings.url is None:
+            say_once("RunVis is dormant: RUNVIS_URL is not set.")
+
+    @never_raises(otherwise=None)
+    def record(self, events: Iterable[EventBase]) -> None:
+        """Keep events and have them delivered. Each stands alone: one that can't be kept is counted in `refused`."""
+        if self.is_dormant or self._switch.is_off():
+            return
+        parcels = [parcel for event in events if (parcel := self._seal(event)) is not None]
+        if not parcels:
+            return
+        delivery = self._delivery or self._open()
+        delivery.outbox.append(parcels, durable=any(parcel.is_terminal for parcel in parcels))
+        delivery.wake()
+
+    @never_raises(otherwise=None)
+    def heartbeat(self, run_id: UUID, *, interval_seconds: float) -> None:
+        """Say that a run is alive now, and that the next word will come within the interval. Never spooled."""
+        if self.is_dormant or self._switch.is_off():
+            return
+        beat = Heartbeat(
+            run_id=run_id,
+            engine=self.engine,
+            deployment=self.deployment,
+            witness=self.witness,
+            occurred_at=self.clock(),
+            interval_seconds=interval_seconds,
+        )
+        (self._delivery or self._open()).beat(beat)
+
+    @never_raises(otherwise=None)
+    def mask(self, values: Iterable[str]) -> None:
+        """Redact these values wherever they appear from now on: the engine registered them as secret."""
+        self._redactor.mask(values)
+
+    @never_raises(otherwise=False)
+    def flush(self, *, budget_seconds: float = 2.0) -> bool:
+        """Wait until everything is delivered, at most for the budget; return whether it is.
+
+        Doesn't wait while the store is known to be down: what is not delivered stays in the spool.
+        """
+        delivery = self._delivery
+        return delivery is None or delivery.flush(budget_seconds)
+
+    @never_raises(otherwise=None)
+    def close(self, *, budget_seconds: float = 2.0) -> None:
+        """Say that this producer has said all, and flush. What is recorded after it comes from a new producer."""
+        with self._lock:
+            delivery, self._delivery = self._delivery, None
+        if delivery is None:
+            return
+        outbox = delivery.outbox
+        if outbox.has_begun:
+            closing = self._seal(self._closing_event(outbox))
+            if closing is not None:
+                outbox.append([closing])
+        try:
+            delivery.flush(budget_seconds)
+        finally:
+            delivery.stop()
+            outbox.close()
+
+    def count_failure(self) -> None:
+        """Count what could not be kept."""
+        self.refused += 1
+
+    @never_raises(otherwise=None)
+    def _seal(self, event: EventBase) -> Parcel | None:
+        return self._sealer.seal(event)
+
+    def _open(self) -> Delivery:
+        with self._lock:
+            if self._delivery is None:
+                settings = self._settings
+                outbox = Outbox(
+                    settings.spool_dir / self.deployment,
+                    lambda producer: self._sealer.seal(self._opening_event(producer)),
+                    max_bytes=settings.emit.spool_max_bytes,
+                )
+                circuit = Circuit(settings.spool_dir, settings.url or "")
+                self._delivery = Delivery(
+                    settings, outbox, circuit, self._switch, adopts=self._adopts, opener=self._opener
+                )
+            return self._delivery
+
+    def _opening_event(self, producer: UUID) -> ProducerOpenedEvent:
+        return ProducerOpenedEvent(
+            engine=self.engine,
+            deployment=self.deployment,
+            witness=self.witness,
+            occurred_at=self.clock(),
+            producer=producer,
+            component=self.component,
+            host=socket.gethostname()[:250] or None,
+            pid=os.getpid(),
+            versions={"runvis": metadata.version("runvis"), "python": platform.python_version(), **self._versions},
+        )
+
+    def _closing_event(self, outbox: Outbox) -> ProducerClosedEvent:
+        return ProducerClosedEvent(
+            engine=self.engine,
+            deployment=self.deployment,
+            witness=self.witness,
+            occurred_at=self.clock(),
+            producer=outbox.producer,
+            refused=self.refused + outbox.lost,
+        )
+
+    def _continue_in_child(self) -> None:
+        """Begin anew in a forked child: the parent's thread isn't here, and its file and numbers are its own."""
+        self._lock = RLock()
+        delivery, self._delivery = self._delivery, None
+        self.refused = 0
+        if delivery is not None:
+            delivery.outbox.abandon()
+
+
+_recorders: WeakSet[Recorder] = WeakSet()
+
+
+def _continue_all_in_child() -> None:
+    for recorder in list(_recorders):
+        recorder._continue_in_child()  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_continue_all_in_child)

@@ -1,0 +1,215 @@
+"""Takes secrets out of what is recorded, and bounds its size, before anything is written.
+
+An immutable log can't be cleaned, so this happens before the spool. What is taken out or cut says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from runvis_core.emit.secret_forms import (
+    BEARER,
+    FORMS,
+    NAMED,
+    URL_CREDENTIALS,
+    compile_names,
+    is_one_of,
+    is_secret_name,
+)
+
+REDACTED: Final = "[redacted]"
+MIN_SECRET_CHARACTERS: Final = 5
+"""Registered values that are shorter are left: they would mask half of every text."""
+MAX_DEPTH: Final = 32
+MAX_ITEMS: Final = 10_000
+
+_NAME_KEYS: Final = ("name", "key", "Name", "Key", "variable", "field", "header")
+_VALUE_KEYS: Final = ("value", "Value", "val", "default", "content")
+_LONG_USER_CHARACTERS: Final = 16
+"""A user in an address that is as long as a token is one (Sentry's, GitHub's)."""
+
+IDENTITY_FIELDS: Final = frozenset(
+    {
+        "kind",
+        "event_id",
+        "engine",
+        "deployment",
+        "occurred_at",
+        "witness",
+        "producer",
+        "sequence",
+        "bodies",
+        "run_id",
+        "state",
+        "verdict",
+        "relation",
+        "direction",
+        "definition",
+        "definition_kind",
+        "definition_version_id",
+        "native_key",
+        "native_id",
+        "target_native_key",
+        "target_run_id",
+        "parent_run_id",
+        "caused_by_run_id",
+        "retry_of",
+        "correlation_id",
+        "version",
+    }
+)
+"""Fields by which reports of one thing find each other: they are never changed, or one run would become two."""
+
+
+class Redactor:
+    """Redacts JSON values by the default rules, by names of one's own, and by values registered as secret."""
+
+    def __init__(self, secret_names: Iterable[str] = ()) -> None:
+        self._names = compile_names(secret_names)
+        self._values: frozenset[str] = frozenset()
+        self._values_pattern: re.Pattern[str] | None = None
+
+    def mask(self, values: Iterable[str]) -> None:
+        """Register values as secret, wherever they appear from now on. Those under five characters are left."""
+        given = {value for value in values if len(value) >= MIN_SECRET_CHARACTERS}
+        given |= {quote(value, safe="") for value in given}
+        if given <= self._values:
+            return
+        self._values |= given
+        # The longest first: one secret may begin another.
+        self._values_pattern = re.compile("|".join(map(re.escape, sorted(self._values, key=len, reverse=True))))
+
+    def redact_fields(
+        self, fields: Mapping[str, Any], *, max_characters: int, max_items: int = MAX_ITEMS
+    ) -> dict[str, Any]:
+        """Return an event's fields without secrets; what identifies things stays as it is."""
+        walk = _Walk(self, max_characters, max_items)
+        return {
+            name: value if name in IDENTITY_FIELDS else walk.named(name, value, 2) for name, value in fields.items()
+        }
+
+    def redact(self, value: Any, *, name: str = "", max_characters: int, max_items: int = MAX_ITEMS) -> Any:
+        """Return a JSON value without secrets; `name` is what it is called."""
+        return _Walk(self, max_characters, max_items).named(name, value, 1)
+
+    def is_secret(self, name: str) -> bool:
+        """Whether a value of this name is secret."""
+        return is_secret_name(name) or is_one_of(name, self._names)
+
+    def redact_text(self, text: str) -> str:
+        """Return a text without secrets."""
+        if self._values_pattern is not None:
+            text = self._values_pattern.sub(REDACTED, text)
+        text = FORMS.sub(REDACTED, text)
+        if "@" in text:
+            text = URL_CREDENTIALS.sub(_redact_url, text)
+        text = BEARER.sub(rf"\g<scheme> {REDACTED}", text)
+        return NAMED.sub(self._redact_named, text)
+
+    def _redact_named(self, match: re.Match[str]) -> str:
+        name, between = match["name"], match["between"]
+        # Between a name and its value a space alone is enough only on a command line.
+        is_argument = bool(between.strip("\"' \t\n")) or name.startswith("--")
+        value = match["value"]
+        if not is_argument or value.startswith(REDACTED[:5]) or not self.is_secret(name):
+            return match[0]
+        return f"{name}{between}{REDACTED}"
+
+
+def _redact_url(match: re.Match[str]) -> str:
+    user, password = match["user"], match["password"]
+    if password:
+        return f"{match['scheme']}{user}:{REDACTED}@"
+    return f"{match['scheme']}{REDACTED}@" if len(user) >= _LONG_USER_CHARACTERS else match[0]
+
+
+class _Walk:
+    """One pass over a value."""
+
+    def __init__(self, redactor: Redactor, max_characters: int, max_items: int) -> None:
+        self._redactor = redactor
+        self._max_characters = max_characters
+        self._max_items = max_items
+
+    def named(self, name: str, value: Any, depth: int) -> Any:
+        if self._redactor.is_secret(name):
+            return self._hide(value, depth)
+        return self._visit(value, depth)
+
+    def _hide(self, value: Any, depth: int) -> Any:
+        """Hide every text and number of a secret's value; what is empty or a flag tells nothing."""
+        if value is None or value is True or value is False or value == "":
+            return value
+        if isinstance(value, Mapping) and depth < MAX_DEPTH:
+            return {str(key): self._hide(item, depth + 1) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return REDACTED
+
+    def _visit(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return self._text(value, depth)
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._sequence(list(value), depth)  # pyright: ignore[reportUnknownArgumentType]
+        return value
+
+    def _text(self, text: str, depth: int) -> str:
+        if text[:1] in ("{", "[") and len(text) <= self._max_characters:
+            text = self._json(text, depth)
+        return cut(self._redactor.redact_text(text), self._max_characters)
+
+    def _json(self, text: str, depth: int) -> str:
+        """Redact a text that holds JSON as what it holds; leave it alone when there is nothing to hide."""
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        redacted = self._visit(value, depth + 1)
+        return text if redacted == value else json.dumps(redacted, ensure_ascii=False)
+
+    def _mapping(self, mapping: Mapping[str, Any], depth: int) -> Any:
+        if depth >= MAX_DEPTH:
+            return f"[cut: deeper than {MAX_DEPTH}]"
+        hidden = self._value_key(mapping)
+        redacted: dict[str, Any] = {}
+        for key, item in mapping.items():
+            if len(redacted) >= self._max_items:
+                redacted["[cut]"] = f"{len(mapping) - self._max_items:,} of {len(mapping):,} keys"
+                break
+            redacted[str(key)] = self._hide(item, depth + 1) if key == hidden else self.named(str(key), item, depth + 1)
+        return redacted
+
+    def _value_key(self, mapping: Mapping[str, Any]) -> str | None:
+        """Return the key of the value whose secret name lies beside it: `{"name": "DB_PASSWORD", "value": …}`."""
+        for key in _NAME_KEYS:
+            name = mapping.get(key)
+            if isinstance(name, str) and self._redactor.is_secret(name):
+                return next((key for key in _VALUE_KEYS if key in mapping), None)
+        return None
+
+    def _sequence(self, items: list[Any], depth: int) -> Any:
+        if depth >= MAX_DEPTH:
+            return f"[cut: deeper than {MAX_DEPTH}]"
+        redacted: list[Any] = []
+        previous = ""
+        for item in items[: self._max_items]:
+            # A pair, or an argument after its option: ["password", …], ["--token", …].
+            is_beside = self._redactor.is_secret(previous) and (len(items) == 2 or previous.startswith("-"))
+            redacted.append(self._hide(item, depth + 1) if is_beside else self._visit(item, depth + 1))
+            previous = item if isinstance(item, str) else ""
+        if len(items) > self._max_items:
+            redacted.append(f"[cut: {len(items) - self._max_items:,} of {len(items):,} items]")
+        return redacted
+
+
+def cut(text: str, max_characters: int) -> str:
+    """Return a text of bounded length: its beginning, a mark that says what is missing, and its end."""
+    if len(text) <= max_characters:
+        return text
+    head = max_characters // 4
+    tail = max_characters - head
+    return f"{text[:head]}[cut: {len(text) - max_characters:,} of {len(text):,} characters]{text[-tail:]}"

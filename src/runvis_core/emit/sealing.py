@@ -1,0 +1,86 @@
+"""From an event to the bytes that are spooled: redacted, bounded, its large and personal parts sealed into bodies."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from runvis_core.emit.redaction import Redactor, cut
+from runvis_core.errors import RunVisError
+from runvis_core.model.encoding import MAX_EVENT_BYTES, Body, body_digest, encode, event_fields, random_salt
+from runvis_core.model.event import EventBase, SnapshotEvent, StateEvent
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_TEXT_CHARACTERS: Final = 16 * 1024
+"""The most that one text among an event's own fields may have; longer ones belong into bodies."""
+
+_STAMP_BYTES: Final = 100
+"""What the producer's id and the sequence number add to an event."""
+_LIMITS: Final = ((MAX_TEXT_CHARACTERS, 10_000), (1_024, 200), (128, 30))
+"""Longest text and most items: the first that makes an event small enough is taken."""
+
+
+class EventTooLargeError(RunVisError):
+    """An event is too large, and nothing in it can be cut."""
+
+
+class Parcel(NamedTuple):
+    """An event and its bodies, all but its number."""
+
+    before: bytes
+    fields: bytes
+    """The event's JSON text after its opening brace."""
+    is_terminal: bool
+
+    def stamped(self, stamp: bytes, number: int) -> bytes:
+        """Return the wire item; `stamp` is the text of the producer's fields up to the number."""
+        return b'%b"event":{%b%d,%b}' % (self.before, stamp, number, self.fields)
+
+
+class Sealer:
+    """Seals events by one redactor's rules."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def seal(self, event: EventBase) -> Parcel:
+        """Return an event ready to be numbered and kept. Raises `EventTooLargeError`."""
+        fields = event_fields(event)
+        # The stamp says them, once the event has its number.
+        fields.pop("producer", None)
+        fields.pop("sequence", None)
+        before = b"{"
+        if event.content:
+            before = self._seal_content(fields, event.content)
+        return Parcel(before, self._encode_fields(fields)[1:], _ends_a_run(event))
+
+    def _seal_content(self, fields: dict[str, Any], content: dict[str, Any]) -> bytes:
+        refs = dict(fields.get("bodies", {}))
+        attached: dict[str, dict[str, str]] = {}
+        for name, value in content.items():
+            body = self._seal_body(name, value)
+            digest = body.digest.hex()
+            refs[name] = {"digest": digest, "size": len(body.content)}
+            attached[digest] = {"content": body.content.decode(), "salt": body.salt.hex()}
+        fields["bodies"] = refs
+        return b'{"bodies":' + orjson.dumps(attached) + b","
+
+    def _seal_body(self, name: str, value: Any) -> Body:
+        data = encode(self._redactor.redact(value, name=name, max_characters=MAX_BODY_BYTES // 4))
+        if len(data) > MAX_BODY_BYTES:
+            data = encode({"[cut]": f"{len(data):,} bytes of JSON", "text": cut(data.decode(), MAX_BODY_BYTES // 8)})
+        salt = random_salt()
+        return Body(body_digest(salt, data), salt, data)
+
+    def _encode_fields(self, fields: dict[str, Any]) -> bytes:
+        data = b""
+        for max_characters, max_items in _LIMITS:
+            data = encode(self._redactor.redact_fields(fields, max_characters=max_characters, max_items=max_items))
+            if len(data) <= MAX_EVENT_BYTES - _STAMP_BYTES:
+                return data
+        raise EventTooLargeError(f"a {fields['kind']} event has {len(data):,} bytes, more than {MAX_EVENT_BYTES:,}")
+
+
+def _ends_a_run(event: EventBase) -> bool:
+    return isinstance(event, StateEvent | SnapshotEvent) and event.state is not None and event.state.is_terminal

@@ -1,0 +1,101 @@
+"""What secrets look like: names that they go by, and forms that betray them whatever their name."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(word for line in lines for word in line.split())
+
+
+_SECRET_WORDS: Final = _words(
+    "password passwd passphrase passcode pwd pass pgpassword secret secrets token jwt bearer",
+    "apikey secretkey accesskey privatekey authtoken accesstoken sessionid",
+    "credential credentials authorization cookie cookies dsn",
+)
+_KEY_OWNERS: Final = _words(
+    "api access private secret account encryption signing fernet master shared storage service subscription auth ssh",
+    "session client",
+)
+_SECRET_PAIRS: Final = frozenset((owner, "key") for owner in _KEY_OWNERS) | {
+    ("session", "id"),
+    ("connection", "string"),
+    ("conn", "string"),
+    ("client", "assertion"),
+    ("basic", "auth"),
+    ("http", "auth"),
+}
+_HARMLESS_ENDINGS: Final = _words(
+    "count counts limit limits size length len budget usage used index timeout seconds ttl at expiry expires expiration",
+    "url uri endpoint path file files dir name names type kind id arn bucket version versions scope scopes",
+    "policy required enabled backend provider manager rotation hash",
+)
+"""A `token_url` or a `secret_name` is no secret: the last word says what the value is."""
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether a value of this name is secret: `db_password`, `X-Api-Key`, `clientSecret`, `--token`."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words:
+        return False
+    pairs = set(itertools.pairwise(words))
+    if pairs & _SECRET_PAIRS:
+        return words[-1] not in _HARMLESS_ENDINGS or tuple(words[-2:]) in _SECRET_PAIRS
+    return not _SECRET_WORDS.isdisjoint(words) and words[-1] not in _HARMLESS_ENDINGS
+
+
+def compile_names(names: Iterable[str]) -> frozenset[str]:
+    """Return names in the form in which they are compared."""
+    return frozenset(_bare(name) for name in names)
+
+
+@lru_cache(maxsize=4096)
+def _bare(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def is_one_of(name: str, names: frozenset[str]) -> bool:
+    """Whether a name is one of those that `compile_names` returned, however it is spelled."""
+    return bool(names) and _bare(name) in names
+
+
+FORMS: Final = re.compile(
+    r"""
+      gh[pousr]_[A-Za-z0-9]{20,} | github_pat_\w{20,} | glpat-[\w-]{16,}              # GitHub, GitLab
+    | xox[abeoprs]-[\w-]{10,} | xapp-[\w-]{10,} | SG\.[\w-]{16,}\.[\w-]{16,}          # Slack, SendGrid
+    | \b(?:AKIA|ASIA)[0-9A-Z]{16}\b | AIza[\w-]{30,} | ya29\.[\w-]{20,}               # AWS, Google
+    | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?                                            # JSON web tokens
+    | \bsk-[\w-]{16,} | \b[sr]k_(?:live|test)_\w{10,} | whsec_[\w+/=]{16,}            # OpenAI, Anthropic, Stripe
+    | \bnpm_\w{30,} | pypi-[\w-]{30,} | \bhf_\w{30,} | dop_v1_\w{40,} | \bdapi[0-9a-f]{30,}
+    | \bhv[sbr]\.[\w-]{20,} | shp(?:at|ss|ca|pa)_[0-9a-fA-F]{20,} | AGE-SECRET-KEY-1\w{20,}
+    | -----BEGIN[A-Z ]*\ PRIVATE\ KEY-----[\s\S]*?(?:-----END[A-Z ]*\ PRIVATE\ KEY-----|\Z)
+    """,
+    re.VERBOSE,
+)
+"""Forms of well-known secrets."""
+
+URL_CREDENTIALS: Final = re.compile(
+    r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?\#@:"'<>]*)(?P<password>:[^\s/?\#"'<>]*)?@"""
+)
+"""User and password in an address."""
+
+BEARER: Final = re.compile(r"(?i)\b(?P<scheme>bearer|basic)\s+(?P<value>[\w.~+/=-]{8,})")
+"""What goes into an `Authorization` header."""
+
+NAMED: Final = re.compile(
+    r"""
+    (?P<name>[\w.-]*(?i:pass|pwd|secret|token|key|cred|auth|cookie|jwt|dsn|session|conn)[\w.-]*)
+    (?P<between>["']?\s*(?:[=:]|=>)\s*["']?|\s+(?=\S)["']?)
+    (?P<value>[^\s"',;&(){}\[\]<>]{5,})
+    """,
+    re.VERBOSE,
+)
+"""A name and its value in a text: `password=…`, `"token": "…"`, `--api-key …`."""

@@ -1,0 +1,357 @@
+"""What the services answer: the same models from a store and over HTTP. Needs no store.
+
+Times are aware UTC, durations are seconds. What a list leaves out of a run is counted in `cut`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+from runvis_core.model.state import Relation, State, TriggerKind, Verdict, Witness
+
+T = TypeVar("T")
+
+
+class Answer(BaseModel):
+    """A value that a service gave. Fields of a newer server are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Page(Answer, Generic[T]):
+    """A part of a list, and the cursor of the next one."""
+
+    items: list[T]
+    next_cursor: str | None = None
+    notes: list[str] = Field(default_factory=list[str])
+    """What the reader must know of this list's bounds, in words."""
+
+
+class TriggerView(Answer):
+    """Why a run started, and who did it."""
+
+    kind: TriggerKind
+    native: str | None = None
+    actor: JsonValue = None
+
+
+class DatasetRef(Answer):
+    """A dataset, by OpenLineage's naming."""
+
+    namespace: str
+    name: str
+
+
+class ArtifactView(Answer):
+    """A persistent output of a run."""
+
+    name: str
+    uri: str | None = None
+    digest: str | None = None
+    media_type: str | None = None
+
+
+class MetricView(Answer):
+    """A number that a run measured."""
+
+    name: str
+    value: float
+    unit: str | None = None
+    occurred_at: AwareDatetime | None = None
+
+
+class FailureView(Answer):
+    """Why a run failed; a list leaves the traceback out."""
+
+    error_type: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+
+
+class ContextView(Answer):
+    """Inputs, code and environment of a run."""
+
+    code: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    environment: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    engine: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """What the engine says that has no word of ours: operator, pool, queue, logical date."""
+    conf: JsonValue = None
+    tags: list[str] = Field(default_factory=list[str])
+    owner: str | None = None
+    native_url: str | None = None
+
+
+class RunSummary(Answer):
+    """A run as lists have it."""
+
+    run_id: UUID
+    engine: str
+    deployment: str
+    definition: str | None = None
+    kind: str | None = None
+    attempt: int | None = None
+    state: State | None = None
+    """The frozen state, once the run has ended."""
+    effective_state: State | None = None
+    """`state`, unless the latest word of the engine disagrees or the run is presumed lost."""
+    native_state: str | None = None
+    native_id: str | None = None
+    trigger: TriggerView | None = None
+    parent_run_id: UUID | None = None
+    caused_by_run_id: UUID | None = None
+    root_run_id: UUID | None = None
+    retry_of: UUID | None = None
+    corrects: UUID | None = None
+    correlation_id: str | None = None
+    queued_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    duration_seconds: float | None = None
+    """From start to end; None while either is unknown."""
+    parameters: JsonValue = None
+    reads: list[DatasetRef] = Field(default_factory=list[DatasetRef])
+    writes: list[DatasetRef] = Field(default_factory=list[DatasetRef])
+    artifacts: list[ArtifactView] = Field(default_factory=list[ArtifactView])
+    metrics: list[MetricView] = Field(default_factory=list[MetricView])
+    failure: FailureView | None = None
+    context: ContextView = Field(default_factory=ContextView)
+    witnesses: list[Witness] = Field(default_factory=list[Witness])
+    event_count: int = 0
+    presumed: Verdict | None = None
+    corrected: bool = False
+    """True if another end than `state` was testified to afterwards: see the run's `corrections`."""
+    clock_suspect: bool = False
+    """True when a report's time lay far from the time of its recording."""
+    cut: dict[str, int] = Field(default_factory=dict[str, int])
+    """How many items of a field, or bytes of a body, were left out of this answer."""
+
+
+class Report(Answer):
+    """One witness's report of a fact: when it happened by their clock, when it was recorded, and where in the log."""
+
+    witness: Witness
+    occurred_at: AwareDatetime
+    recorded_at: AwareDatetime
+    position: int
+    principal: str
+
+
+class Transition(Answer):
+    """A state that the run was in, and for how long; the last one's duration is None."""
+
+    state: State
+    native_state: str | None = None
+    occurred_at: AwareDatetime
+    duration_seconds: float | None = None
+    reports: list[Report]
+
+
+class TestimonyView(Report):
+    """One witness's word on how the run ended."""
+
+    __test__ = False  # not a test, whatever its name begins with
+
+    state: State
+    native_state: str | None = None
+
+
+class CorrectionView(Answer):
+    """A record of its own which says that the run ended otherwise."""
+
+    run_id: UUID
+    corrects: UUID
+    state: State
+    native_state: str | None = None
+    report: Report
+
+
+class PresumptionView(Answer):
+    """The latest verdict on a run that went silent; reversible, and no word of the engine."""
+
+    verdict: Verdict
+    state: State | None = None
+    reason: str
+    evidence: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    report: Report
+
+
+class LateFactView(Answer):
+    """A field that was empty when the run ended, and was filled afterwards."""
+
+    field: str
+    value: JsonValue = None
+    position: int
+
+
+class LinkView(Answer):
+    """How this run stands to another one."""
+
+    relation: Relation
+    target_run_id: UUID | None = None
+    target_native_key: str | None = None
+    position: int
+
+
+class AliasView(Answer):
+    """Another system's id for this run."""
+
+    system: str
+    native_id: str
+
+
+class LogView(Answer):
+    """The last lines of the run's log, the number of lines by severity, and where the engine keeps the rest."""
+
+    tail: str | None = None
+    counts: dict[str, int] = Field(default_factory=dict[str, int])
+    url: str | None = None
+
+
+class SaidView(Answer):
+    """A note on the run, or what a person did to it, with the content of its bodies."""
+
+    kind: str
+    name: str | None = None
+    content: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    report: Report
+
+
+class AttemptView(Answer):
+    """One attempt among those of the same native key."""
+
+    run_id: UUID
+    attempt: int | None = None
+    state: State | None = None
+    effective_state: State | None = None
+    native_state: str | None = None
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    duration_seconds: float | None = None
+
+
+class RunRef(AttemptView):
+    """A run, named so that a person knows it."""
+
+    engine: str
+    deployment: str
+    definition: str | None = None
+    kind: str | None = None
+    native_id: str | None = None
+    queued_at: AwareDatetime | None = None
+    corrected: bool = False
+
+
+class TreeNode(RunRef):
+    """A run and what ran inside it."""
+
+    carried_over: bool = False
+    """True if the run above is a reopened parent that keeps this try of an earlier attempt."""
+    children: list[TreeNode] = Field(default_factory=list["TreeNode"])
+    cut_children: int = 0
+    """How many children are not shown."""
+    caused: list[RunRef] = Field(default_factory=list[RunRef])
+    """Runs that this one started; they lie in no tree of its own."""
+    cut_caused: int = 0
+
+
+class Liveness(Answer):
+    """The last sign of life, by the store's clock."""
+
+    last_heartbeat_at: AwareDatetime
+    interval_seconds: float
+    silent: bool
+
+
+class DefinitionVersion(Answer):
+    """One version of a definition, recorded when it first appeared."""
+
+    version_id: UUID
+    version: str
+    native_version: str | None = None
+    code_version: str | None = None
+    schedule: str | None = None
+    owner: str | None = None
+    tags: list[str] = Field(default_factory=list[str])
+    parent_definition: str | None = None
+    first_position: int | None = None
+    recorded_at: AwareDatetime | None = None
+    structure: JsonValue = None
+    """`{"tasks": [{"id", "operator", …}], "edges": [[from, to], …]}`; None in lists."""
+    docs: JsonValue = None
+
+
+class RunDetail(RunSummary):
+    """All that is known about a run."""
+
+    asked_for: str
+    """What was asked for: an id (maybe abbreviated), a native id, an alias or a correction."""
+    retry_expected_at: AwareDatetime | None = None
+    definition_version: DefinitionVersion | None = None
+    provisional_run_ids: list[UUID] = Field(default_factory=list[UUID])
+    """Ids under which the run was known while it waited."""
+    frozen_position: int | None = None
+    attempts: list[AttemptView] = Field(default_factory=list[AttemptView])
+    transitions: list[Transition] = Field(default_factory=list[Transition])
+    testimony: list[TestimonyView] = Field(default_factory=list[TestimonyView])
+    corrections: list[CorrectionView] = Field(default_factory=list[CorrectionView])
+    presumption: PresumptionView | None = None
+    late: list[LateFactView] = Field(default_factory=list[LateFactView])
+    links: list[LinkView] = Field(default_factory=list[LinkView])
+    aliases: list[AliasView] = Field(default_factory=list[AliasView])
+    said: list[SaidView] = Field(default_factory=list[SaidView])
+    log: LogView | None = None
+    liveness: Liveness | None = None
+    tree: TreeNode
+
+
+class EntryView(Answer):
+    """An entry of the log: the event as it was hashed, with what the store put around it."""
+
+    position: int
+    recorded_at: AwareDatetime
+    principal: str
+    event: dict[str, Any]
+    definition: str | None = None
+    """The definition of the entry's run, as far as it is known now."""
+    native_id: str | None = None
+
+
+class EntryPage(Answer):
+    """Entries in the log's order; ask again with `after` to go on."""
+
+    items: list[EntryView]
+    after: int
+    """The position after which the next entries come."""
+
+
+class DefinitionSummary(Answer):
+    """A definition as lists have it."""
+
+    engine: str
+    deployment: str
+    definition: str
+    kind: str | None = None
+    version_count: int = 0
+    latest_version: DefinitionVersion | None = None
+    last_run: RunRef | None = None
+
+
+class DefinitionDetail(DefinitionSummary):
+    """A definition, its versions (newest first, the newest with its structure) and its recent runs."""
+
+    versions: list[DefinitionVersion] = Field(default_factory=list[DefinitionVersion])
+    cut_versions: int = 0
+    recent_runs: list[RunRef] = Field(default_factory=list[RunRef])
+
+
+class Check(Answer):
+    """One thing that the doctor looked at."""
+
+    name: str
+    outcome: str
+    """`ok`, `warning` or `problem`."""
+    detail: str
+    remedy: str | None = None

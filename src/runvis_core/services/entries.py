@@ -1,0 +1,84 @@
+"""The log as it is read: entry by entry, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+
+from runvis_core.services.answers import EntryPage, EntryView
+from runvis_core.services.names import resolve_run
+from runvis_core.services.reading import chunks, read_envelope, reading
+from runvis_core.store.database import Store
+from runvis_core.store.tables import entries, head, runs
+
+
+def list_entries(store: Store, *, after: int, limit: int) -> EntryPage:
+    """Return the entries that come after a position, in the log's order."""
+    with reading(store) as connection:
+        query = select(entries.c.position, entries.c.entry).where(entries.c.position > after)
+        rows = connection.execute(query.order_by(entries.c.position).limit(limit)).all()
+        return _page(connection, rows, after=after)
+
+
+def list_last_entries(store: Store, *, limit: int) -> EntryPage:
+    """Return the last entries of the log, in its order; with a limit of 0 only where it ends."""
+    with reading(store) as connection:
+        end: int = connection.scalar(select(head.c.position)) or 0
+        query = select(entries.c.position, entries.c.entry).order_by(entries.c.position.desc()).limit(limit)
+        rows = connection.execute(query).all() if limit else []
+        return _page(connection, rows[::-1], after=end)
+
+
+def list_run_entries(store: Store, name: str, *, after: int, limit: int) -> EntryPage:
+    """Return the entries about one run that come after a position. Raises `NotFoundError` if there is no such run."""
+    with reading(store) as connection:
+        run_id = resolve_run(connection, name)
+        query = (
+            select(entries.c.position, entries.c.entry)
+            .where(entries.c.run_id == run_id, entries.c.position > after)
+            .order_by(entries.c.position)
+            .limit(limit)
+        )
+        return _page(connection, connection.execute(query).all(), after=after)
+
+
+def follow_entries(
+    read: Callable[[int], EntryPage], page: EntryPage, wait: Callable[[], object]
+) -> Iterator[EntryView]:
+    """Yield the entries of `page` and then all that come: `read` what comes after a position, `wait` if nothing did."""
+    while True:
+        yield from page.items
+        if not page.items:
+            wait()
+        page = read(page.after)
+
+
+def _page(connection: Connection, rows: Iterable[Any], *, after: int) -> EntryPage:
+    read = [read_envelope(row.position, row.entry) for row in rows]
+    named = _runs_of(connection, {entry.event["run_id"] for entry in read if entry.event.get("run_id")})
+    items: list[EntryView] = []
+    for entry in read:
+        run = named.get(entry.event.get("run_id"))
+        items.append(
+            EntryView(
+                position=entry.position,
+                recorded_at=entry.recorded_at,
+                principal=entry.principal,
+                event=entry.event,
+                definition=run.definition if run else None,
+                native_id=run.native_id if run else None,
+            )
+        )
+    return EntryPage(items=items, after=max(after, *(item.position for item in items)) if items else after)
+
+
+def _runs_of(connection: Connection, run_ids: set[str]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for chunk in chunks(sorted(run_ids)):
+        query = select(runs.c.run_id, runs.c.definition, runs.c.native_id)
+        query = query.where(runs.c.run_id.in_([UUID(run_id) for run_id in chunk]))
+        found.update((str(row.run_id), row) for row in connection.execute(query))
+    return found

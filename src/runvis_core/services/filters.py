@@ -1,0 +1,62 @@
+"""What a list may be narrowed by. Needs no store, so that a client over HTTP has the same words."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from runvis_core.model.state import State, TriggerKind
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 1000
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL has no text with a NUL in it, so no run can match; said here, since the driver would only break.
+    if "\x00" in text:
+        raise ValueError("a NUL character is in no name")
+    return text
+
+
+def _spelled(value: object) -> object:
+    # The spelling is the record's; a person may type `failed` all the same.
+    if isinstance(value, str):
+        return _STATE_SPELLINGS.get(value.replace("_", "").lower(), value)
+    return value
+
+
+_STATE_SPELLINGS = {state.value.lower(): state.value for state in State}
+
+Word = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_storable)]
+StateWord = Annotated[State, BeforeValidator(_spelled)]
+
+
+class RunFilter(BaseModel):
+    """Which runs a list shows; what is None or empty narrows nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
+    deployment: Word | None = Field(default=None, description="The installation of the engine.")
+    definition: Word | None = Field(default=None, description="The definition's whole name.")
+    state: list[StateWord] = Field(
+        default_factory=list[State], description="The effective state; several mean any of them."
+    )
+    native_state: Word | None = Field(default=None, description="The engine's own word for the state.")
+    tag: Word | None = Field(default=None, description="A tag of the run.")
+    since: AwareDatetime | None = Field(default=None, description="Runs from this moment on (with its time zone).")
+    until: AwareDatetime | None = Field(default=None, description="Runs before this moment (with its time zone).")
+    trigger: TriggerKind | None = Field(default=None, description="Why the run started.")
+    correlation: Word | None = Field(default=None, description="The correlation id, the run's own or an inherited one.")
+    silent: bool = Field(default=False, description="Only live runs whose heartbeat is older than its interval.")
+    conflicting: bool = Field(default=False, description="Only runs with corrections.")
+
+
+class DefinitionFilter(BaseModel):
+    """Which definitions a list shows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
+    deployment: Word | None = Field(default=None, description="The installation of the engine.")

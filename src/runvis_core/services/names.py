@@ -1,0 +1,145 @@
+"""Which run a person means: by its id or the beginning of it, the engine's id, an alias, or a correction's id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+
+from runvis_core.errors import NotFoundError
+from runvis_core.store.tables import aliases, corrections, runs
+
+SHORTEST_ABBREVIATION: Final = 6
+_SHOWN: Final = 5
+_HEX: Final = re.compile(r"[0-9a-f]{1,32}")
+_MAX_NAME: Final = 1000
+_MAX_BECAME: Final = 16
+
+
+def resolve_run(connection: Connection, name: str) -> UUID:
+    """Return the id of the run that `name` means; a provisional run is followed to what it became.
+
+    Raises `NotFoundError`, naming near ones, if there is none, or naming all of them if there are several.
+    """
+    if not name or len(name) > _MAX_NAME or "\x00" in name:
+        raise NotFoundError("there is no run of that name: an id has 6 to 36 characters, a native id at most 1,000")
+    for find in (_by_id, _by_native_id, _by_alias):
+        found = find(connection, name)
+        if len(found) == 1:
+            return _follow_became(connection, found[0].run_id)
+        if found:
+            raise NotFoundError(f"{name!r} means several runs; give more of an id: {_named(found)}")
+    raise NotFoundError(_none_such(connection, name))
+
+
+_COLUMNS: Final = (
+    runs.c.run_id,
+    runs.c.engine,
+    runs.c.deployment,
+    runs.c.native_key,
+    runs.c.native_id,
+    runs.c.attempt,
+    runs.c.first_position,
+)
+
+
+def _id_range(name: str) -> tuple[UUID, UUID] | None:
+    digits = name.replace("-", "").lower()
+    if not _HEX.fullmatch(digits):
+        return None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+
+
+def _by_id(connection: Connection, name: str) -> list[Any]:
+    bounds = _id_range(name)
+    if bounds is None or len(name.replace("-", "")) < SHORTEST_ABBREVIATION:
+        return []
+    query = select(*_COLUMNS).where(runs.c.run_id.between(*bounds)).order_by(runs.c.run_id).limit(_SHOWN)
+    found = list(connection.execute(query))
+    corrected = select(corrections.c.run_id).where(corrections.c.correction_id.between(*bounds)).limit(_SHOWN)
+    found += connection.execute(select(*_COLUMNS).where(runs.c.run_id.in_(corrected)).limit(_SHOWN))
+    return list({row.run_id: row for row in found}.values())
+
+
+def _by_native_id(connection: Connection, name: str) -> list[Any]:
+    query = (
+        select(*_COLUMNS)
+        .where(runs.c.native_id == name, runs.c.became_run_id.is_(None))
+        .order_by(runs.c.first_position.desc())
+        .limit(100)
+    )
+    return _latest_attempts(connection.execute(query))
+
+
+def _by_alias(connection: Connection, name: str) -> list[Any]:
+    query = (
+        select(*_COLUMNS)
+        .join(aliases, aliases.c.run_id == runs.c.run_id)
+        .where(aliases.c.native_id == name)
+        .order_by(runs.c.first_position.desc())
+        .limit(100)
+    )
+    return _latest_attempts(connection.execute(query))
+
+
+def _latest_attempts(rows: Iterable[Any]) -> list[Any]:
+    """Keep the latest of the attempts of one thing: an engine may call them all by one id."""
+    latest: dict[Any, Any] = {}
+    for row in rows:
+        key = (row.engine, row.deployment, row.native_key) if row.native_key is not None else row.run_id
+        known = latest.get(key)
+        if known is None or (row.attempt or 0) > (known.attempt or 0):
+            latest[key] = row
+    return list(latest.values())[:_SHOWN]
+
+
+def _follow_became(connection: Connection, run_id: UUID) -> UUID:
+    for _ in range(_MAX_BECAME):
+        became = connection.scalar(select(runs.c.became_run_id).where(runs.c.run_id == run_id))
+        if became is None or connection.scalar(select(runs.c.run_id).where(runs.c.run_id == became)) is None:
+            return run_id
+        run_id = became
+    return run_id
+
+
+def _none_such(connection: Connection, name: str) -> str:
+    near = _neighbours(connection, name)
+    if near:
+        return f"there is no run {name!r}; near it: {_named(near)}"
+    return f"there is no run {name!r}; an id may be abbreviated to {SHORTEST_ABBREVIATION} characters, not to fewer"
+
+
+def _neighbours(connection: Connection, name: str) -> list[Any]:
+    """Return the runs beside this name in the order of ids that begin as it does, else in that of native ids."""
+    bounds = _id_range(name)
+    if bounds is not None:
+        beside = [
+            select(*_COLUMNS).where(runs.c.run_id <= bounds[0]).order_by(runs.c.run_id.desc()).limit(2),
+            select(*_COLUMNS).where(runs.c.run_id >= bounds[0]).order_by(runs.c.run_id).limit(2),
+        ]
+        near = _all(connection, beside)
+        found = [row for row in near if _share(str(row.run_id), name.lower()) >= 4]
+        if found:
+            return found
+    beside = [
+        select(*_COLUMNS).where(runs.c.native_id <= name).order_by(runs.c.native_id.desc()).limit(2),
+        select(*_COLUMNS).where(runs.c.native_id >= name).order_by(runs.c.native_id).limit(2),
+    ]
+    return [row for row in _all(connection, beside) if _share(row.native_id, name) >= min(3, len(name))]
+
+
+def _all(connection: Connection, queries: Iterable[Any]) -> list[Any]:
+    return [row for query in queries for row in connection.execute(query)]
+
+
+def _share(one: str, other: str) -> int:
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _named(rows: Iterable[Any]) -> str:
+    return ", ".join(f"{row.run_id} ({row.engine} {row.deployment} {row.native_id or '?'})" for row in rows)

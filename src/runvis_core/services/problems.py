@@ -1,0 +1,20 @@
+"""The words for errors between a server and its clients: `type` of a problem+json reply. Needs no store."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runvis_core.errors import CursorError, NotFoundError, RunVisError, UnreachableError
+
+PREFIX: Final = "urn:runvis:problem:"
+INVALID: Final = "invalid-request"
+
+STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
+    NotFoundError: ("not-found", 404),
+    CursorError: ("cursor", 400),
+    UnreachableError: ("store-unreachable", 503),
+}
+"""By error: the last word of its problem's type, and the HTTP status."""
+
+ERRORS: Final[dict[str, type[RunVisError]]] = {PREFIX + name: error for error, (name, _) in STATUSES.items()}
+"""By a problem's type: the error that a client raises."""

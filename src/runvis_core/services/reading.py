@@ -1,0 +1,98 @@
+"""Reading a store: one consistent view per answer, and lookups that stay within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeVar
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from runvis_core.errors import UnreachableError
+from runvis_core.model.state import Witness
+from runvis_core.services.answers import Report
+from runvis_core.store.database import Store
+from runvis_core.store.tables import bodies, entries
+
+SMALL_BODY_BYTES: Final = 16 * 1024
+"""The largest body that a list shows; a run's own page shows all."""
+_CHUNK: Final = 500
+
+T = TypeVar("T")
+
+
+@contextmanager
+def reading(store: Store) -> Iterator[Connection]:
+    """Open one consistent view of the store. Raises `UnreachableError` if the database can't be reached."""
+    try:
+        with store.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+    except (OperationalError, InterfaceError) as error:
+        raise UnreachableError(f"the store can't be reached now: {error.orig or error}") from error
+
+
+class LoggedEntry(NamedTuple):
+    """An entry's envelope, read; the event as JSON values."""
+
+    position: int
+    recorded_at: datetime
+    principal: str
+    event: dict[str, Any]
+
+    def report(self) -> Report:
+        """Return who said this, when, and where it stands in the log."""
+        return Report(
+            witness=Witness(self.event["witness"]),
+            occurred_at=datetime.fromisoformat(self.event["occurred_at"]),
+            recorded_at=self.recorded_at,
+            position=self.position,
+            principal=self.principal,
+        )
+
+
+def read_envelope(position: int, data: bytes) -> LoggedEntry:
+    """Return what an entry's bytes say."""
+    envelope = orjson.loads(data)
+    recorded_at = datetime.fromisoformat(envelope["recorded_at"])
+    return LoggedEntry(position, recorded_at, envelope["principal"], envelope["event"])
+
+
+def find_entries(connection: Connection, positions: Iterable[int]) -> dict[int, LoggedEntry]:
+    """Return the entries at these positions."""
+    found: dict[int, LoggedEntry] = {}
+    for chunk in chunks(sorted(set(positions))):
+        query = select(entries.c.position, entries.c.entry).where(entries.c.position.in_(chunk))
+        found.update((row.position, read_envelope(row.position, row.entry)) for row in connection.execute(query))
+    return found
+
+
+def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict[bytes, Any]:
+    """Return the content of bodies by their digests, which are given by the run whose entries hold them."""
+    found: dict[bytes, Any] = {}
+    for run_ids in chunks(list(digests)):
+        wanted = {digest for run_id in run_ids for digest in digests[run_id]}
+        if not wanted:
+            continue
+        # Bodies are kept by position, so that they leave with their entries; the way to them is through the run's own.
+        query = (
+            select(bodies.c.digest, bodies.c.content)
+            .join(entries, entries.c.position == bodies.c.position)
+            .where(entries.c.run_id.in_(run_ids), bodies.c.digest.in_(wanted))
+        )
+        found.update((bytes(row.digest), orjson.loads(row.content)) for row in connection.execute(query))
+    return found
+
+
+def chunks(items: Sequence[T]) -> Iterator[list[T]]:
+    """Yield the items in parts that a database takes as parameters of one statement."""
+    rest = iter(items)
+    while part := list(islice(rest, _CHUNK)):
+        yield part

@@ -1,0 +1,249 @@
+"""All that is known about one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, select
+
+from runvis_core.model.state import LIFECYCLE_RANK, State
+from runvis_core.services.answers import (
+    AliasView,
+    CorrectionView,
+    LateFactView,
+    LinkView,
+    Liveness,
+    LogView,
+    PresumptionView,
+    Report,
+    RunDetail,
+    SaidView,
+    TestimonyView,
+    Transition,
+)
+from runvis_core.services.definitions import find_version
+from runvis_core.services.names import resolve_run
+from runvis_core.services.reading import LoggedEntry, find_bodies, find_entries, read_envelope, reading
+from runvis_core.services.run_summaries import Context, as_text, find_attempts, find_contexts, summarise
+from runvis_core.services.run_trees import build_tree
+from runvis_core.store.database import Store
+from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies
+
+MAX_ITEMS: Final = 1000
+"""How many attempts, transitions, links, notes and so on a run's page shows of each kind."""
+
+
+def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
+    """Return all that is known about a run.
+
+    `name` is its id or the first six characters of it and more, the engine's own id, an alias, or the id of one of its
+    corrections. Raises `NotFoundError`, naming near ones, if there is no such run.
+    """
+    with reading(store) as connection:
+        run_id = resolve_run(connection, name)
+        row = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+        contexts = find_contexts(connection, [row])
+        (summary,) = summarise(connection, [row], whole=True, contexts=contexts)
+        testimony, ends = _testimony(connection, run_id)
+        return RunDetail(
+            **dict(summary),
+            asked_for=name,
+            retry_expected_at=row.retry_expected_at,
+            definition_version=find_version(connection, row.definition_version_id),
+            provisional_run_ids=list(
+                connection.scalars(select(runs.c.run_id).where(runs.c.became_run_id == run_id).limit(MAX_ITEMS))
+            ),
+            frozen_position=row.frozen_position,
+            attempts=find_attempts(connection, row, limit=MAX_ITEMS),
+            transitions=_transitions(connection, run_id),
+            testimony=testimony,
+            corrections=ends,
+            presumption=_presumption(connection, run_id),
+            late=_late_facts(connection, run_id),
+            links=_links(connection, run_id),
+            aliases=_aliases(connection, run_id),
+            said=_said(connection, run_id),
+            log=_log(connection, run_id, contexts[run_id]),
+            liveness=_liveness(connection, run_id, now),
+            tree=build_tree(connection, run_id),
+        )
+
+
+def _entries_of_kinds(
+    connection: Connection, run_id: UUID, kinds: Sequence[str], *, limit: int = MAX_ITEMS
+) -> list[LoggedEntry]:
+    query = (
+        select(entries.c.position, entries.c.entry)
+        .where(entries.c.run_id == run_id, entries.c.kind.in_(kinds))
+        .order_by(entries.c.position)
+        .limit(limit)
+    )
+    return [read_envelope(row.position, row.entry) for row in connection.execute(query)]
+
+
+def _transitions(connection: Connection, run_id: UUID) -> list[Transition]:
+    """Return the states that the run was in, one after the other, each with everybody who reported it.
+
+    A snapshot's times count where nobody reported the transition itself.
+    """
+    reported: list[tuple[datetime, State, str | None, Report]] = []
+    snapshots: list[LoggedEntry] = []
+    for entry in _entries_of_kinds(connection, run_id, ("state", "snapshot")):
+        if entry.event["kind"] == "snapshot":
+            snapshots.append(entry)
+        else:
+            report = entry.report()
+            state = State(entry.event["state"])
+            reported.append((report.occurred_at, state, entry.event.get("native_state"), report))
+    known = {state for _, state, _, _ in reported}
+    for entry in snapshots:
+        reported += [words for words in _snapshot_words(entry) if words[1] not in known]
+    reported.sort(key=lambda words: (words[0], LIFECYCLE_RANK[words[1]], words[3].position))
+    return _with_durations(_merged(reported))
+
+
+def _snapshot_words(entry: LoggedEntry) -> list[tuple[datetime, State, str | None, Report]]:
+    event, report = entry.event, entry.report()
+    state = State(event["state"]) if event.get("state") else None
+    words: list[tuple[datetime, State, str | None, Report]] = []
+    for name, implied in (("queued_at", State.QUEUED), ("started_at", State.RUNNING)):
+        if event.get(name):
+            native = event.get("native_state") if state is implied else None
+            words.append((datetime.fromisoformat(event[name]), implied, native, report))
+    if state is not None and (state.is_terminal or all(word[1] is not state for word in words)):
+        moment = event.get("ended_at") if state.is_terminal else None
+        at = datetime.fromisoformat(moment) if moment else report.occurred_at
+        words.append((at, state, event.get("native_state"), report))
+    return words
+
+
+def _merged(reported: list[tuple[datetime, State, str | None, Report]]) -> list[Transition]:
+    merged: list[Transition] = []
+    for occurred_at, state, native_state, report in reported:
+        last = merged[-1] if merged else None
+        if last is not None and last.state is state and native_state in (last.native_state, None):
+            last.reports.append(report)
+        else:
+            merged.append(Transition(state=state, native_state=native_state, occurred_at=occurred_at, reports=[report]))
+    return merged
+
+
+def _with_durations(transitions: list[Transition]) -> list[Transition]:
+    timed: list[Transition] = []
+    for place, transition in enumerate(transitions):
+        after = transitions[place + 1] if place + 1 < len(transitions) else None
+        seconds = (after.occurred_at - transition.occurred_at).total_seconds() if after else None
+        timed.append(transition.model_copy(update={"duration_seconds": seconds}))
+    return timed
+
+
+def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView], list[CorrectionView]]:
+    said = connection.execute(
+        select(testimonies).where(testimonies.c.run_id == run_id).order_by(testimonies.c.position).limit(MAX_ITEMS)
+    ).all()
+    ends = connection.execute(
+        select(corrections).where(corrections.c.run_id == run_id).order_by(corrections.c.position)
+    ).all()
+    logged = find_entries(connection, [row.position for row in [*said, *ends]])
+    testimony = [
+        TestimonyView(
+            **{**dict(logged[row.position].report()), "occurred_at": row.occurred_at},
+            state=row.state,
+            native_state=row.native_state,
+        )
+        for row in said
+    ]
+    return testimony, [
+        CorrectionView(
+            run_id=row.correction_id,
+            corrects=row.run_id,
+            state=row.state,
+            native_state=row.native_state,
+            report=logged[row.position].report(),
+        )
+        for row in ends
+    ]
+
+
+def _presumption(connection: Connection, run_id: UUID) -> PresumptionView | None:
+    said = _entries_of_kinds(connection, run_id, ("presumption",))
+    if not said:
+        return None
+    # The same order as the fold's.
+    entry = max(said, key=lambda found: (found.report().occurred_at, found.event["event_id"].replace("-", "")))
+    return PresumptionView(
+        verdict=entry.event["verdict"],
+        state=entry.event.get("state"),
+        reason=entry.event["reason"],
+        evidence=entry.event.get("evidence") or {},
+        report=entry.report(),
+    )
+
+
+def _late_facts(connection: Connection, run_id: UUID) -> list[LateFactView]:
+    query = select(run_late).where(run_late.c.run_id == run_id).order_by(run_late.c.position).limit(MAX_ITEMS)
+    return [
+        LateFactView(field=field, value=value, position=row.position)
+        for row in connection.execute(query)
+        for field, value in orjson.loads(row.facts).items()
+    ]
+
+
+def _links(connection: Connection, run_id: UUID) -> list[LinkView]:
+    query = select(links).where(links.c.run_id == run_id).order_by(links.c.position).limit(MAX_ITEMS)
+    return [
+        LinkView(
+            relation=row.relation,
+            target_run_id=row.target_run_id,
+            target_native_key=row.target_native_key,
+            position=row.position,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _aliases(connection: Connection, run_id: UUID) -> list[AliasView]:
+    query = select(aliases).where(aliases.c.run_id == run_id).order_by(aliases.c.position).limit(MAX_ITEMS)
+    return [AliasView(system=row.system, native_id=row.native_id) for row in connection.execute(query)]
+
+
+def _said(connection: Connection, run_id: UUID) -> list[SaidView]:
+    said = _entries_of_kinds(connection, run_id, ("note", "action"), limit=MAX_ITEMS)
+    refs = [{name: bytes.fromhex(ref["digest"]) for name, ref in e.event.get("bodies", {}).items()} for e in said]
+    contents = find_bodies(connection, {run_id: {digest for names in refs for digest in names.values()}})
+    return [
+        SaidView(
+            kind=entry.event["kind"],
+            name=entry.event.get("name"),
+            content={name: contents.get(digest) for name, digest in names.items()},
+            report=entry.report(),
+        )
+        for entry, names in zip(said, refs, strict=True)
+    ]
+
+
+def _log(connection: Connection, run_id: UUID, context: Context) -> LogView | None:
+    log = context.get("log")
+    if log is None:
+        return None
+    tail = None
+    if (ref := log.get("tail")) is not None:
+        digest = bytes.fromhex(ref["digest"])
+        tail = find_bodies(connection, {run_id: {digest}}).get(digest)
+        tail = "\n".join(map(str, tail)) if isinstance(tail, list) else as_text(tail)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return LogView(tail=tail, counts=log.get("counts") or {}, url=log.get("url"))
+
+
+def _liveness(connection: Connection, run_id: UUID, now: datetime) -> Liveness | None:
+    row: Any = connection.execute(select(liveness).where(liveness.c.run_id == run_id)).one_or_none()
+    if row is None:
+        return None
+    return Liveness(
+        last_heartbeat_at=row.last_heartbeat_at,
+        interval_seconds=row.interval_seconds,
+        silent=(now - row.last_heartbeat_at).total_seconds() > row.interval_seconds,
+    )

@@ -1,0 +1,344 @@
+"""From rows of runs to what is said of them: everything that a page of runs needs, in a fixed number of statements."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, Table, func, select
+
+from runvis_core.model.state import State, Witness
+from runvis_core.services.ancestry import find_ancestry
+from runvis_core.services.answers import (
+    ArtifactView,
+    AttemptView,
+    ContextView,
+    DatasetRef,
+    FailureView,
+    MetricView,
+    RunRef,
+    RunSummary,
+    TriggerView,
+)
+from runvis_core.services.reading import SMALL_BODY_BYTES, chunks, find_bodies
+from runvis_core.services.witnesses import count_entries
+from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
+
+LIST_ITEMS: Final = 100
+"""How many datasets, artifacts and metrics a list shows of each run."""
+
+REF_COLUMNS: Final = (
+    runs.c.run_id,
+    runs.c.first_position,
+    runs.c.engine,
+    runs.c.deployment,
+    runs.c.definition,
+    runs.c.definition_kind,
+    runs.c.native_id,
+    runs.c.attempt,
+    runs.c.state,
+    runs.c.effective_state,
+    runs.c.native_state,
+    runs.c.queued_at,
+    runs.c.started_at,
+    runs.c.ended_at,
+    runs.c.parent_run_id,
+)
+
+Context = dict[str, dict[str, Any]]
+
+
+def duration_seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
+    """Return the seconds from start to end; None while either is unknown."""
+    if started_at is None or ended_at is None:
+        return None
+    return (ended_at - started_at).total_seconds()
+
+
+def _state(value: str | None) -> State | None:
+    return State(value) if value is not None else None
+
+
+def attempt_fields(row: Any) -> dict[str, Any]:
+    """Return the fields of an `AttemptView` of a run's row."""
+    return {
+        "run_id": row.run_id,
+        "attempt": row.attempt,
+        "state": _state(row.state),
+        "effective_state": _state(row.effective_state),
+        "native_state": row.native_state,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "duration_seconds": duration_seconds(row.started_at, row.ended_at),
+    }
+
+
+def run_ref_fields(row: Any, *, corrected: bool) -> dict[str, Any]:
+    """Return the fields of a `RunRef` of a run's row."""
+    return {
+        **attempt_fields(row),
+        "engine": row.engine,
+        "deployment": row.deployment,
+        "definition": row.definition,
+        "kind": row.definition_kind,
+        "native_id": row.native_id,
+        "queued_at": row.queued_at,
+        "corrected": corrected,
+    }
+
+
+def run_refs(connection: Connection, rows: Iterable[Any]) -> list[RunRef]:
+    """Return the runs of these rows, named so that a person knows them."""
+    kept = list(rows)
+    corrected = find_corrected(connection, [row.run_id for row in kept])
+    return [RunRef(**run_ref_fields(row, corrected=row.run_id in corrected)) for row in kept]
+
+
+def find_attempts(connection: Connection, row: Any, *, limit: int) -> list[AttemptView]:
+    """Return all attempts of the thing that this run is an attempt of, the first one first."""
+    if row.native_key is None:
+        return [AttemptView(**attempt_fields(row))]
+    query = (
+        select(*REF_COLUMNS)
+        .where(*_same_key(row), runs.c.became_run_id.is_(None))
+        .order_by(runs.c.attempt, runs.c.first_position)
+        .limit(limit)
+    )
+    return [AttemptView(**attempt_fields(found)) for found in connection.execute(query)]
+
+
+def _same_key(row: Any) -> tuple[Any, ...]:
+    return (
+        runs.c.native_key == row.native_key,
+        runs.c.engine == row.engine,
+        runs.c.deployment == row.deployment,
+    )
+
+
+def find_corrected(connection: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of the runs that have corrections."""
+    found: set[UUID] = set()
+    for chunk in chunks(run_ids):
+        found.update(connection.scalars(select(corrections.c.run_id).where(corrections.c.run_id.in_(chunk))))
+    return found
+
+
+def find_contexts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, Context]:
+    """Return each run's context, with what was filled in after its end."""
+    contexts: dict[UUID, Context] = {row.run_id: orjson.loads(row.record).get("context", {}) for row in rows}
+    for chunk in chunks(list(contexts)):
+        query = (
+            select(run_late.c.run_id, run_late.c.facts)
+            .where(run_late.c.run_id.in_(chunk))
+            .order_by(run_late.c.position)
+        )
+        for late in connection.execute(query):
+            _fill_in(contexts[late.run_id], orjson.loads(late.facts))
+    return contexts
+
+
+def _fill_in(context: Context, facts: dict[str, Any]) -> None:
+    for field, value in facts.items():
+        section, dot, key = field.partition(".")
+        if dot:
+            context.setdefault(section, {}).setdefault(key, value)
+        elif field in ("failure", "log"):
+            context.setdefault(field, value)
+
+
+class _Bodies:
+    """The bodies that a page shows, by the references to them in the runs' contexts."""
+
+    def __init__(self, *, max_bytes: int | None) -> None:
+        self._max_bytes = max_bytes
+        self._wanted: dict[UUID, set[bytes]] = defaultdict(set)
+        self._found: dict[bytes, Any] = {}
+
+    def want(self, run_id: UUID, ref: dict[str, Any] | None) -> None:
+        if ref is not None and not self._too_large(ref):
+            self._wanted[run_id].add(bytes.fromhex(ref["digest"]))
+
+    def load(self, connection: Connection) -> None:
+        self._found = find_bodies(connection, self._wanted)
+
+    def content(self, ref: dict[str, Any] | None, name: str, cut: dict[str, int]) -> Any:
+        if ref is None:
+            return None
+        if self._too_large(ref):
+            cut[name] = ref["size"]
+            return None
+        return self._found.get(bytes.fromhex(ref["digest"]))
+
+    def _too_large(self, ref: dict[str, Any]) -> bool:
+        return self._max_bytes is not None and ref["size"] > self._max_bytes
+
+
+_SHOWN_BODIES: Final = ("parameters", "conf", "actor")
+
+
+def _shown_refs(context: Context, *, traceback: bool) -> list[dict[str, Any] | None]:
+    refs = [context.get("bodies", {}).get(name) for name in _SHOWN_BODIES]
+    failure = context.get("failure", {})
+    refs.append(failure.get("message"))
+    if traceback:
+        refs.append(failure.get("traceback"))
+    return refs
+
+
+class _Collected:
+    """The datasets, artifacts and metrics of some runs, at most so many of each, and how many were left out."""
+
+    def __init__(self, connection: Connection, table: Table, run_ids: Sequence[UUID], *, limit: int) -> None:
+        self._rows: dict[UUID, list[Any]] = defaultdict(list)
+        self._cut: dict[UUID, int] = {}
+        for chunk in chunks(run_ids):
+            for row in connection.execute(self._query(table, chunk, limit)):
+                self._rows[row.run_id].append(row)
+                self._cut[row.run_id] = max(0, row.total - limit)
+
+    @staticmethod
+    def _query(table: Table, run_ids: list[UUID], limit: int) -> Any:
+        numbered = (
+            select(
+                table,
+                func.row_number().over(partition_by=table.c.run_id, order_by=table.c.position).label("place"),
+                func.count().over(partition_by=table.c.run_id).label("total"),
+            )
+            .where(table.c.run_id.in_(run_ids))
+            .subquery()
+        )
+        return select(numbered).where(numbered.c.place <= limit).order_by(numbered.c.run_id, numbered.c.position)
+
+    def of(self, run_id: UUID, name: str, cut: dict[str, int]) -> list[Any]:
+        if self._cut.get(run_id):
+            cut[name] = self._cut[run_id]
+        return self._rows.get(run_id, [])
+
+
+def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, UUID]:
+    """Return by run the attempt before it, for runs that don't name it themselves."""
+    earlier = runs.alias("earlier")
+    previous = (
+        select(earlier.c.run_id)
+        .where(
+            earlier.c.native_key == runs.c.native_key,
+            earlier.c.engine == runs.c.engine,
+            earlier.c.deployment == runs.c.deployment,
+            earlier.c.attempt < runs.c.attempt,
+            earlier.c.became_run_id.is_(None),
+        )
+        .order_by(earlier.c.attempt.desc(), earlier.c.first_position.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    found: dict[UUID, UUID] = {}
+    for chunk in chunks([row.run_id for row in rows if row.retry_of is None and row.native_key is not None]):
+        query = select(runs.c.run_id, previous.label("previous")).where(runs.c.run_id.in_(chunk))
+        found.update((row.run_id, row.previous) for row in connection.execute(query) if row.previous is not None)
+    return found
+
+
+def summarise(
+    connection: Connection, rows: Sequence[Any], *, whole: bool = False, contexts: dict[UUID, Context] | None = None
+) -> list[RunSummary]:
+    """Return what lists say of the runs of these rows, in their order; `whole` leaves nothing of them out."""
+    run_ids = [row.run_id for row in rows]
+    contexts = contexts if contexts is not None else find_contexts(connection, rows)
+    page = _Page(connection, rows, contexts, whole=whole)
+    return [page.summary(row, contexts[run_id]) for row, run_id in zip(rows, run_ids, strict=True)]
+
+
+class _Page:
+    def __init__(
+        self, connection: Connection, rows: Sequence[Any], contexts: dict[UUID, Context], *, whole: bool
+    ) -> None:
+        run_ids = [row.run_id for row in rows]
+        limit = LIST_ITEMS if not whole else 100 * LIST_ITEMS
+        self._whole = whole
+        self._ancestry = find_ancestry(connection, run_ids)
+        self._previous = find_previous_attempts(connection, rows)
+        self._corrected = find_corrected(connection, run_ids)
+        self._counts = count_entries(connection, run_ids)
+        self._datasets = _Collected(connection, datasets, run_ids, limit=limit)
+        self._artifacts = _Collected(connection, artifacts, run_ids, limit=limit)
+        self._metrics = _Collected(connection, metrics, run_ids, limit=limit)
+        self._bodies = _Bodies(max_bytes=None if whole else SMALL_BODY_BYTES)
+        for run_id, context in contexts.items():
+            for ref in _shown_refs(context, traceback=whole):
+                self._bodies.want(run_id, ref)
+        self._bodies.load(connection)
+
+    def summary(self, row: Any, context: Context) -> RunSummary:
+        run_id, cut = row.run_id, dict[str, int]()
+        refs = context.get("bodies", {})
+        touched = self._datasets.of(run_id, "datasets", cut)
+        event_count, witnesses = self._counts.get(run_id, (0, []))
+        return RunSummary(
+            **run_ref_fields(row, corrected=run_id in self._corrected),
+            trigger=self._trigger(row, context, cut),
+            parent_run_id=row.parent_run_id,
+            caused_by_run_id=self._ancestry.cause_of(run_id),
+            root_run_id=self._ancestry.root_of(run_id),
+            retry_of=row.retry_of or self._previous.get(run_id),
+            correlation_id=self._ancestry.correlation_of(run_id),
+            parameters=self._bodies.content(refs.get("parameters"), "parameters", cut),
+            reads=_refs(touched, "read"),
+            writes=_refs(touched, "write"),
+            artifacts=[
+                ArtifactView(name=item.name, uri=item.uri, digest=item.digest, media_type=item.media_type)
+                for item in self._artifacts.of(run_id, "artifacts", cut)
+            ],
+            metrics=[
+                MetricView(name=item.name, value=item.value, unit=item.unit, occurred_at=item.occurred_at)
+                for item in self._metrics.of(run_id, "metrics", cut)
+            ],
+            failure=self._failure(context, cut),
+            context=self._context(row, context, cut),
+            witnesses=[Witness(name) for name in witnesses],
+            event_count=event_count,
+            presumed=row.presumed,
+            clock_suspect=bool(row.clock_suspect),
+            cut=cut,
+        )
+
+    def _trigger(self, row: Any, context: Context, cut: dict[str, int]) -> TriggerView | None:
+        if row.trigger_kind is None:
+            return None
+        actor = self._bodies.content(context.get("bodies", {}).get("actor"), "actor", cut)
+        return TriggerView(kind=row.trigger_kind, native=row.trigger_native, actor=actor)
+
+    def _failure(self, context: Context, cut: dict[str, int]) -> FailureView | None:
+        failure = context.get("failure")
+        if failure is None:
+            return None
+        return FailureView(
+            error_type=failure.get("error_type"),
+            message=as_text(self._bodies.content(failure.get("message"), "failure.message", cut)),
+            traceback=as_text(self._bodies.content(failure.get("traceback"), "", {})) if self._whole else None,
+        )
+
+    def _context(self, row: Any, context: Context, cut: dict[str, int]) -> ContextView:
+        return ContextView(
+            code=context.get("code", {}),
+            environment=context.get("environment", {}),
+            engine=context.get("engine_context", {}),
+            conf=self._bodies.content(context.get("bodies", {}).get("conf"), "conf", cut),
+            tags=sorted(context.get("tags", {})),
+            owner=row.owner,
+            native_url=row.native_url,
+        )
+
+
+def as_text(content: Any) -> str | None:
+    """Return a body that is read as text; what is no text is shown as JSON."""
+    return content if content is None or isinstance(content, str) else orjson.dumps(content).decode()
+
+
+def _refs(rows: Iterable[Any], direction: str) -> list[DatasetRef]:
+    # A dataset touched twice has two entries in the log, and is one dataset.
+    named = dict.fromkeys((row.namespace, row.name) for row in rows if row.direction == direction)
+    return [DatasetRef(namespace=namespace, name=name) for namespace, name in named]

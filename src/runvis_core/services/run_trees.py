@@ -1,0 +1,140 @@
+"""What ran inside a run: its children, theirs, and what they started elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, func, literal, select, union_all
+
+from runvis_core.model.state import Relation
+from runvis_core.services.ancestry import find_caused
+from runvis_core.services.answers import RunRef, TreeNode
+from runvis_core.services.names import resolve_run
+from runvis_core.services.reading import chunks, reading
+from runvis_core.services.run_summaries import REF_COLUMNS, find_corrected, run_ref_fields, run_refs
+from runvis_core.store.database import Store
+from runvis_core.store.tables import links, runs
+
+MAX_NODES: Final = 2000
+"""How many runs a tree shows."""
+MAX_CHILDREN: Final = 500
+"""How many children a tree shows of each run."""
+MAX_CAUSED: Final = 50
+"""How many runs started elsewhere a tree shows of each run."""
+_MAX_LEVELS: Final = 64
+
+
+def get_tree(store: Store, name: str) -> TreeNode:
+    """Return the run and what ran inside it. Raises `NotFoundError` if there is no such run."""
+    with reading(store) as connection:
+        return build_tree(connection, resolve_run(connection, name))
+
+
+def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
+    """Return the tree under a run: level by level, the earliest children first, with counts of what is cut."""
+    top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
+    found = _Found({run_id: top}, defaultdict(list), defaultdict(int))
+    level = [run_id]
+    for _ in range(_MAX_LEVELS):
+        if not level:
+            break
+        level = _read_level(connection, level, found)
+    # What is deeper than a tree of runs can be is counted, as is what had no room.
+    for parent, count in _count_children(connection, level).items():
+        found.cut[parent] += count
+    caused = _read_caused(connection, list(found.rows))
+    corrected = find_corrected(connection, list(found.rows))
+    return _node(run_id, found, caused, corrected, carried_over=False)
+
+
+class _Found(NamedTuple):
+    rows: dict[UUID, Any]
+    children: dict[UUID, list[tuple[UUID, bool]]]
+    """By parent: the child, and whether it is a try that was carried over."""
+    cut: dict[UUID, int]
+
+
+def _child_edges(parents: Sequence[UUID]) -> Any:
+    contained = select(runs.c.parent_run_id.label("parent"), runs.c.run_id.label("child"), literal(0).label("carried"))
+    contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
+    carried = select(links.c.run_id, links.c.target_run_id, literal(1))
+    carried = carried.where(
+        links.c.run_id.in_(parents),
+        links.c.relation == Relation.CARRIED_OVER.value,
+        links.c.target_run_id.is_not(None),
+    ).distinct()
+    return union_all(contained, carried).subquery("edges")
+
+
+def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
+    below: list[UUID] = []
+    for chunk in chunks(parents):
+        edges = _child_edges(chunk)
+        order = (runs.c.sort_at, runs.c.run_id)
+        numbered = (
+            select(
+                edges.c.parent,
+                edges.c.carried,
+                runs.c.sort_at,
+                *REF_COLUMNS,
+                func.row_number().over(partition_by=edges.c.parent, order_by=order).label("place"),
+                func.count().over(partition_by=edges.c.parent).label("total"),
+            )
+            .join(runs, runs.c.run_id == edges.c.child)
+            .subquery()
+        )
+        query = select(numbered).where(numbered.c.place <= MAX_CHILDREN).order_by(numbered.c.sort_at, numbered.c.run_id)
+        for row in connection.execute(query):
+            if row.place == 1:
+                found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)
+            if row.run_id in found.rows:
+                continue  # in a loop of parents, or carried over by two of them: shown where it was met first
+            if len(found.rows) >= MAX_NODES:
+                found.cut[row.parent] += 1
+                continue
+            found.rows[row.run_id] = row
+            found.children[row.parent].append((row.run_id, bool(row.carried)))
+            below.append(row.run_id)
+    return below
+
+
+def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, int]:
+    counts: dict[UUID, int] = {}
+    for chunk in chunks(parents):
+        edges = _child_edges(chunk)
+        query = select(edges.c.parent, func.count().label("children")).group_by(edges.c.parent)
+        counts.update((row.parent, row.children) for row in connection.execute(query))
+    return counts
+
+
+def _read_caused(connection: Connection, run_ids: list[UUID]) -> dict[UUID, list[RunRef]]:
+    pairs = find_caused(connection, run_ids)
+    refs: dict[UUID, RunRef] = {}
+    for chunk in chunks([row.run_id for _, row in pairs]):
+        query = select(*REF_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
+        refs.update((ref.run_id, ref) for ref in run_refs(connection, connection.execute(query)))
+    caused: dict[UUID, list[RunRef]] = defaultdict(list)
+    for cause, row in pairs:
+        if row.run_id in refs:
+            caused[cause].append(refs[row.run_id])
+    return caused
+
+
+def _node(
+    run_id: UUID, found: _Found, caused: dict[UUID, list[RunRef]], corrected: set[UUID], *, carried_over: bool
+) -> TreeNode:
+    started = caused.get(run_id, [])
+    return TreeNode(
+        **run_ref_fields(found.rows[run_id], corrected=run_id in corrected),
+        carried_over=carried_over,
+        children=[
+            _node(child, found, caused, corrected, carried_over=carried)
+            for child, carried in found.children.get(run_id, ())
+        ],
+        cut_children=found.cut.get(run_id, 0),
+        caused=started[:MAX_CAUSED],
+        cut_caused=max(0, len(started) - MAX_CAUSED),
+    )

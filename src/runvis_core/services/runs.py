@@ -1,0 +1,114 @@
+"""Lists of runs, newest first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, exists, literal, select, tuple_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from runvis_core.services.ancestry import MAX_CORRELATED, find_correlated
+from runvis_core.services.answers import Page, RunSummary
+from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.filters import RunFilter
+from runvis_core.services.reading import reading
+from runvis_core.services.run_summaries import summarise
+from runvis_core.store.database import Store
+from runvis_core.store.tables import corrections, liveness, run_tags, runs
+from runvis_core.store.types import Id, Moment
+
+_LIST: Final = "runs"
+_FIELDS: Final = {
+    "engine": runs.c.engine,
+    "deployment": runs.c.deployment,
+    "definition": runs.c.definition,
+    "native_state": runs.c.native_state,
+    "trigger": runs.c.trigger_kind,
+}
+
+
+def list_runs(
+    store: Store, filters: RunFilter, *, limit: int, cursor: str | None = None, now: datetime
+) -> Page[RunSummary]:
+    """Return the runs that the filters let through, newest first, and the cursor of the next page.
+
+    The order is by when the run was first heard of, which never changes: whoever follows the cursors sees each run that
+    was there at the start exactly once. A run that waited under a provisional id is shown under its last one only.
+    Raises `CursorError` for a cursor of another list.
+    """
+    with reading(store) as connection:
+        conditions, notes = _conditions(connection, filters, now)
+        query = select(runs).where(*conditions).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
+        if cursor is not None:
+            query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=filters)))
+        rows = connection.execute(query.limit(limit + 1)).all()
+        page, more = rows[:limit], len(rows) > limit
+        items = summarise(connection, page)
+    return Page(items=items, next_cursor=_cursor_after(page[-1], filters) if more else None, notes=notes)
+
+
+def _cursor_after(row: Any, filters: RunFilter) -> str:
+    return write_cursor([row.sort_at.isoformat(), str(row.run_id)], of=_LIST, filters=filters)
+
+
+def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
+    place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+    return tuple_(runs.c.sort_at, runs.c.run_id) < place
+
+
+def _conditions(
+    connection: Connection, filters: RunFilter, now: datetime
+) -> tuple[list[ColumnElement[bool]], list[str]]:
+    conditions = [runs.c.became_run_id.is_(None)]
+    notes: list[str] = []
+    for name, column in _FIELDS.items():
+        if (value := getattr(filters, name)) is not None:
+            conditions.append(column == value)
+    if filters.state:
+        conditions.append(runs.c.effective_state.in_([state.value for state in filters.state]))
+    if filters.since is not None:
+        conditions.append(runs.c.sort_at >= filters.since)
+    if filters.until is not None:
+        conditions.append(runs.c.sort_at < filters.until)
+    if filters.tag is not None:
+        conditions.append(exists().where(run_tags.c.run_id == runs.c.run_id, run_tags.c.tag == filters.tag))
+    if filters.conflicting:
+        conditions.append(exists().where(corrections.c.run_id == runs.c.run_id))
+    if filters.silent:
+        conditions.append(_is_silent(now))
+    if filters.correlation is not None:
+        found, cut = find_correlated(connection, filters.correlation)
+        conditions.append(runs.c.run_id.in_(found))
+        if cut:
+            notes.append(
+                f"the correlation has more than {MAX_CORRELATED} runs; only so many of them were looked through"
+            )
+    return conditions, notes
+
+
+class _SecondsBetween(FunctionElement[float]):
+    """The seconds from the first moment to the second."""
+
+    inherit_cache = True
+
+
+@compiles(_SecondsBetween, "sqlite")
+def _seconds_between_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({start})) * 86400.0)"
+
+
+@compiles(_SecondsBetween, "postgresql")
+def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"EXTRACT(EPOCH FROM ({end} - {start}))"
+
+
+def _is_silent(now: datetime) -> ColumnElement[bool]:
+    # A run that never beat is not silent: its engine may send no heartbeats at all.
+    age = _SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment))
+    overdue = exists().where(liveness.c.run_id == runs.c.run_id, age > liveness.c.interval_seconds)
+    return runs.c.frozen_position.is_(None) & overdue

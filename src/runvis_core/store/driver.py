@@ -1,0 +1,150 @@
+"""What the append path asks of a database's own driver.
+
+The hot path does without SQLAlchemy's expression layer: its statements are built once, from the tables, and rows go
+to the driver as tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+from uuid import UUID
+
+from runvis_core.model.encoding import SealedEvent
+from runvis_core.model.run import Run
+
+Row = tuple[Any, ...]
+
+
+class Values(NamedTuple):
+    """How a driver takes and gives ids and times. None stays None."""
+
+    bind_id: Callable[[Any], Any]
+    bind_moment: Callable[[Any], Any]
+    read_id: Callable[[Any], Any]
+    read_moment: Callable[[Any], Any]
+
+
+class Head(NamedTuple):
+    """The last position of a log, 0 for an empty one, and when it was recorded."""
+
+    position: int
+    recorded_at: datetime | None
+
+
+class Wanted(NamedTuple):
+    """What a batch needs to know before anything of it can be appended."""
+
+    event_ids: list[UUID]
+    run_ids: list[UUID]
+    producers: list[UUID]
+
+    @staticmethod
+    def of(batch: Iterable[SealedEvent]) -> Wanted:
+        """Return what is needed for a batch, each id once."""
+        event_ids: dict[UUID, None] = {}
+        run_ids: dict[UUID, None] = {}
+        producers: dict[UUID, None] = {}
+        for event, _, _ in batch:
+            event_ids[event.event_id] = None
+            if (run_id := getattr(event, "run_id", None)) is not None:
+                run_ids[run_id] = None
+            if event.producer is not None:
+                producers[event.producer] = None
+        return Wanted(list(event_ids), list(run_ids), list(producers))
+
+
+class Found(NamedTuple):
+    """What the database has of it. Rows are as the driver gives them, columns as `rows` names them."""
+
+    positions: dict[UUID, int]
+    """Of the events that are known."""
+    runs: Sequence[Row]
+    producers: Sequence[Row]
+
+
+@dataclass
+class Changes:
+    """All that one append writes: rows by table, as the driver takes them."""
+
+    head: Head | None = None
+    entries: list[Row] = field(default_factory=list[Row])
+    bodies: list[Row] = field(default_factory=list[Row])
+    inserts: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    """New rows of projections, by table."""
+    inserts_once: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    """Rows of projections that may be there already, by table."""
+    changed_runs: dict[tuple[str, ...], list[Row]] = field(default_factory=dict[tuple[str, ...], list[Row]])
+    """By the names of the changed columns: their values and, last, the run's id."""
+    producers: list[Row] = field(default_factory=list[Row])
+    """Whole rows, in place of those with the same key."""
+    ended: list[Run] = field(default_factory=list[Run])
+
+    def insert(self, table: str, row: Row) -> None:
+        """Add a new row of a projection."""
+        self.inserts.setdefault(table, []).append(row)
+
+    def without_nul(self) -> None:
+        """Put U+FFFD for the NUL character, which PostgreSQL's text can't hold. Entries keep it in their bytes."""
+        self.entries = _without_nul(self.entries)
+        for tables in (self.inserts, self.inserts_once):
+            for table, rows in tables.items():
+                tables[table] = _without_nul(rows)
+        for names, rows in self.changed_runs.items():
+            self.changed_runs[names] = _without_nul(rows)
+        self.producers = _without_nul(self.producers)
+
+    def insert_once(self, table: str, row: Row) -> None:
+        """Add a row of a projection that may be there already."""
+        self.inserts_once.setdefault(table, []).append(row)
+
+
+def _without_nul(rows: list[Row]) -> list[Row]:
+    return [tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row) for row in rows]
+
+
+class Driver(Protocol):
+    """One transaction of a writer. Leaving it without `commit` undoes everything; errors come out as RunVis's own."""
+
+    values: Values
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def begin(self, wanted: Wanted) -> tuple[Head, Found]:
+        """Take the lock on the head, then look up what a batch needs: nobody else appends until the end."""
+        ...
+
+    def find(self, wanted: Wanted) -> Found:
+        """Look up what a batch needs, under a lock that is held already."""
+        ...
+
+    def find_positions(self, event_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Return the positions of those events that are known."""
+        ...
+
+    def find_entries(self, positions: Sequence[int]) -> dict[int, bytes]:
+        """Return the bytes of entries."""
+        ...
+
+    def find_bodies(self, position: int) -> Mapping[bytes, bytes]:
+        """Return the contents of an entry's bodies by digest."""
+        ...
+
+    def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
+        """Return all rows of an insert-only table about some runs, in order of position."""
+        ...
+
+    def write(self, changes: Changes) -> None:
+        """Write everything, under a lock that is held already."""
+        ...
+
+    def commit(self, changes: Changes) -> None:
+        """Write everything and make it durable."""
+        ...

@@ -1,0 +1,29 @@
+"""What became of one item of a batch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+Status = Literal["stored", "known", "attested", "conflict", "refused"]
+
+
+class Outcome(NamedTuple):
+    """What became of one item of a batch."""
+
+    index: int
+    status: Status
+    event_id: UUID | None = None
+    position: int | None = None
+    """Of the entry that the item is recorded in; of the known one, where it said nothing new."""
+    field: str | None = None
+    """Of a refused item: the place of the fault."""
+    reason: str | None = None
+    marks: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the outcome as the server answers it: without what does not apply."""
+        said = {name: value for name, value in self._asdict().items() if value is not None}
+        if self.event_id is not None:
+            said["event_id"] = str(self.event_id)
+        return {**said, "marks": list(self.marks)}

@@ -1,0 +1,234 @@
+"""What follows from new entries: the changes of the tables that are derived from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+from uuid import UUID
+
+from runvis_core.model.encoding import encode
+from runvis_core.model.entry import Entry
+from runvis_core.model.event import (
+    AliasEvent,
+    ArtifactEvent,
+    DatasetDeclaredEvent,
+    DatasetEvent,
+    DefinitionErrorEvent,
+    DefinitionEvent,
+    EventBase,
+    IdentityEvent,
+    LinkEvent,
+    MetricEvent,
+)
+from runvis_core.model.fold import fold_entries
+from runvis_core.model.identity import definition_version_id
+from runvis_core.model.run import Collected, Record
+from runvis_core.store.driver import Changes, Driver, Found, Row, Values
+from runvis_core.store.producers import received_rows
+from runvis_core.store.rows import RunRows, add_late, late_rows, run_values
+
+MAX_TAG_BYTES: Final = 250
+"""A longer tag stays in the record's context, but no list is filtered by it."""
+
+
+def project(entries: Sequence[Entry], driver: Driver, found: Found, *, received: Iterable[EventBase]) -> Changes:
+    """Return what new entries change in the tables, given what the database has of their runs and producers.
+
+    `received` are the events as they came, the known ones among them too: their producers' numbers are accounted for.
+    """
+    changes = Changes()
+    by_run: dict[UUID, list[Entry]] = {}
+    for entry in entries:
+        event = entry.event
+        run_id: UUID | None = getattr(event, "run_id", None)
+        if run_id is not None:
+            by_run.setdefault(run_id, []).append(entry)
+        define = _DEFINERS.get(event.kind)
+        if define is not None:
+            define(changes, entry, driver.values)
+    if by_run:
+        _Runs(driver, found, changes).project(by_run)
+    changes.producers = received_rows(entries, received, found.producers, driver.values)
+    return changes
+
+
+class _Runs:
+    """The runs of a batch: loaded, folded, and taken apart into rows."""
+
+    def __init__(self, driver: Driver, found: Found, changes: Changes) -> None:
+        self._driver = driver
+        self._values = driver.values
+        self._rows = RunRows(driver.values)
+        self._changes = changes
+        self._known: dict[UUID, tuple[Record, str]] = {}
+        for row in found.runs:
+            record, text = self._rows.read(row)
+            self._known[record.run.run_id] = (record, text)
+
+    def project(self, by_run: dict[UUID, list[Entry]]) -> None:
+        """Fold each run's new entries and add what changed."""
+        frozen = [run_id for run_id in by_run if run_id in self._known and self._known[run_id][0].is_frozen]
+        if frozen:
+            self._load_ends(frozen)
+        for run_id, entries in by_run.items():
+            known = self._known.get(run_id)
+            if known is None:
+                record = fold_entries(None, entries)
+                first = entries[0]
+                row = self._rows.new_row(record, first.position, first.event.occurred_at)
+                self._changes.insert("runs", row)
+                self._add_parts(record, None)
+            else:
+                self._change(known[0], known[1], fold_entries(known[0], entries))
+
+    def _load_ends(self, run_ids: list[UUID]) -> None:
+        """Load what runs that ended have in tables of their own, as far as the fold needs it."""
+        for row in self._driver.find_rows("testimonies", run_ids):
+            run_id, word = self._rows.read_testimony(row)
+            record = self._known[run_id][0]
+            record.testimonies = (*record.testimonies, word)
+        for row in self._driver.find_rows("corrections", run_ids):
+            correction = self._rows.read_correction(row)
+            record = self._known[correction.corrects][0]
+            record.corrections = (*record.corrections, correction)
+        for run_id, _, facts in self._driver.find_rows("run_late", run_ids):
+            add_late(self._known[self._values.read_id(run_id)][0], facts)
+
+    def _change(self, before: Record, before_text: str, record: Record) -> None:
+        # Once a run has ended its JSON stays as it is.
+        text = None if before.is_frozen else before_text
+        names, values = self._rows.changes(run_values(before.run), record, text)
+        if names:
+            row = (*values, self._values.bind_id(record.run.run_id))
+            self._changes.changed_runs.setdefault(names, []).append(row)
+        self._add_parts(record, before)
+
+    def _add_parts(self, record: Record, before: Record | None) -> None:
+        changes, rows, run_id = self._changes, self._rows, record.run.run_id
+        bound = self._values.bind_id(run_id)
+        for word in record.testimonies[len(before.testimonies) if before else 0 :]:
+            changes.insert("testimonies", rows.testimony_row(run_id, word))
+        for correction in record.corrections[len(before.corrections) if before else 0 :]:
+            changes.insert("corrections", rows.correction_row(correction))
+        for position, facts in late_rows(record.late):
+            changes.insert("run_late", (bound, position, facts))
+        for collected in record.collections:
+            table, collect = _COLLECTORS[collected.event.kind]
+            changes.insert(table, (bound, collected.position, *collect(collected, self._values)))
+        tags = record.context.get("tags")
+        if tags:
+            known = before.context.get("tags", {}) if before else {}
+            for tag in tags:
+                if tag not in known and len(tag.encode()) <= MAX_TAG_BYTES:
+                    changes.insert("run_tags", (bound, tag))
+        if record.is_frozen and not (before and before.is_frozen):
+            changes.ended.append(record.run)
+
+
+_E = TypeVar("_E", bound=EventBase)
+
+
+def _as(kind: type[_E], event: EventBase) -> _E:
+    assert isinstance(event, kind), f"'{event.kind}' is told apart by its kind"
+    return event
+
+
+def _dataset(collected: Collected, _values: Values) -> Row:
+    event = _as(DatasetEvent, collected.event)
+    return (event.direction, event.namespace, event.name, event.native_id, collected.late)
+
+
+def _artifact(collected: Collected, _values: Values) -> Row:
+    event = _as(ArtifactEvent, collected.event)
+    return (event.name, event.uri, event.digest, event.media_type, collected.late)
+
+
+def _metric(collected: Collected, values: Values) -> Row:
+    event = _as(MetricEvent, collected.event)
+    return (event.name, event.value, event.unit, values.bind_moment(event.occurred_at), collected.late)
+
+
+def _link(collected: Collected, values: Values) -> Row:
+    event = _as(LinkEvent, collected.event)
+    target = None if event.target_run_id is None else values.bind_id(event.target_run_id)
+    moment = values.bind_moment(event.occurred_at)
+    key = event.target_native_key
+    return (event.engine, event.deployment, event.relation.value, target, key, moment, collected.late)
+
+
+def _alias(collected: Collected, _values: Values) -> Row:
+    event = _as(AliasEvent, collected.event)
+    return (event.system, event.native_id, collected.late)
+
+
+_COLLECTORS: Final[dict[str, tuple[str, Callable[[Collected, Values], Row]]]] = {
+    "dataset": ("datasets", _dataset),
+    "artifact": ("artifacts", _artifact),
+    "metric": ("metrics", _metric),
+    "link": ("links", _link),
+    "alias": ("aliases", _alias),
+}
+"""Table of each kind of collected fact, and what its row has after run and position."""
+
+
+def _define_by_identity(changes: Changes, entry: Entry, values: Values) -> None:
+    event = _as(IdentityEvent, entry.event)
+    _add_definition(changes, entry, event.definition, event.definition_kind, values)
+
+
+def _add_definition(changes: Changes, entry: Entry, definition: str, kind: str, values: Values) -> None:
+    event = entry.event
+    seen_at = values.bind_moment(event.occurred_at)
+    row = (event.engine, event.deployment, definition, kind, entry.position, seen_at)
+    rows = changes.inserts_once.setdefault("definitions", [])
+    # A batch names few definitions, many times.
+    if all(known[:4] != row[:4] for known in reversed(rows)):
+        rows.append(row)
+
+
+def _define(changes: Changes, entry: Entry, values: Values) -> None:
+    event = _as(DefinitionEvent, entry.event)
+    _add_definition(changes, entry, event.definition, event.definition_kind, values)
+    version_id = definition_version_id(event.engine, event.deployment, event.definition, event.version)
+    changes.insert_once(
+        "definition_versions",
+        (
+            values.bind_id(version_id),
+            entry.position,
+            event.engine,
+            event.deployment,
+            event.definition,
+            event.definition_kind,
+            event.version,
+            event.native_version,
+            event.code_version,
+            event.schedule,
+            event.owner,
+            event.parent_definition,
+            encode(event.tags).decode(),
+            encode({name: ref.model_dump() for name, ref in event.bodies.items()}).decode(),
+            values.bind_moment(event.occurred_at),
+        ),
+    )
+
+
+def _add_definition_error(changes: Changes, entry: Entry, values: Values) -> None:
+    event = _as(DefinitionErrorEvent, entry.event)
+    moment = values.bind_moment(event.occurred_at)
+    row = (entry.position, event.engine, event.deployment, event.source, event.fingerprint, moment)
+    changes.insert("definition_errors", row)
+
+
+def _declare_dataset(changes: Changes, entry: Entry, values: Values) -> None:
+    event = _as(DatasetDeclaredEvent, entry.event)
+    moment = values.bind_moment(event.occurred_at)
+    row = (entry.position, event.engine, event.deployment, event.namespace, event.name, event.group, moment)
+    changes.insert("dataset_declarations", row)
+
+
+_DEFINERS: Final[dict[str, Callable[[Changes, Entry, Values], None]]] = {
+    "identity": _define_by_identity,
+    "definition": _define,
+    "definition_error": _add_definition_error,
+    "dataset_declared": _declare_dataset,
+}

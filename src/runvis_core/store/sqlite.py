@@ -1,0 +1,179 @@
+"""The append path on SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from runvis_core.errors import LogRuleError, StoreError, UnreachableError
+from runvis_core.model.identity import timestamp
+from runvis_core.store import tables as t
+from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
+from runvis_core.store.guards import PREFIX
+from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, key_of, upsert_tail
+
+MAX_VARIABLES: Final = 900
+"""Keys that one query looks for: every SQLite takes 999."""
+
+
+def _bind_id(value: UUID | None) -> bytes | None:
+    return None if value is None else value.bytes
+
+
+def _bind_moment(value: datetime | None) -> str | None:
+    return None if value is None else timestamp(value)
+
+
+def _read_id(value: bytes) -> UUID:
+    return UUID(bytes=value)
+
+
+VALUES: Final = Values(_bind_id, _bind_moment, _read_id, datetime.fromisoformat)
+
+
+def _insert(table: str) -> str:
+    columns = COLUMNS[table]
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def _insert_once(table: str) -> str:
+    # Not ON CONFLICT DO NOTHING: a guard on INSERT refuses before there is a conflict.
+    columns = COLUMNS[table]
+    numbers = {name: f"?{index}" for index, name in enumerate(columns, 1)}
+    same = " AND ".join(f"{name} = {numbers[name]}" for name in key_of(t.metadata.tables[table]))
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(numbers.values())}"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    )
+
+
+INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_tables}
+INSERT_ONCE: Final = {table.name: _insert_once(table.name) for table in (t.definitions, t.definition_versions)}
+UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
+
+
+@cache
+def _update_runs(names: tuple[str, ...]) -> str:
+    # Only the changed columns: naming a column makes SQLite write every index that has it.
+    return f"UPDATE runs SET {', '.join(f'{name} = ?' for name in names)} WHERE run_id = ?"
+
+
+class SqliteDriver:
+    """One transaction of a writer on SQLite."""
+
+    values = VALUES
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> Self:
+        with _own_errors():
+            self._pooled = self._engine.raw_connection()
+        connection: Any = self._pooled.driver_connection
+        self._connection: sqlite3.Connection = connection
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        self._pooled.close()
+
+    def begin(self, wanted: Wanted) -> tuple[Head, Found]:
+        """Begin with the write lock, then look up."""
+        with _own_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            position, recorded_at = self._connection.execute("SELECT position, recorded_at FROM head").fetchone()
+        head = Head(position, None if recorded_at is None else datetime.fromisoformat(recorded_at))
+        return head, self.find(wanted)
+
+    def find(self, wanted: Wanted) -> Found:
+        """Look up what a batch needs."""
+        runs = self._find(f"SELECT {RUN_READ} FROM runs WHERE run_id", wanted.run_ids)
+        producers = self._find(
+            f"SELECT {', '.join(COLUMNS['producers'])} FROM producers WHERE producer", wanted.producers
+        )
+        return Found(self.find_positions(wanted.event_ids), runs, producers)
+
+    def find_positions(self, event_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Return the positions of known events."""
+        rows = self._find("SELECT event_id, position FROM event_ids WHERE event_id", event_ids)
+        return {_read_id(event_id): position for event_id, position in rows}
+
+    def find_entries(self, positions: Sequence[int]) -> dict[int, bytes]:
+        """Return the bytes of entries."""
+        return dict(self._find("SELECT position, entry FROM entries WHERE position", positions))
+
+    def find_bodies(self, position: int) -> Mapping[bytes, bytes]:
+        """Return an entry's bodies by digest."""
+        return dict(self._find("SELECT digest, content FROM bodies WHERE position", [position]))
+
+    def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
+        """Return all rows about some runs."""
+        rows = self._find(f"SELECT {', '.join(COLUMNS[table])} FROM {table} WHERE run_id", run_ids)
+        place = COLUMNS[table].index("position")
+        return sorted(rows, key=lambda row: row[place])
+
+    def _find(self, query: str, keys: Sequence[Any]) -> list[Row]:
+        rows: list[Row] = []
+        for start in range(0, len(keys), MAX_VARIABLES):
+            chunk = [key.bytes if isinstance(key, UUID) else key for key in keys[start : start + MAX_VARIABLES]]
+            with _own_errors():
+                rows += self._connection.execute(f"{query} IN ({', '.join('?' * len(chunk))})", chunk).fetchall()
+        return rows
+
+    def write(self, changes: Changes) -> None:
+        """Write everything."""
+        connection = self._connection
+        with _own_errors():
+            if changes.entries:
+                connection.executemany(INSERT["entries"], changes.entries)
+            if changes.bodies:
+                connection.executemany(INSERT["bodies"], changes.bodies)
+            for table in WRITE_ORDER:
+                if rows := changes.inserts.get(table):
+                    connection.executemany(INSERT[table], rows)
+            for table, rows in changes.inserts_once.items():
+                connection.executemany(INSERT_ONCE[table], rows)
+            for names, rows in changes.changed_runs.items():
+                connection.executemany(_update_runs(names), rows)
+            if changes.producers:
+                connection.executemany(UPSERT_PRODUCER, changes.producers)
+            if changes.ended:
+                ended = [(run.run_id.bytes,) for run in changes.ended]
+                connection.executemany("DELETE FROM liveness WHERE run_id = ?", ended)
+            if changes.head is not None:
+                head = (changes.head.position, _bind_moment(changes.head.recorded_at))
+                connection.execute("UPDATE head SET position = ?, recorded_at = ?", head)
+
+    def commit(self, changes: Changes) -> None:
+        """Write everything and commit."""
+        self.write(changes)
+        with _own_errors():
+            self._connection.commit()
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise UnreachableError(f"the store can't be opened: {error.orig}") from error
+    except sqlite3.IntegrityError as error:
+        if str(error).startswith(PREFIX):
+            raise LogRuleError(str(error).removeprefix(PREFIX)) from error
+        raise StoreError(f"the store refused a row: {error}") from error
+    except sqlite3.OperationalError as error:
+        raise UnreachableError(f"the store can't be written to now: {error}") from error
+    except sqlite3.Error as error:
+        raise StoreError(f"the store failed: {error}") from error

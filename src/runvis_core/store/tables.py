@@ -1,0 +1,339 @@
+"""The tables of a store.
+
+`head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it, but
+for `liveness` (heartbeats are no entries) and `follower_watermarks` (a follower's own bookkeeping).
+
+What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
+No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+from runvis_core.store.types import Id, Moment, Position
+
+metadata: Final = MetaData()
+
+PARTITION_SIZE: Final = 1_000_000
+"""Positions in one PostgreSQL partition of `entries`."""
+
+
+def _position(**options: Any) -> Column[int]:
+    return Column("position", Position, nullable=False, **options)
+
+
+def _table(name: str, *columns: Column[Any] | Index, rowid: bool = False, **options: Any) -> Table:
+    """Declare a table; without `rowid` SQLite keeps it as one tree ordered by its primary key."""
+    return Table(name, metadata, *columns, sqlite_with_rowid=rowid, **options)
+
+
+def _of_run(name: str, *columns: Column[Any] | Index) -> Table:
+    """Declare an insert-only table of facts about runs: one row per entry."""
+    return _table(name, Column("run_id", Id, primary_key=True), _position(primary_key=True), *columns)
+
+
+def _index_of_set(name: str, column: str) -> Index:
+    """Declare an index over the rows in which the column is set: most rows don't have it."""
+    is_set = text(f"{column} IS NOT NULL")
+    return Index(name, column, sqlite_where=is_set, postgresql_where=is_set)
+
+
+# The log
+
+head: Final = _table(
+    "head",
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    _position(),
+    Column("recorded_at", Moment),
+    rowid=True,
+)
+
+entries: Final = _table(
+    "entries",
+    _position(primary_key=True, autoincrement=False),
+    Column("event_id", Id, nullable=False),
+    Column("run_id", Id),
+    Column("kind", Text, nullable=False),
+    Column("witness", Text, nullable=False),
+    Column("leaf_hash", LargeBinary(32), nullable=False),
+    # What was hashed, as exact bytes: never json, which a database may write differently.
+    Column("entry", LargeBinary, nullable=False),
+    # With the witness, so that a run's count of entries and its witnesses need no entry's bytes.
+    Index("entries_run", "run_id", "position", "witness"),
+    rowid=True,
+    postgresql_partition_by="RANGE (position)",
+)
+
+# Filled by a trigger on `entries`, and permanent: it stays when entries leave for the archive.
+event_ids: Final = _table("event_ids", Column("event_id", Id, primary_key=True), _position())
+
+bodies: Final = _table(
+    "bodies",
+    # Of the entry that holds the digest, so that a range of positions takes its bodies along.
+    _position(primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    rowid=True,
+)
+
+# Runs
+
+runs: Final = _table(
+    "runs",
+    # The position of the first entry about the run.
+    Column("first_position", Position, primary_key=True, autoincrement=False),
+    Column("run_id", Id, nullable=False, unique=True),
+    # When the first entry's fact occurred: the order of lists. It never changes, so that a list's pages stay whole.
+    Column("sort_at", Moment, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("definition", Text),
+    Column("definition_kind", Text),
+    Column("definition_version_id", Id),
+    Column("native_key", Text),
+    Column("native_id", Text),
+    Column("attempt", BigInteger),
+    Column("trigger_kind", Text),
+    Column("trigger_native", Text),
+    Column("parent_run_id", Id),
+    Column("caused_by_run_id", Id),
+    Column("retry_of", Id),
+    Column("correlation_id", Text),
+    Column("became_run_id", Id),
+    Column("state", Text),
+    Column("native_state", Text),
+    Column("effective_state", Text),
+    Column("presumed", Text),
+    Column("queued_at", Moment),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("retry_expected_at", Moment),
+    Column("owner", Text),
+    Column("native_url", Text),
+    Column("clock_suspect", Boolean),
+    Column("frozen_position", BigInteger),
+    # JSON: {"context": {…}}, and before the end also "ranks" and "presumption". What came after the end is in `run_late`.
+    Column("record", Text, nullable=False),
+    Column("fold_version", Integer, nullable=False),
+    Index("runs_sort", "sort_at", "run_id"),
+    Index("runs_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
+    Index("runs_state", "effective_state", "sort_at", "run_id"),
+    Index("runs_native_key", "native_key", "attempt"),
+    Index("runs_native_id", "native_id"),
+    _index_of_set("runs_parent", "parent_run_id"),
+    _index_of_set("runs_cause", "caused_by_run_id"),
+    _index_of_set("runs_correlation", "correlation_id"),
+    rowid=True,
+)
+
+testimonies: Final = _of_run(
+    "testimonies",
+    Column("event_id", Id, nullable=False),
+    Column("witness", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("native_state", Text),
+    Column("occurred_at", Moment, nullable=False),
+)
+
+corrections: Final = _table(
+    "corrections",
+    Column("correction_id", Id, primary_key=True),
+    Column("run_id", Id, nullable=False),
+    _position(),
+    Column("event_id", Id, nullable=False),
+    Column("witness", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("native_state", Text),
+    Column("occurred_at", Moment, nullable=False),
+    Index("corrections_run", "run_id"),
+)
+
+run_late: Final = _of_run(
+    "run_late",
+    # JSON: {field: value}; a field is a column of `runs`, a section of the context, or `section.key`.
+    Column("facts", Text, nullable=False),
+)
+
+run_tags: Final = _table(
+    "run_tags",
+    Column("run_id", Id, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Index("run_tags_tag", "tag", "run_id"),
+)
+
+datasets: Final = _of_run(
+    "datasets",
+    Column("direction", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("native_id", Text),
+    Column("late", Boolean, nullable=False),
+    Index("datasets_name", "name", "namespace"),
+)
+
+artifacts: Final = _of_run(
+    "artifacts",
+    Column("name", Text, nullable=False),
+    Column("uri", Text),
+    Column("digest", Text),
+    Column("media_type", Text),
+    Column("late", Boolean, nullable=False),
+)
+
+metrics: Final = _of_run(
+    "metrics",
+    Column("name", Text, nullable=False),
+    Column("value", Float(53), nullable=False),
+    Column("unit", Text),
+    Column("occurred_at", Moment, nullable=False),
+    Column("late", Boolean, nullable=False),
+)
+
+links: Final = _of_run(
+    "links",
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("target_run_id", Id),
+    Column("target_native_key", Text),
+    Column("occurred_at", Moment, nullable=False),
+    Column("late", Boolean, nullable=False),
+    _index_of_set("links_target", "target_run_id"),
+    _index_of_set("links_target_key", "target_native_key"),
+)
+
+aliases: Final = _of_run(
+    "aliases",
+    Column("system", Text, nullable=False),
+    Column("native_id", Text, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Index("aliases_native_id", "native_id", "system"),
+)
+
+# Definitions
+
+definitions: Final = _table(
+    "definitions",
+    Column("engine", Text, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("definition", Text, primary_key=True),
+    Column("definition_kind", Text, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
+)
+
+definition_versions: Final = _table(
+    "definition_versions",
+    Column("definition_version_id", Id, primary_key=True),
+    _position(),
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("definition_kind", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("native_version", Text),
+    Column("code_version", Text),
+    Column("schedule", Text),
+    Column("owner", Text),
+    Column("parent_definition", Text),
+    Column("tags", Text, nullable=False),  # JSON list
+    Column("bodies", Text, nullable=False),  # JSON: {name: {digest, size}}
+    Column("occurred_at", Moment, nullable=False),
+    Index("definition_versions_definition", "definition", "position"),
+)
+
+definition_errors: Final = _table(
+    "definition_errors",
+    _position(primary_key=True, autoincrement=False),
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    rowid=True,
+)
+
+dataset_declarations: Final = _table(
+    "dataset_declarations",
+    _position(primary_key=True, autoincrement=False),
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("dataset_group", Text),
+    Column("occurred_at", Moment, nullable=False),
+    Index("dataset_declarations_name", "name", "namespace"),
+    rowid=True,
+)
+
+# Who reports, and who is alive
+
+producers: Final = _table(
+    "producers",
+    Column("producer", Id, primary_key=True),
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("witness", Text, nullable=False),
+    Column("component", Text),
+    Column("host", Text),
+    Column("pid", BigInteger),
+    Column("versions", Text),  # JSON object
+    Column("opened_at", Moment),
+    Column("closed_at", Moment),
+    # The last number that the producer gave, said when it closed.
+    Column("closed_sequence", BigInteger),
+    Column("refused", BigInteger),
+    # The numbers that came, JSON: [[from, to], …], both included, in order. Also those of reports already known.
+    Column("received", Text, nullable=False),
+)
+
+liveness: Final = _table(
+    "liveness",
+    Column("run_id", Id, primary_key=True),
+    Column("last_heartbeat_at", Moment, nullable=False),
+    Column("interval_seconds", Float(53), nullable=False),
+)
+
+follower_watermarks: Final = _table(
+    "follower_watermarks",
+    Column("engine", Text, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+INSERT_ONLY: Final = (
+    bodies,
+    testimonies,
+    corrections,
+    run_late,
+    run_tags,
+    datasets,
+    artifacts,
+    metrics,
+    links,
+    aliases,
+    definitions,
+    definition_versions,
+    definition_errors,
+    dataset_declarations,
+)
+"""Tables whose rows never change and never leave, beside `entries` and `event_ids`."""
+
+RUN_NAME: Final = ("first_position", "run_id", "sort_at", "engine", "deployment")
+"""Columns of a run that never change, not even before its end."""
+
+RUN_WRITE_ONCE: Final = tuple(
+    column.name for column in runs.columns if column.name not in {*RUN_NAME, "effective_state", "presumed"}
+)
+"""Columns of a run that don't change once they are set and the run has ended."""
+
+LOG: Final = (head, entries, event_ids, bodies)
+KEPT: Final = (liveness, follower_watermarks)
+"""Tables that are neither log nor derived from it."""
+PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT))
+"""Tables that a rebuild derives from the log."""
