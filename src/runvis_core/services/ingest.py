@@ -220,7 +220,7 @@ def _with_hooks(sealed: SealedEvent, plugins: Plugins) -> SealedEvent:
     if after is before:
         return sealed
     raw = orjson.loads(sealed.data)
-    unknown = {name: value for name, value in raw.items() if name not in type(after).model_fields}
+    unknown = {name: value for name, value in raw.items() if name not in after.__class__.model_fields}
     resealed = seal(after, **unknown)
     return resealed._replace(event=parse_event(orjson.loads(resealed.data)))
 

@@ -45,8 +45,12 @@ class StoreTransport:
 
     def _open(self) -> Store:
         if self._store is None:
-            store = find_store(self._url)
-            if store is None:
-                raise StoreAddressError(f"no store answers to {self._url.partition(':')[0]}: is its plugin installed?")
-            self._store = store
+            self._store = _find(self._url)
         return self._store
+
+
+def _find(url: str) -> Store:
+    store = find_store(url)
+    if store is None:
+        raise StoreAddressError(f"no store answers to {url.partition(':')[0]}: is its plugin installed?")
+    return store

@@ -6,7 +6,7 @@ by COPY, which a pipeline can't hold, but which costs a third per row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -266,7 +266,7 @@ def _found(cursors: tuple[Cursor | None, ...]) -> Found:
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
+def _own_errors() -> Generator[None]:
     try:
         yield
     except DBAPIError as error:
