@@ -140,7 +140,9 @@ def test_a_long_lived_process_delivers_what_dead_ones_left(
     task = make_recorder(url=door.url)
     task.record([metric("task")])
     task.close(budget_seconds=10)
-    assert [event["name"] for event in door.events if event["kind"] == "metric"] == ["task"], "a task takes nothing over"
+    assert [event["name"] for event in door.events if event["kind"] == "metric"] == ["task"], (
+        "a task takes nothing over"
+    )
     scheduler = make_recorder(url=door.url, component="scheduler", adopts=True)
     scheduler.record([metric("scheduler")])
     wait_until(lambda: {event.get("name") for event in door.events} >= {"left", "scheduler"})
