@@ -44,7 +44,8 @@ def test_an_address_names_a_dataset(address: str, name: tuple[str, str]) -> None
 
 def test_a_ring_keeps_the_last_lines_and_counts_all() -> None:
     ring = LogRing(max_lines=2)
-    logger = logging.Logger("mine")
+    logger = logging.getLogger("mine")
+    logger.setLevel(logging.INFO)
     logger.addHandler(ring)
     for i in range(5):
         logger.info("line %d", i)
