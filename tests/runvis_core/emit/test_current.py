@@ -46,6 +46,7 @@ def test_a_ring_keeps_the_last_lines_and_counts_all() -> None:
     ring = LogRing(max_lines=2)
     logger = logging.getLogger("mine")
     logger.setLevel(logging.INFO)
+    logger.propagate = False
     logger.addHandler(ring)
     for i in range(5):
         logger.info("line %d", i)
