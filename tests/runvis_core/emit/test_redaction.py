@@ -32,9 +32,20 @@ def redact(value: Any, **options: Any) -> Any:
         "X-Api-Key",
         "apiKey",
         "client_secret",
-    ]
-    + ["AWS_SECRET_ACCESS_KEY", "private_key", "Authorization", "Set-Cookie", "auth_token", "refreshToken", "--token"]
-    + ["fernet_key", "connection_string", "credentials", "passphrase", "SENTRY_DSN", "session_id"],
+        "AWS_SECRET_ACCESS_KEY",
+        "private_key",
+        "Authorization",
+        "Set-Cookie",
+        "auth_token",
+        "refreshToken",
+        "--token",
+        "fernet_key",
+        "connection_string",
+        "credentials",
+        "passphrase",
+        "SENTRY_DSN",
+        "session_id",
+    ],
 )
 def test_a_secret_is_known_by_its_name(name: str) -> None:
     assert is_secret_name(name)
@@ -42,9 +53,32 @@ def test_a_secret_is_known_by_its_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["native_key", "primary_key", "partition_key", "author", "owner", "max_tokens", "token_count", "token_url", "key"]
-    + ["tokenizer", "passenger", "bypass", "secret_name", "password_file", "monkey", "cookie_policy", "map_index", ""]
-    + ["session", "signature", "compass", "keyboard", "authority", "secretary"],
+    [
+        "native_key",
+        "primary_key",
+        "partition_key",
+        "author",
+        "owner",
+        "max_tokens",
+        "token_count",
+        "token_url",
+        "key",
+        "tokenizer",
+        "passenger",
+        "bypass",
+        "secret_name",
+        "password_file",
+        "monkey",
+        "cookie_policy",
+        "map_index",
+        "",
+        "session",
+        "signature",
+        "compass",
+        "keyboard",
+        "authority",
+        "secretary",
+    ],
 )
 def test_what_only_sounds_like_a_secret_is_none(name: str) -> None:
     assert not is_secret_name(name)

@@ -99,9 +99,9 @@ def test_a_line_that_could_be_written_in_part_leaves_nothing_behind(tmp_path: Pa
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (writer.end + 10, limits[1]))
-        with pytest.raises(OSError, match="only 10 of 109 bytes"):
+        with pytest.raises(OSError, match=r"only 10 of 109 bytes"):
             writer.append([encode_line(b"x" * 99)])
-        with pytest.raises(OSError, match="too large|only"):
+        with pytest.raises(OSError, match=r"too large|only"):
             writer.append([encode_line(b"x" * 99)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
