@@ -148,7 +148,12 @@ def _compare(connection: Connection, driver: Driver, run_ids: list[Any]) -> Iter
     """Compare the rows of some runs with what their entries mean, folded at once."""
     query = select(t.entries).where(t.entries.c.run_id.in_(run_ids)).order_by(t.entries.c.position)
     stored = [StoredEntry(*row) for row in connection.execute(query)]
-    changes = project([row.parse() for row in stored], driver, Found({}, [], []), received=())
+    read = [(row.run_id, _read(row)[0]) for row in stored]
+    # What an unreadable entry said of its run nobody knows; that it can't be read has been told.
+    unreadable = {run_id for run_id, entry in read if entry is None}
+    entries = [entry for run_id, entry in read if entry is not None and run_id not in unreadable]
+    run_ids = [run_id for run_id in run_ids if run_id not in unreadable]
+    changes = project(entries, driver, Found({}, [], []), received=())
     if any(NUL in row.entry for row in stored):
         changes.without_nul()
     for table in _OF_RUNS:
