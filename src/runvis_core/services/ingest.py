@@ -152,18 +152,18 @@ def _check_depth(field: str, data: bytes) -> None:
     # No more brackets than that is no deeper than that, and true of most: counting is far cheaper than walking.
     if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
         return
-    level: list[Any] = [orjson.loads(data)]
-    for _ in range(MAX_DEPTH + 1):
+    level = _inside([orjson.loads(data)])
+    for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return
     raise EventError(field, f"the JSON is nested more than {MAX_DEPTH} deep")
 
 
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value).values()
-    return cast("list[Any]", value) if isinstance(value, list) else ()
+def _inside(value: Any) -> list[Any]:
+    """Return the objects and arrays that lie in one."""
+    values = cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
+    return [inner for inner in values if isinstance(inner, dict | list)]
 
 
 def _check_range(event: EventBase) -> None:

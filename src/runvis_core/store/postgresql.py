@@ -151,7 +151,7 @@ class PostgresqlDriver:
     def find_positions(self, event_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the positions of known events."""
         rows = self._find("SELECT event_id, position FROM event_ids WHERE event_id = ANY(%b)", event_ids)
-        return {event_id: position for event_id, position in rows}
+        return dict(rows)
 
     def find_entries(self, positions: Sequence[int]) -> dict[int, bytes]:
         """Return the bytes of entries."""
@@ -262,7 +262,7 @@ def _is_large(changes: Changes) -> bool:
 
 def _found(cursors: tuple[Cursor | None, ...]) -> Found:
     positions, runs, producers = ([] if cursor is None else cursor.fetchall() for cursor in cursors)
-    return Found({event_id: position for event_id, position in positions}, runs, producers)
+    return Found(dict(positions), runs, producers)
 
 
 @contextmanager

@@ -75,7 +75,11 @@ def contents(store: Store) -> list[bytes]:
 
 def test_a_malformed_item_is_refused_with_its_place_and_the_rest_is_stored(store: Store) -> None:
     outcomes = ingest(
-        store, wire(make(StateEvent, state=State.RUNNING)), b'{"event":', state_item(state="Zombie"), wire(make(NoteEvent))
+        store,
+        wire(make(StateEvent, state=State.RUNNING)),
+        b'{"event":',
+        state_item(state="Zombie"),
+        wire(make(NoteEvent)),
     )
     assert [outcome["status"] for outcome in outcomes] == ["stored", "refused", "refused", "stored"]
     assert [outcome["index"] for outcome in outcomes] == [0, 1, 2, 3]
@@ -98,8 +102,14 @@ def test_a_malformed_item_is_refused_with_its_place_and_the_rest_is_stored(store
         ({"sequence": 2**63}, "event.sequence"),
         ({"sequence": -1}, "event.sequence"),
         ({"state": None}, "event.state"),
-        ({"kind": "conflict", "conflicting_event_id": str(a_run_id()), "report_digest": "0" * 64, "report": {}}, "event.kind"),
-        ({"kind": "attestation", "attested_event_id": str(a_run_id()), "attested_by": "worker", "principal": "x"}, "event.kind"),
+        (
+            {"kind": "conflict", "conflicting_event_id": str(a_run_id()), "report_digest": "0" * 64, "report": {}},
+            "event.kind",
+        ),
+        (
+            {"kind": "attestation", "attested_event_id": str(a_run_id()), "attested_by": "worker", "principal": "x"},
+            "event.kind",
+        ),
         ({"extra": "x" * MAX_EVENT_BYTES}, "event"),
         ({"bodies": {"text": {"digest": "0" * 64, "size": 1}}}, "bodies.text"),
     ],
