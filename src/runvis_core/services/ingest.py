@@ -208,13 +208,13 @@ _NAMES: Final = frozenset(
 def _with_hooks(sealed: SealedEvent, plugins: Plugins) -> SealedEvent:
     """Return what the plugins leave of an event and add to it. Its bodies are open to them as `content`."""
     before = _with_content(sealed)
-    redacted = before
+    redacted: EventBase = before
     for answer in plugins.pass_on("runvis_redact", before):
         if answer.error is not None:
             # What could not be redacted may hold anything: it stays with its sender.
             raise EventError("event", f"the redaction of the plugin {answer.plugin} failed: {answer.error}")
         redacted = answer.value
-    after = redacted
+    after: EventBase = redacted
     for answer in plugins.pass_on("runvis_enrich", redacted):
         after = answer.value if answer.error is None else after
     if after is before:

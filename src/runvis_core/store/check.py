@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 
@@ -31,8 +32,8 @@ _OF_RUNS: Final = ("runs", *(table.name for table in t.PROJECTIONS if "run_id" i
 def check_store(store: Store, *, progress: Progress | None = None) -> list[str]:
     """Return what is wrong with a store, in words; nothing if all is as it should be.
 
-    Looks at the guards, then at each entry (place, hash, columns, index of event ids, bodies), then folds each run anew and
-    compares it with its rows. It reads one moment of the store, and hinders nobody.
+    Looks at the guards, then at each entry (place, hash, columns, index of event ids, bodies), then folds each run anew
+    and compares it with its rows. It reads one moment of the store, and hinders nobody.
     """
     problems: list[str] = []
     options: dict[str, Any] = {}
@@ -103,7 +104,7 @@ def _read(row: StoredEntry) -> tuple[Entry | None, list[str]]:
 
 def _event_ids(connection: Connection, rows: Sequence[StoredEntry]) -> Iterator[str]:
     query = select(t.event_ids).where(t.event_ids.c.event_id.in_([row.event_id for row in rows]))
-    known = {event_id: position for event_id, position in connection.execute(query)}
+    known: dict[UUID, int] = {row.event_id: row.position for row in connection.execute(query)}
     for row in rows:
         if known.get(row.event_id) != row.position:
             yield f"entry {row.position}: the index of event ids says otherwise"

@@ -1,12 +1,12 @@
 """The append path on PostgreSQL, with psycopg 3.
 
-A small batch goes in two round trips: one pipeline takes the lock and looks up, one writes and commits. A large one goes
-by COPY, which a pipeline can't hold, but which costs a third per row.
+A small batch goes in two round trips: one pipeline takes the lock and looks up, one writes and commits. A large one
+goes by COPY, which a pipeline can't hold, but which costs less per row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -58,7 +58,7 @@ def _type_of(table: str, name: str) -> str:
     from sqlalchemy.dialects import postgresql
 
     column: Column[Any] = t.metadata.tables[table].c[name]
-    return _TYPES[column.type.compile(dialect=postgresql.dialect())]  # pyright: ignore[reportUnknownMemberType]
+    return _TYPES[column.type.compile(dialect=postgresql.dialect())]
 
 
 @cache
@@ -266,7 +266,7 @@ def _found(cursors: tuple[Cursor | None, ...]) -> Found:
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
+def _own_errors() -> Generator[None, None, None]:
     try:
         yield
     except DBAPIError as error:
