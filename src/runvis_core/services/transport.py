@@ -45,12 +45,9 @@ class StoreTransport:
 
     def _open(self) -> Store:
         if self._store is None:
-            self._store = _find(self._url)
+            store = find_store(self._url)
+            if store is None:
+                raise StoreAddressError(f"no store answers to {self._url.partition(':')[0]}: is its plugin installed?")
+            self._store = store
+            return store
         return self._store
-
-
-def _find(url: str) -> Store:
-    store = find_store(url)
-    if store is None:
-        raise StoreAddressError(f"no store answers to {url.partition(':')[0]}: is its plugin installed?")
-    return store

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 
@@ -31,8 +32,8 @@ _OF_RUNS: Final = ("runs", *(table.name for table in t.PROJECTIONS if "run_id" i
 def check_store(store: Store, *, progress: Progress | None = None) -> list[str]:
     """Return what is wrong with a store, in words; nothing if all is as it should be.
 
-    Looks at the guards, then at each entry (place, hash, columns, index of event ids, bodies), then folds each run anew and
-    compares it with its rows. It reads one moment of the store, and hinders nobody.
+    Looks at the guards, then at each entry (place, hash, columns, index of event ids, bodies), then folds each run anew
+    and compares it with its rows. It reads one moment of the store, and hinders nobody.
     """
     problems: list[str] = []
     options: dict[str, Any] = {}
@@ -103,7 +104,7 @@ def _read(row: StoredEntry) -> tuple[Entry | None, list[str]]:
 
 def _event_ids(connection: Connection, rows: Sequence[StoredEntry]) -> Iterator[str]:
     query = select(t.event_ids).where(t.event_ids.c.event_id.in_([row.event_id for row in rows]))
-    known = {event_id: position for event_id, position in connection.execute(query)}
+    known: dict[UUID, int] = {row.event_id: row.position for row in connection.execute(query)}
     for row in rows:
         if known.get(row.event_id) != row.position:
             yield f"entry {row.position}: the index of event ids says otherwise"
@@ -148,7 +149,12 @@ def _compare(connection: Connection, driver: Driver, run_ids: list[Any]) -> Iter
     """Compare the rows of some runs with what their entries mean, folded at once."""
     query = select(t.entries).where(t.entries.c.run_id.in_(run_ids)).order_by(t.entries.c.position)
     stored = [StoredEntry(*row) for row in connection.execute(query)]
-    changes = project([row.parse() for row in stored], driver, Found({}, [], []), received=())
+    read = [(row.run_id, _read(row)[0]) for row in stored]
+    # What an unreadable entry said of its run nobody knows; that it can't be read has been told.
+    unreadable = {run_id for run_id, entry in read if entry is None}
+    entries = [entry for run_id, entry in read if entry is not None and run_id not in unreadable]
+    run_ids = [run_id for run_id in run_ids if run_id not in unreadable]
+    changes = project(entries, driver, Found({}, [], []), received=())
     if any(NUL in row.entry for row in stored):
         changes.without_nul()
     for table in _OF_RUNS:

@@ -1,7 +1,7 @@
 """The append path on PostgreSQL, with psycopg 3.
 
-A small batch goes in two round trips: one pipeline takes the lock and looks up, one writes and commits. A large one goes
-by COPY, which a pipeline can't hold, but which costs a third per row.
+A small batch goes in two round trips: one pipeline takes the lock and looks up, one writes and commits. A large one
+goes by COPY, which a pipeline can't hold, but which costs less per row.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _type_of(table: str, name: str) -> str:
     from sqlalchemy.dialects import postgresql
 
     column: Column[Any] = t.metadata.tables[table].c[name]
-    return _TYPES[column.type.compile(dialect=postgresql.dialect())]  # pyright: ignore[reportUnknownMemberType]
+    return _TYPES[column.type.compile(dialect=postgresql.dialect())]
 
 
 @cache
@@ -151,7 +151,7 @@ class PostgresqlDriver:
     def find_positions(self, event_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the positions of known events."""
         rows = self._find("SELECT event_id, position FROM event_ids WHERE event_id = ANY(%b)", event_ids)
-        return {event_id: position for event_id, position in rows}
+        return dict(rows)
 
     def find_entries(self, positions: Sequence[int]) -> dict[int, bytes]:
         """Return the bytes of entries."""
@@ -262,11 +262,11 @@ def _is_large(changes: Changes) -> bool:
 
 def _found(cursors: tuple[Cursor | None, ...]) -> Found:
     positions, runs, producers = ([] if cursor is None else cursor.fetchall() for cursor in cursors)
-    return Found({event_id: position for event_id, position in positions}, runs, producers)
+    return Found(dict(positions), runs, producers)
 
 
 @contextmanager
-def _own_errors() -> Generator[None]:
+def _own_errors() -> Generator[None, None, None]:
     try:
         yield
     except DBAPIError as error:

@@ -31,8 +31,8 @@ Progress = Callable[[int, int], None]
 def rebuild_store(store: Store, *, progress: Progress | None = None) -> None:
     """Replace all projections by what the log says, in one transaction: nobody sees a half of it.
 
-    Nothing can be appended meanwhile; reading goes on. It is the only way around the guards: the tables are made anew, and
-    so are their guards, before anybody else can write.
+    Nothing can be appended meanwhile; reading goes on. It is the only way around the guards: the tables are made anew,
+    and so are their guards, before anybody else can write.
     """
     options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
     try:

@@ -174,7 +174,7 @@ class SqliteDriver:
 
 
 @contextmanager
-def _own_errors() -> Generator[None]:
+def _own_errors() -> Generator[None, None, None]:
     try:
         yield
     except DBAPIError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,7 +36,7 @@ def batches(draw: st.DrawFn) -> list[list[EventBase]]:
     told = [*history, *again]
     cuts = sorted(draw(st.sets(st.integers(1, max(1, len(told) - 1)), max_size=4)))
     edges = [0, *cuts, len(told)]
-    return [told[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [told[start:end] for start, end in pairwise(edges)]
 
 
 class TestSqlite(EventLogSuite):
@@ -75,7 +77,7 @@ class TestSqlite(EventLogSuite):
 
 
 class TestPostgresql(EventLogSuite):
-    forbidden = [
+    forbidden: ClassVar = [
         *EventLogSuite.forbidden,
         *(f"TRUNCATE {table.name}" for table in (*t.LOG, t.runs, *t.INSERT_ONLY)),
         "UPDATE entries_000000 SET kind = 'other'",
