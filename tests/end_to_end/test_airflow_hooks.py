@@ -282,9 +282,9 @@ def test_clearing_one_task_afterwards_reopens_the_dag_run_and_moves_no_other_try
 
 
 def test_a_dag_run_deleted_and_made_again_is_another_run_with_other_tries(story: Story) -> None:
-    first, second = story.dag_runs("two_tasks:second")
+    first, second = story.dag_runs("two_tasks")
     assert first.run_id != second.run_id
-    tries = story.tries("two_tasks:second", "one")
+    tries = story.tries("two_tasks", "one")
     assert [run.attempt for run in tries] == [1, 1]
     assert {run.parent_run_id for run in tries} == {first.run_id, second.run_id}
 
