@@ -1,4 +1,4 @@
-"""Airflow without a deployment around it: `airflow dags test`, and an Airflow whose RunVis is broken or has no address."""
+"""Airflow with no deployment around it: `airflow dags test`, and one whose RunVis is broken or has no address."""
 
 from __future__ import annotations
 
