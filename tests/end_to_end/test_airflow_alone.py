@@ -69,3 +69,21 @@ def test_a_runvis_that_cannot_be_imported_costs_airflow_nothing_else(tmp_path: P
     found = json.loads(done.stdout.splitlines()[-1])
     assert found == {"listeners": {"other": 0, "runvis": 0 if broken else 1}, "errors": {}}
     assert ("broken on purpose" in done.stdout + done.stderr) == broken
+
+
+def test_a_deployment_on_sqlite_is_recorded_as_well(tmp_path: Path) -> None:
+    history = History(tmp_path / "runvis")
+    airflow = AirflowDeployment(tmp_path / "airflow")
+    with history:
+        airflow.env |= history.engine_env("small")
+        with airflow:
+            airflow.wait_for_dags("plain", "failing")
+            for dag_id in ("plain", "failing"):
+                airflow.client.wait_for_run(dag_id, airflow.client.trigger(dag_id))
+            (good,) = history.wait_for("plain", lambda run: run.effective_state is State.SUCCEEDED)
+            (bad,) = history.wait_for("failing", lambda run: run.effective_state is State.FAILED)
+            (blocked,) = history.runs("failing.after")
+        assert blocked.native_state == "upstream_failed"
+        assert blocked.parent_run_id == bad.run_id
+        assert {child.definition for child in good.tree.children} == {"plain.extract", "plain.load", "plain.done"}
+        assert "UNEXPECTED COMMIT" not in airflow.log("scheduler", lines=100_000)
