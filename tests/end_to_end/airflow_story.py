@@ -63,7 +63,7 @@ class Story:
         client, airflow = self.airflow.client, self.airflow
         for name in ("killed", "killed_retrying", "marked:task", "marked:run", "cleared_running"):
             self.run_ids[name] = client.trigger(name.partition(":")[0])
-        self.run_ids["two_tasks:first"] = client.trigger("two_tasks", run_id="the-same")
+        self.run_ids["two_tasks"] = client.trigger("two_tasks", run_id="the-same")
         for name in ("killed", "killed_retrying"):
             os.kill(airflow.task_pid(name, self.run_ids[name], "victim"), signal.SIGKILL)
         airflow.task_pid("marked", self.run_ids["marked:task"], "held")
@@ -80,7 +80,7 @@ class Story:
         client.clear("many", self.run_ids["many"], [["member", 2]])
         client.wait_for_run("two_tasks", "the-same")
         client.delete_run("two_tasks", "the-same")
-        self.run_ids["two_tasks:second"] = client.trigger("two_tasks", run_id="the-same")
+        client.trigger("two_tasks", run_id="the-same")
         client.wait_for_run("exiting", self.run_ids["exiting"])
         client.mark_task("exiting", self.run_ids["exiting"], "leave", "success")
 
@@ -90,7 +90,7 @@ class Story:
             client.wait_for_run(name.partition(":")[0], run_id)
         for dag_id in ("child", "consumer"):
             self.run_ids[dag_id] = client.wait_for_any_run(dag_id)["dag_run_id"]
-        expected = {"many": 2, "two_tasks:second": 2}
+        expected = {"many": 2, "two_tasks": 2}
         for name in self.run_ids:
             until(f"the end of {name} in the record", lambda name=name: self._is_recorded(name, expected.get(name, 1)))
         until("the mark in the record", lambda: self.the_try("exiting", "leave").corrected)
