@@ -27,7 +27,7 @@ _INHERITED_NO_FURTHER = ("AIRFLOW", "PREFECT", "RUNVIS", "OPENLINEAGE", "PYTEST"
 
 
 class EngineError(RunVisError):
-    """An engine's process did not do what it was started for; the message ends with the last lines of its log."""
+    """An engine's process did not do what it was started for; the message names its log."""
 
 
 def free_port() -> int:
@@ -118,8 +118,9 @@ class EngineProcess(AbstractContextManager["EngineProcess"]):
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
 
     def describe(self, problem: str) -> str:
-        """Return a sentence on a problem, with the end of the log that may explain it."""
-        return f"{self.name} {problem}. Its log, {self.log_path}, ends with:\n{self.log_tail()}"
+        """Return a sentence on a problem, with the last line that the process printed, which often explains it."""
+        last_line = self.log_tail(1).strip() or "nothing"
+        return f"{self.name} {problem}. The last line of its log, {self.log_path}: {last_line}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -157,7 +158,9 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
     def environment(self, **variables: str) -> dict[str, str]:
         """The environment for a process of this installation."""
         home = self.folder / "home"
-        server = {"PREFECT_API_URL": self.api_url} if self.api_url else {}
+        # A flow's own server may take long on a machine that is busy with an Airflow.
+        waits = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90"}
+        server = {"PREFECT_API_URL": self.api_url} if self.api_url else waits
         return clean_environment(
             PREFECT_HOME=str(home),
             PREFECT_PROFILES_PATH=str(home / "profiles.toml"),
