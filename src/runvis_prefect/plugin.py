@@ -45,8 +45,8 @@ def install() -> bool:
 def _is_known_prefect() -> bool:
     if prefect.__version__.split(".")[0] != "3":
         return False
-    flow_parameters = inspect.signature(Flow.__init__).parameters
-    task_parameters = inspect.signature(Task.__init__).parameters
+    kinds: tuple[Any, Any] = (Flow, Task)
+    flow_parameters, task_parameters = (inspect.signature(kind.__init__).parameters for kind in kinds)
     return flow_parameters.keys() >= {*FLOW_HOOKS} and task_parameters.keys() >= {*TASK_HOOKS, "retry_condition_fn"}
 
 

@@ -84,8 +84,11 @@ def _host_and_versions() -> Json:
 
 
 def _prefect_deployment(flow_run: Any) -> str | None:
-    """Return the name of the run's deployment, which Prefect's runner hands to the process that it starts."""
-    if flow_run.deployment_id is None or os.environ.get("PREFECT__DEPLOYMENT_ID") != str(flow_run.deployment_id):
+    """Return the name of the run's deployment, which Prefect's runner hands to the process that it starts.
+
+    Prefect's own loggers name it by the same rule: a run with a parent may belong to another deployment.
+    """
+    if flow_run.deployment_id is None or flow_run.parent_task_run_id is not None:
         return None
     return os.environ.get("PREFECT__DEPLOYMENT_NAME")
 

@@ -223,7 +223,7 @@ class AirflowDeployment:
         settings = {
             "CORE__DAGS_FOLDER": str(self.dags_folder),
             "CORE__EXECUTOR": "LocalExecutor",
-            "CORE__PARALLELISM": "8",
+            "CORE__PARALLELISM": "16",
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),

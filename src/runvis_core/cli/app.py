@@ -9,6 +9,7 @@ import typer
 
 from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
+from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
 from runvis_core.cli.plugins import plugins_command
@@ -43,6 +44,7 @@ app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
+app.command("demo")(demo_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
 app.command("doctor")(doctor_command)

@@ -167,7 +167,7 @@ def find_caused(connection: Connection, run_ids: Collection[UUID]) -> list[tuple
             rows.update((row.run_id, row) for row in connection.execute(query))
     causes = find_causes(connection, rows.values())
     pairs = ((row.caused_by_run_id or causes.get(run_id), row) for run_id, row in rows.items())
-    return [(cause, row) for cause, row in pairs if cause in sources]
+    return [(cause, row) for cause, row in pairs if cause is not None and cause in sources]
 
 
 def find_correlated(connection: Connection, correlation_id: str) -> tuple[set[UUID], bool]:

@@ -104,14 +104,17 @@ class PostgresqlDriver:
 
     values = VALUES
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, connection: Any = None) -> None:
+        """`connection` is for one of whose transaction somebody else takes care."""
         self._engine = engine
+        if connection is not None:
+            self._connection: psycopg.Connection[Row] = connection
 
     def __enter__(self) -> Self:
         with _own_errors():
             self._pooled = self._engine.raw_connection()
         connection: Any = self._pooled.driver_connection
-        self._connection: psycopg.Connection[Row] = connection
+        self._connection = connection
         return self
 
     def __exit__(
@@ -163,7 +166,8 @@ class PostgresqlDriver:
     def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
         """Return all rows about some runs."""
         columns = ", ".join(COLUMNS[table])
-        return self._find(f"SELECT {columns} FROM {table} WHERE run_id = ANY(%b) ORDER BY position", run_ids)
+        order = " ORDER BY position" if "position" in COLUMNS[table] else ""
+        return self._find(f"SELECT {columns} FROM {table} WHERE run_id = ANY(%b){order}", run_ids)
 
     def _find(self, query: str, keys: Sequence[Any]) -> list[Row]:
         with _own_errors():
@@ -182,6 +186,11 @@ class PostgresqlDriver:
             else:
                 with self._connection.pipeline():
                     self._write(changes)
+
+    def write_producers(self, rows: list[Row]) -> None:
+        """Write whole rows of producers."""
+        with _own_errors():
+            self._execute_many(UPSERT_PRODUCER, rows)
 
     def commit(self, changes: Changes) -> None:
         """Write everything and commit: for a small batch in one round trip."""

@@ -72,14 +72,17 @@ class SqliteDriver:
 
     values = VALUES
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, connection: Any = None) -> None:
+        """`connection` is for one of whose transaction somebody else takes care."""
         self._engine = engine
+        if connection is not None:
+            self._connection: sqlite3.Connection = connection
 
     def __enter__(self) -> Self:
         with _own_errors():
             self._pooled = self._engine.raw_connection()
         connection: Any = self._pooled.driver_connection
-        self._connection: sqlite3.Connection = connection
+        self._connection = connection
         return self
 
     def __exit__(
@@ -121,6 +124,8 @@ class SqliteDriver:
     def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
         """Return all rows about some runs."""
         rows = self._find(f"SELECT {', '.join(COLUMNS[table])} FROM {table} WHERE run_id", run_ids)
+        if "position" not in COLUMNS[table]:
+            return rows
         place = COLUMNS[table].index("position")
         return sorted(rows, key=lambda row: row[place])
 
@@ -155,6 +160,11 @@ class SqliteDriver:
             if changes.head is not None:
                 head = (changes.head.position, _bind_moment(changes.head.recorded_at))
                 connection.execute("UPDATE head SET position = ?, recorded_at = ?", head)
+
+    def write_producers(self, rows: list[Row]) -> None:
+        """Write whole rows of producers."""
+        with _own_errors():
+            self._connection.executemany(UPSERT_PRODUCER, rows)
 
     def commit(self, changes: Changes) -> None:
         """Write everything and commit."""

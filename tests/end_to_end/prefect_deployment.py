@@ -1,0 +1,57 @@
+"""A real Prefect for a test: which environment has it, and the few calls to its server that tests make."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from runvis_core.cli.demo.engines import EngineError
+
+PYTHON_VARIABLE = "RUNVIS_TEST_PREFECT_PYTHON"
+FLOWS = Path(__file__).parent / "prefect_flows"
+
+
+def prefect_python() -> Path:
+    """Return the Python of the environment that has Prefect; raise when none is named."""
+    named = os.environ.get(PYTHON_VARIABLE)
+    if not named:
+        raise EngineError(f"{PYTHON_VARIABLE} is not set: name the Python of Prefect's environment, or use `make test`")
+    return Path(named).absolute()
+
+
+class PrefectClient:
+    """The REST API of a Prefect server."""
+
+    def __init__(self, api_url: str) -> None:
+        self._http = httpx.Client(base_url=api_url, timeout=30, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        answer = self._http.request(method, path, **options)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def has_deployment(self, name: str) -> bool:
+        return self._http.get(f"/deployments/name/{name}").is_success
+
+    def start_deployment(self, name: str) -> str:
+        """Ask for a run of a deployment (`flow/deployment`) and return the flow run's id."""
+        deployment = self.call("GET", f"/deployments/name/{name}")
+        return str(self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", json={})["id"])
+
+    def cancel(self, flow_run_id: str) -> None:
+        self.call("POST", f"/flow_runs/{flow_run_id}/set_state", json={"state": {"type": "CANCELLING"}})
+
+    def flow_run(self, flow_run_id: str) -> dict[str, Any]:
+        return self.call("GET", f"/flow_runs/{flow_run_id}")
+
+    def task_run_states(self, task_run_id: str) -> list[dict[str, Any]]:
+        return self.call("GET", "/task_run_states/", params={"task_run_id": task_run_id})
+
+    def flow_run_states(self, flow_run_id: str) -> list[dict[str, Any]]:
+        return self.call("GET", "/flow_run_states/", params={"flow_run_id": flow_run_id})
