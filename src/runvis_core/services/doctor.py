@@ -82,7 +82,7 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
         name="sqlite",
         outcome=WARNING,
         detail=f"SQLite {name} has the WAL-reset bug: with several writers, a rare race can damage the file",
-        remedy="let one `runvis serve` be the only writer, or use PostgreSQL, or a Python with SQLite 3.51.3, 3.50.7 or "
+        remedy="let one `runvis serve` be the only writer, or use PostgreSQL, or a Python with SQLite 3.51.3, 3.50.7, "
         "3.44.6",
     )
 
