@@ -1,8 +1,7 @@
 """What a start costs the caller's thread: `Recorder.record` beside building and serialising OpenLineage's event.
 
-RunVis's time holds redaction, sealing with the bodies' digests, and the write into the spool file. Nobody answers at
-the store's address, so no delivery takes away what would be there otherwise, and nothing is spared: the
-delivery thread tries, backs off and competes for the interpreter as in a task process.
+RunVis's time holds redaction, sealing with the digests of bodies, and the write into the spool file. The address
+refuses: nobody takes anything away, and the delivery thread tries, backs off and competes for the interpreter.
 """
 
 from __future__ import annotations
