@@ -26,7 +26,8 @@ with DAG("deferring", schedule=None, tags=["story"]):
 
 with DAG("rescheduling", schedule=None, tags=["story"]):
 
-    @task.sensor(poke_interval=2, timeout=60, mode="reschedule")
+    # Longer than a scheduler takes to hear of the pause: a task that is queued again before that is failed by Airflow.
+    @task.sensor(poke_interval=8, timeout=120, mode="reschedule")
     def poke() -> PokeReturnValue:
         context = get_current_context()
         return PokeReturnValue(is_done=context["task_reschedule_count"] > 0)
