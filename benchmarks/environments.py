@@ -41,6 +41,15 @@ def own_versions(*packages: str) -> dict[str, str]:
     return {"python": platform.python_version()} | {package: version(package) for package in packages}
 
 
+def with_peer(own: Mapping[str, str], peer: Peer) -> dict[str, str]:
+    """Return both sides' versions; what the peer has in another one than we is marked as its own."""
+    theirs = {
+        package if own.get(package, number) == number else f"{package} (peer's)": number
+        for package, number in peer.versions.items()
+    }
+    return {**own, **theirs}
+
+
 class Peer:
     """A peer's process. Leaving it ends the process and all that it started."""
 

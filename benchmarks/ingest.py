@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import postgresql
-from benchmarks.environments import Peer, own_versions, python_of
+from benchmarks.environments import Peer, own_versions, python_of, with_peer
 from benchmarks.harness import Goal, Result, Side, alternate, compare
 from benchmarks.posting import Poster, serving
 from benchmarks.raw import PostgresqlLog, RawLog, SqliteLog, row
@@ -88,7 +88,7 @@ def _measure_batches(
     yield _rates(f"{case}: batches of {BATCH} / raw", rounds["ours"], rounds["raw"], versions, Goal(">=", 0.5))
     yield _rates(f"{case}: HTTP batches of {POSTED} / raw", rounds["http"], rounds["raw"], versions, Goal(">=", 0.25))
     goal = Goal(">=", 20) if way == "batch" else None
-    beside = versions | dagster.versions
+    beside = with_peer(versions, dagster)
     yield _rates(f"{case}: batches of {BATCH} / Dagster's {way}", rounds["ours"], rounds["dagster"], beside, goal)
 
 
@@ -102,7 +102,7 @@ def _measure_ones(name: str, store: Store, raw: RawLog, dagster: Peer, versions:
     rounds = alternate(sides, rounds=ROUNDS)
     case = f"ingest {name}: one by one"
     yield _rates(f"{case} / raw", rounds["ours"], rounds["raw"], versions, Goal(">=", 0.5))
-    yield _rates(f"{case} / Dagster", rounds["ours"], rounds["dagster"], versions | dagster.versions, Goal(">=", 5))
+    yield _rates(f"{case} / Dagster", rounds["ours"], rounds["dagster"], with_peer(versions, dagster), Goal(">=", 5))
 
 
 def _rates(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from benchmarks.environments import Peer, own_versions, python_of
+from benchmarks.environments import Peer, own_versions, python_of, with_peer
 from benchmarks.figures import median, p99
 from benchmarks.harness import Goal, Result, alternate, compare
 from benchmarks.posting import free_port
@@ -46,7 +46,7 @@ def measure(_part: str = "") -> Iterator[Result]:
             recorder.close(budget_seconds=0)
         if recorder.refused:
             raise RuntimeError(f"{recorder.refused} events were not recorded, so their time says nothing")
-        versions = own_versions("pydantic", "orjson") | peer.versions
+        versions = with_peer(own_versions("pydantic", "orjson"), peer)
         beside = rounds["openlineage"]
         for name, (p50_goal, p99_goal) in {
             "record": (Goal("<=", 0.25), Goal("<=", 1)),
