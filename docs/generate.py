@@ -13,12 +13,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from typing import Any, Final, cast
+from types import NoneType
+from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
-import click
 import typer
 from pydantic import BaseModel
+from typer.models import ArgumentInfo, OptionInfo
 
 from runvis_airflow import states as airflow_states
 from runvis_core import errors, hookspecs, settings
@@ -87,8 +89,7 @@ def settings_page() -> str:
             "# Settings",
             inspect.cleandoc(settings.__doc__ or ""),
             _table(("variable", "in `runvis.toml`", "type", "default", "meaning"), rows),
-            f"Commands and the server that are given no address use `{store}`. An engine without `RUNVIS_URL` records\n"
-            "nothing.",
+            f"A command or server that is given no address uses `{store}`.",
         ]
     )
 
@@ -129,17 +130,21 @@ def _public(value: object) -> str:
 
 def cli_page() -> str:
     """Return the reference of the command line: every command with its arguments and options, and the exit codes."""
-    command = typer.main.get_command(cli)
     parts = [
         "# The command line",
-        inspect.cleandoc(command.help or ""),
+        _text(cli.registered_callback.callback.__doc__ if cli.registered_callback else None).partition("\n\n")[0],
+        "Every command says with `--help` what is said here; `runvis --version` says the version.",
         "## Exit codes",
         _table(("code", "meaning"), exit_codes()),
         "## Commands",
     ]
-    for path, leaf in _commands(command, "runvis"):
-        parts += [f"### `{path}`", _usage(path, leaf), inspect.cleandoc(leaf.help or "")]
-        rows = [_parameter(parameter) for parameter in leaf.params if not getattr(parameter, "hidden", False)]
+    for path, callback in commands(cli, "runvis"):
+        described, examples, example = inspect.cleandoc(callback.__doc__ or "").partition("Examples:")
+        parts += [f"### `{path}`", described]
+        if examples:
+            lines = [line.strip() for line in example.splitlines() if line.strip()]
+            parts.append("```console\n" + "\n".join(lines) + "\n```")
+        rows = parameters(callback)
         if rows:
             parts.append(_table(("argument or option", "value", "default", "meaning"), rows))
     return _page(parts)
@@ -156,41 +161,60 @@ def exit_codes() -> list[Row]:
     return rows
 
 
-def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    children: Mapping[str, click.Command] = getattr(command, "commands", {})
-    if not children:
-        yield path, command
-    for name, child in sorted(children.items()):
-        if not child.hidden:
-            yield from _commands(child, f"{path} {name}")
+def commands(group: typer.Typer, path: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Return every command that isn't hidden, by how it is called."""
+    for command in group.registered_commands:
+        if command.callback is not None and not command.hidden:
+            yield f"{path} {command.name or command.callback.__name__.replace('_', '-')}", command.callback
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None and inner.hidden is not True:
+            name = inner.name if isinstance(inner.name, str) else inner.typer_instance.info.name
+            yield from commands(inner.typer_instance, f"{path} {name}")
 
 
-def _usage(path: str, command: click.Command) -> str:
-    pieces = command.collect_usage_pieces(click.Context(command))
-    return f"```console\n{' '.join([path, *pieces])}\n```"
+def parameters(callback: Callable[..., Any]) -> list[Row]:
+    """Return a command's arguments and options: name, value, default, meaning."""
+    hints = get_type_hints(callback, include_extras=True)
+    rows: list[Row] = []
+    for name, parameter in inspect.signature(callback).parameters.items():
+        kind, *extras = get_args(hints[name]) if hasattr(hints[name], "__metadata__") else (hints[name],)
+        info = next((extra for extra in extras if isinstance(extra, OptionInfo | ArgumentInfo)), None)
+        if info is not None and not info.hidden:
+            rows.append(_parameter(name, kind, info, parameter.default))
+    return rows
 
 
-def _parameter(parameter: click.Parameter) -> Row:
-    context = click.Context(click.Command("x"))
-    is_argument = parameter.param_type_name == "argument"
-    names = [parameter.human_readable_name] if is_argument else [*parameter.opts, *parameter.secondary_opts]
-    is_flag = getattr(parameter, "is_flag", False)
-    default = parameter.get_default(context)
-    shown = "" if default in (None, False, [], ()) or callable(default) else f"`{_public(default)}`"
-    repeats = ", repeatable" if parameter.multiple or parameter.nargs == -1 else ""
+def _parameter(name: str, kind: Any, info: OptionInfo | ArgumentInfo, default: Any) -> Row:
+    if isinstance(info, ArgumentInfo):
+        names = [info.metavar or name.upper()]
+    else:
+        # In an annotation, typer takes the first name that is given for the default.
+        given = [said for said in (info.default, *(info.param_decls or ())) if isinstance(said, str)]
+        option = f"--{name.replace('_', '-')}"
+        names = given or [option, f"--no-{option[2:]}"][: 2 if kind is bool else 1]
+    is_needed = default in (inspect.Parameter.empty, ...)
+    shown = info.show_default if isinstance(info.show_default, str) else ""
+    if not shown and not is_needed and default not in (None, False, [], ()):
+        shown = f"`{'yes' if default is True else _public(getattr(default, 'value', default))}`"
     return (
-        ", ".join(f"`{name}`" for name in names),
-        "" if is_flag else f"{_value(parameter)}{repeats}",
-        "needed" if parameter.required else shown,
-        " ".join((getattr(parameter, "help", None) or "").split()),
+        ", ".join(f"`{said}`" for said in names),
+        "" if kind is bool else _value(kind, info.metavar if isinstance(info, OptionInfo) else None),
+        "needed" if is_needed else shown,
+        " ".join((info.help or "").split()),
     )
 
 
-def _value(parameter: click.Parameter) -> str:
-    choices = getattr(parameter.type, "choices", None)
-    if choices:
-        return " \\| ".join(f"`{getattr(choice, 'value', choice)}`" for choice in choices)
-    return parameter.type.name
+def _value(kind: Any, metavar: str | None) -> str:
+    inner = [one for one in get_args(kind) if one is not NoneType]
+    if inner and get_origin(kind) in (list, tuple):
+        return f"{_value(inner[0], metavar)}, repeatable"
+    if inner:
+        return _value(inner[0], metavar)
+    if metavar:
+        return metavar
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return " | ".join(f"`{member.value}`" for member in kind)
+    return {"str": "text", "int": "number", "Path": "path"}.get(kind.__name__, kind.__name__)
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------
@@ -226,40 +250,41 @@ def _signature(function: Callable[..., Any]) -> str:
 def rest_page() -> str:
     """Return the reference of the HTTP API: routes with parameters and answers, problems, and the answers' fields."""
     schema = openapi()
-    parts = [
-        "# REST",
-        inspect.cleandoc(_rest_words()),
-    ]
+    parts = ["# REST", inspect.cleandoc(REST_WORDS)]
+    for path, method, operation in routes(schema):
+        parts += [f"## {method} {path}", _text(operation.get("description"))]
+        rows = [_rest_parameter(parameter) for parameter in operation.get("parameters", [])]
+        if rows:
+            parts.append(_table(("parameter", "in", "type", "default", "meaning"), rows))
+        if answer := _rest_answer(operation):
+            parts.append(f"Answers 200 with {answer}.")
+    parts += ["## Problems", inspect.cleandoc(PROBLEM_WORDS), _table(("status", "`type`", "when"), problems())]
+    parts.append("## What an answer holds")
+    names = {re.split(r"[\[_]", name)[0] for name in schema["components"]["schemas"]}
+    for name in sorted(names):
+        model = getattr(answers, name, None)
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            parts += [f"### {name}", inspect.cleandoc(model.__doc__ or ""), _answer_fields(model)]
+    return _page(parts)
+
+
+REST_WORDS: Final = """
+    `runvis serve` answers these paths; its OpenAPI document is `/api/v1/openapi.json`. With tokens set, every request
+    but the health checks needs `Authorization: Bearer …`. A list is `{"items": […], "next_cursor": …}`: give
+    `next_cursor` back as `cursor`, with the same filters, for the next page. No list says how long it is. Times are
+    RFC 3339 with their zone, durations are seconds.
+"""
+PROBLEM_WORDS: Final = """
+    An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, and what helps to put it
+    right (`parameter`, `allowed`, `errors`, `outcomes`).
+"""
+
+
+def routes(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Return every path with each of its methods and what the document says of them."""
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            parts += [f"## {method.upper()} {path}", _plain(operation.get("description", ""))]
-            rows = [_rest_parameter(parameter) for parameter in operation.get("parameters", [])]
-            if rows:
-                parts.append(_table(("parameter", "in", "type", "default", "meaning"), rows))
-            answer = _rest_answer(operation)
-            if answer:
-                parts.append(f"Answers 200 with {answer}.")
-    parts += [
-        "## Problems",
-        "An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, and what helps to put it\n"
-        "right (`parameter`, `allowed`, `errors`, `outcomes`).",
-        _table(("status", "`type`", "when"), problems()),
-        "## What an answer holds",
-    ]
-    for name in sorted(schema["components"]["schemas"]):
-        model = getattr(answers, name.partition("[")[0].partition("_")[0], None)
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            parts += [f"### {model.__name__}", inspect.cleandoc(model.__doc__ or ""), _answer_fields(model)]
-    return _page(list(dict.fromkeys(parts)))
-
-
-def _rest_words() -> str:
-    return """
-    `runvis serve` answers these paths; the OpenAPI document is at `/api/v1/openapi.json`. With tokens set, every
-    request but the health checks needs `Authorization: Bearer …`. A list is `{"items": […], "next_cursor": …}`: give
-    `next_cursor` back as `cursor`, with the same filters, for the next page. No list is counted. Times are RFC 3339 with
-    their zone, durations are seconds.
-    """
+            yield path, method.upper(), operation
 
 
 def openapi() -> dict[str, Any]:
@@ -285,7 +310,7 @@ def _schema_type(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return ", ".join(_schema_type(one) for one in schema["anyOf"] if one.get("type") != "null")
     if "enum" in schema:
-        return " \\| ".join(f"`{word}`" for word in schema["enum"])
+        return " | ".join(f"`{word}`" for word in schema["enum"])
     if schema.get("type") == "array":
         return f"{_schema_type(schema['items'])}, repeatable"
     bounds = [f"{sign} {schema[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in schema]
@@ -306,14 +331,15 @@ def problems() -> list[Row]:
     """Return every problem that the server's code makes: status, type, and its words."""
     from runvis_core.services.problems import PREFIX, STATUSES
 
-    found: set[Row] = set()
+    found: dict[tuple[str, str], str] = {}
     for error, (kind, status) in STATUSES.items():
-        found.add((str(status), f"`{PREFIX}{kind}`", inspect.cleandoc(error.__doc__ or "")))
+        found[str(status), f"`{PREFIX}{kind}`"] = inspect.cleandoc(error.__doc__ or "")
     for module in sorted(Path(inspect.getfile(api)).parent.glob("*.py")):
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                found |= set(_problem_of(node, PREFIX))
-    return sorted(found)
+                for status, kind, words in _problem_of(node, PREFIX):
+                    found.setdefault((status, kind), words)
+    return [(*key, words) for key, words in sorted(found.items())]
 
 
 def _problem_of(call: ast.Call, prefix: str) -> Iterator[Row]:
@@ -331,7 +357,7 @@ def _words(node: ast.expr) -> str:
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
         return "".join(_words(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
-    return "`detail` says"
+    return "See `detail`."
 
 
 def _answer_fields(model: type[BaseModel]) -> str:
@@ -357,7 +383,9 @@ def _common_meanings() -> dict[str, str]:
 def native_states_page() -> str:
     """Return what each engine's own words for states mean, from the adapters' tables."""
     airflow = inspect.cleandoc(airflow_states.__doc__ or "")
-    by_name = [(f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()]
+    by_name = [
+        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()
+    ]
     by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_translate.STATE_OF_TYPE.items()]
     return _page(
         [
@@ -371,8 +399,8 @@ def native_states_page() -> str:
             "By Airflow's word for a DAG run's state:",
             _table(("native state", "state"), _word_rows(airflow_states.DAG_RUN_STATES)),
             "## Prefect",
-            "A state of Prefect has a type and a name. Users may give names of their own, so the type decides, but for these\n"
-            "names. The native state is the name.",
+            "A state of Prefect has a type and a name. Users may give names of their own, so the type decides, but\n"
+            "these names. The native state is the name.",
             _table(("type and name", "state"), by_name),
             _table(("type", "state"), by_type),
         ]
@@ -424,8 +452,8 @@ def _cell(text: str) -> str:
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
 
 
-def _plain(text: str) -> str:
-    return inspect.cleandoc(text)
+def _text(text: Any) -> str:
+    return inspect.cleandoc(text) if isinstance(text, str) else ""
 
 
 def _declared(model: type) -> dict[str, tuple[str, str]]:

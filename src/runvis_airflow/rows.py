@@ -91,7 +91,8 @@ def task_events(
     Without its state where the same hook delivers the transition itself.
     """
     key = TaskKey(dag_run, row.task_id, row.map_index, row.try_number)
-    began = None if row.state in NOT_BEGUN else row.start_date
+    # A try that the scheduler skipped or failed by its upstreams has number 0 and a start, and never began.
+    began = None if row.state in NOT_BEGUN or row.try_number == 0 else row.start_date
     queued = row.scheduled_at or row.queued_at
     if row.rescheduled or (queued and began and queued > began):
         # Of a later segment of the same try: a deferral's or a poke's.

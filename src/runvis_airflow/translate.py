@@ -342,7 +342,8 @@ def task_marked(ti: Any, source: Source, *, now: datetime) -> Iterator[EventBase
         # A try of an earlier attempt of the DAG run, whose start this process can't know: the follower finds it.
         return
     native = word(ti.state)
-    at = ti.end_date or now
+    # Of a try that had ended, the end_date is still that of its own end: the mark is of now.
+    at = now
     yield from task_events(row, key.dag_run, source, now=now, with_state=False)
     yield source.say(ActionEvent, at, run_id=key.uuid(source.deployment), name=f"marked {native}")
     state = TASK_STATES.get(native)
@@ -379,11 +380,13 @@ def dag_run_ended(
     """
     key = dag_run_key(dag_run)
     run_id = key.uuid(source.deployment)
-    ended = dag_run.end_date or now
+    is_marked = _MANUALLY_SET in msg
+    # Of a DAG run that had ended, the end_date is still that of its own end: the mark is of now.
+    ended = now if is_marked else dag_run.end_date or now
     native = word(dag_run.state)
     if not announced:
         yield from _dag_run_facts(dag_run, source, key, native_url=native_url)
-    if _MANUALLY_SET in msg:
+    if is_marked:
         yield source.say(ActionEvent, ended, run_id=run_id, name=f"marked {native}")
     elif native == "failed":
         yield source.say(

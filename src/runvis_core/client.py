@@ -102,7 +102,7 @@ class Client:
     def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
         try:
             response = self._client.get(f"/api/v1/{path}", params=asked)
-            if response.status_code == httpx.codes.UNAUTHORIZED and self._settings.token_file is not None:
+            if response.status_code == 401 and self._settings.token_file is not None:
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
                 response = self._client.get(f"/api/v1/{path}", params=asked)
@@ -130,7 +130,7 @@ def _error(url: str, response: httpx.Response) -> RunVisError:
     error = ERRORS.get(str(problem.get("type")))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     if error is not None:
         return error(detail)
-    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    if response.status_code in (401, 403):
         return SettingsError(f"{url} refused the token: {detail}; set RUNVIS_TOKEN or RUNVIS_TOKEN_FILE")
     if response.status_code >= 500:
         return UnreachableError(f"{url} answered {response.status_code}: {detail}")

@@ -1,4 +1,4 @@
-"""The hooks by which a plugin joins in. Write `@hookimpl` functions and name their module in the entry-point group `runvis`."""
+"""The hooks by which a plugin joins in: `@hookimpl` functions in a module that the entry-point group `runvis` names."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Plugins:
         return bool(getattr(self.manager.hook, hook).get_hookimpls())
 
     def ask(self, hook: str, **arguments: Any) -> Iterator[Answer]:
-        """Call a hook plugin by plugin, the last registered first. One that raises is reported, the next one is called."""
+        """Call a hook plugin by plugin, the last registered first; one that raises is reported and passed over."""
         for implementation in self._implementations(hook):
             yield self._call(hook, implementation, arguments)
 
@@ -101,7 +101,7 @@ class Plugins:
         wanted = {name: arguments[name] for name in implementation.argnames}
         try:
             return Answer(implementation.plugin_name, implementation.function(**wanted))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a foreign hook may raise anything, and must hurt nobody else
             _log.exception("the hook %s of the plugin %s raised", hook, implementation.plugin_name)
             return Answer(implementation.plugin_name, error=error)
 

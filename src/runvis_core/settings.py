@@ -76,8 +76,8 @@ class ServerSettings(BaseModel):
 
     tokens: dict[str, SecretStr] = Field(
         default_factory=dict[str, SecretStr],
-        description='Tokens that the server takes, by the name of who has it, e.g. `{"airflow-prod": "…"}`. The name stands in '
-        "each entry that comes with the token.",
+        description='Tokens that the server takes, by the name of who has it, e.g. `{"airflow-prod": "…"}`. '
+        "The name stands in each entry that comes with the token.",
     )
     paused: bool = Field(
         default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."

@@ -104,7 +104,7 @@ class AirflowClient:
     def dag_runs(self, dag_id: str, **params: Any) -> list[dict[str, Any]]:
         return self.call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100, **params})["dag_runs"]
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 90) -> dict[str, Any]:
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 150) -> dict[str, Any]:
         """Return the DAG run once it has ended."""
 
         def ended() -> dict[str, Any] | None:
@@ -223,7 +223,7 @@ class AirflowDeployment:
         settings = {
             "CORE__DAGS_FOLDER": str(self.dags_folder),
             "CORE__EXECUTOR": "LocalExecutor",
-            "CORE__PARALLELISM": "8",
+            "CORE__PARALLELISM": "16",
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
@@ -29,7 +29,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         return ingest_items(store, items, principal=principal)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         committer = Committer(ingest)
         app.state.server = ServerState(store, settings, committer)
         yield

@@ -56,8 +56,8 @@ class EntryQuery(BaseModel):
     limit: int = Field(default=DEFAULT_LIMIT, ge=0, le=MAX_LIMIT)
 
 
-# Not a thread's work: a sender waits for the transaction that its batch shares, and a waiting thread would be one less for
-# readers. And no model of the body: the store's door reads each item, once.
+# Not a thread's work: a sender waits for the transaction that its batch shares, and a waiting thread would be one less
+# for readers. And no model of the body: the store's door reads each item, once.
 @router.post("/events", openapi_extra=_BATCH_SCHEMA)
 async def post_events(request: Request) -> Response:
     """Take a batch of events and heartbeats: what is known already is known, what is no event is refused, item by item.

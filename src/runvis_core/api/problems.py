@@ -60,7 +60,7 @@ def _on_problem(_: Request, error: Exception) -> Response:
 def _on_error(_: Request, error: Exception) -> Response:
     for kind, (name, status) in STATUSES.items():
         if isinstance(error, kind):
-            more = {"parameter": "cursor"} if name == "cursor" else {}
+            more: dict[str, Any] = {"parameter": "cursor"} if name == "cursor" else {}
             return problem(status, name, str(error), **more)
     _log.error("a request failed: %s", error)
     return problem(500, "store-failed", "the store could not do this; the server's log says why")

@@ -57,5 +57,5 @@ def get_run_tree(request: Request, name: str) -> TreeNode:
 
 @router.get("/runs/{name:path}")
 def get_one_run(request: Request, name: str) -> RunDetail:
-    """Return all that is known about a run: by its id or the beginning of it, a native id, an alias, a correction's id."""
+    """Return all that is known about a run, named by its id or the beginning of it, a native id or an alias."""
     return get_run(state_of(request).store, name, now=datetime.now(UTC))

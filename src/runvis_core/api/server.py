@@ -38,13 +38,13 @@ def serve(
 ) -> None:
     """Serve until interrupted; `on_ready` is given the address once requests are taken.
 
-    `followers` are by name a follower and its engine's address. Raises `SettingsError` if the server would listen beyond
-    this machine without a token, or can't listen at all.
+    `followers` are by name a follower and its engine's address. Raises `SettingsError` if the server would listen
+    beyond this machine without a token, or can't listen at all.
     """
     if not read_tokens(settings) and not is_loopback(host):
         raise SettingsError(
-            f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, RUNVIS_TOKEN_FILE "
-            "or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
+            f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, "
+            "RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
         )
     app = create_app(store, settings)
     with _listen(host, port) as listener:

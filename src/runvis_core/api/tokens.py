@@ -25,7 +25,7 @@ class Tokens:
             if len(token) < SHORTEST_TOKEN or not token.isascii() or any(char.isspace() for char in token):
                 raise SettingsError(
                     f"the token of {principal!r} is too weak or has characters that no header can hold: use at least "
-                    f'{SHORTEST_TOKEN} letters and digits, e.g. of `python -c "import secrets; print(secrets.token_urlsafe())"`'
+                    f"{SHORTEST_TOKEN} letters and digits, e.g. those of Python's secrets.token_urlsafe()"
                 )
         self._digests = {principal: _digest(token) for principal, token in tokens.items()}
 

@@ -129,11 +129,15 @@ def _print_structure(out: Any, structure: Any) -> None:
     if not isinstance(structure, dict):
         return
     said = cast("dict[str, Any]", structure)
+    edges, tasks = (
+        cast("list[list[Any]]", said.get("edges") or []),
+        cast("list[dict[str, Any]]", said.get("tasks") or []),
+    )
     after: dict[str, list[str]] = {}
-    for edge in said.get("edges") or []:
+    for edge in edges:
         after.setdefault(str(edge[0]), []).append(str(edge[1]))
     rows = table("TASK", "OPERATOR", "THEN")
-    for task in said.get("tasks") or []:
+    for task in tasks:
         name = str(task.get("id"))
         rows.add_row(cell(name), cell(task.get("operator")), cell(", ".join(after.get(name, []))))
     out.print()

@@ -46,7 +46,7 @@ _MARKS: Final = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "problem": 
 
 
 def doctor_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -> None:
-    """Look at the settings, the store or server, the adapters, the spool and the clock. Exits with 1 if there is a problem.
+    """Look at settings, store or server, adapters, spool, clock. Exits with 1 if there is a problem.
 
     Examples:
 
@@ -121,7 +121,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return "(hidden)"
     if isinstance(value, dict):
-        return f"(hidden: {', '.join(map(str, value))})"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return f"(hidden: {', '.join(map(str, value))})"  # pyright: ignore[reportUnknownArgumentType]
     return str(value)
 
 

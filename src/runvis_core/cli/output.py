@@ -89,10 +89,13 @@ def state_text(run: AttemptView | RunSummary, *, corrected: bool = False, presum
         return Text("? unknown", style="dim")
     mark, style = _STATE_STYLES[state]
     text = Text(f"{mark} {state.value}", style=style)
-    if run.native_state and run.native_state.lower() != state.value.lower():
-        text.append(f" {clean(run.native_state)}", style="dim")
+    # The engine's word belongs to the state that the run was frozen with.
+    said = clean(run.native_state or "")
+    native = f" {said}" if said and run.state is not None and said.lower() != run.state.value.lower() else ""
     if corrected:
-        text.append(f" corrected (was {run.state.value if run.state else '?'})", style="magenta")
+        text.append(f" corrected (was {run.state.value if run.state else '?'}{native})", style="magenta")
+    elif native:
+        text.append(native, style="dim")
     if presumed is not None:
         text.append(f" presumed {presumed.value}", style="magenta")
     return text

@@ -11,7 +11,7 @@ from rich.tree import Tree
 
 from runvis_core.cli.output import cell, console, state_text, table, to_json
 from runvis_core.cli.text import clean, name_duration, name_moment
-from runvis_core.services.answers import Report, RunDetail, RunRef, RunSummary, TreeNode
+from runvis_core.services.answers import Report, RunDetail, RunRef, RunSummary, TreeNode, TriggerView
 
 LOG_LINES: Final = 30
 
@@ -53,15 +53,6 @@ def _heading(out: Console, run: RunDetail) -> None:
 
 
 def _facts(out: Console, run: RunDetail) -> None:
-    trigger = run.trigger
-    started_by = None
-    if trigger is not None:
-        words = [
-            trigger.kind.value,
-            trigger.native and f"({trigger.native})",
-            trigger.actor and f"by {to_json(trigger.actor)}",
-        ]
-        started_by = " ".join(word for word in words if word)
     version = run.definition_version
     facts: dict[str, Any] = {
         "run": run.run_id,
@@ -71,7 +62,7 @@ def _facts(out: Console, run: RunDetail) -> None:
         "started": run.started_at and name_moment(run.started_at),
         "ended": run.ended_at and name_moment(run.ended_at),
         "duration": run.duration_seconds is not None and name_duration(run.duration_seconds),
-        "trigger": started_by,
+        "trigger": run.trigger and _trigger(run.trigger),
         "parent": run.parent_run_id,
         "caused by": run.caused_by_run_id,
         "root": run.root_run_id,
@@ -88,6 +79,11 @@ def _facts(out: Console, run: RunDetail) -> None:
         "recorded": f"{run.event_count} entries, by {', '.join(run.witnesses)}",
     }
     _print_facts(out, facts)
+
+
+def _trigger(trigger: TriggerView) -> str:
+    native = f" ({trigger.native})" if trigger.native else ""
+    return trigger.kind.value + native + (f" by {to_json(trigger.actor)}" if trigger.actor is not None else "")
 
 
 def _print_facts(out: Console, facts: dict[str, Any]) -> None:

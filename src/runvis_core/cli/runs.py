@@ -193,8 +193,7 @@ def _entry_line(entry: EntryView) -> str:
     ]
     words = " ".join(str(word) for word in said if word)
     run = str(event.get("run_id") or "")[:8]
-    line = (
-        f"{entry.position:>8} {name_moment(entry.recorded_at)} {event.get('engine', '')!s:<8} {event.get('witness', '')!s:<9} "
-        f"{event.get('kind', '')!s:<16} {run:<8} {about} {words}"
-    )
+    engine, witness, kind = (str(event.get(name, "")) for name in ("engine", "witness", "kind"))
+    recorded_at = name_moment(entry.recorded_at)
+    line = f"{entry.position:>8} {recorded_at} {engine:<8} {witness:<9} {kind:<16} {run:<8} {about} {words}"
     return clean(line.rstrip())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,7 +93,7 @@ def follow_command(
     address: Annotated[str, typer.Argument(help="The address of its API.")],
     url: StoreOption = None,
 ) -> None:
-    """Read an engine's own API as it goes, into the store, until ended. `runvis serve --follow` does so inside the server.
+    """Read an engine's own API as it goes, into the store, until ended. `runvis serve --follow` does so, too.
 
     Examples:
 
@@ -118,7 +118,7 @@ def _log_to_stderr() -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _ended_by_sigterm() -> Generator[None]:
     """Let SIGTERM end this as Ctrl-C does, so that what was begun is ended in order."""
 
     def interrupt(_signal: int, _frame: Any) -> None:

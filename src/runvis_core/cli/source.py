@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,7 +123,7 @@ class StoreSource:
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:
-    """Return the settings of a command: what it was told, else the variables and runvis.toml, else the user's own store."""
+    """Return a command's settings: what it was told, else the variables and runvis.toml, else the user's own store."""
     settings = load_settings(url=url, **overrides)
     return settings if settings.url is not None else load_settings(**{**overrides, "url": default_store_url()})
 
@@ -134,7 +134,7 @@ def is_server(url: str) -> bool:
 
 
 @contextmanager
-def open_source(url: str | None) -> Iterator[Source]:
+def open_source(url: str | None) -> Generator[Source]:
     """Open what the address names, for reading: a file that is not there is not made."""
     settings = settings_for(url)
     assert settings.url is not None
@@ -147,7 +147,7 @@ def open_source(url: str | None) -> Iterator[Source]:
 
 
 @contextmanager
-def open_store_at(settings: Settings, *, must_exist: bool = False, upgrade: bool | None = None) -> Iterator[Store]:
+def open_store_at(settings: Settings, *, must_exist: bool = False, upgrade: bool | None = None) -> Generator[Store]:
     """Open the store that the settings name. Raises `SettingsError` for an address that is a server's."""
     assert settings.url is not None
     if is_server(settings.url):
@@ -159,8 +159,8 @@ def open_store_at(settings: Settings, *, must_exist: bool = False, upgrade: bool
         from runvis_core.store.database import open_store
     except ImportError as error:
         raise SettingsError(
-            f"a store needs more than is installed here ({error.name}): pip install 'runvis[store]', 'runvis[postgres]' "
-            "for PostgreSQL, or ask a server: --url http://…"
+            f"a store needs more than is installed here ({error.name}): pip install 'runvis[store]', or "
+            "'runvis[postgres]', or ask a server: --url http://…"
         ) from error
     store = open_store(settings.url, upgrade=upgrade)
     try:

@@ -35,6 +35,8 @@ class SpoolFileStatus:
     pending_events: int
     is_alive: bool
     """Whether the process that writes it still runs."""
+    is_closed: bool
+    """Whether its last event says that the producer had said all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +178,11 @@ def spool_status(spool_dir: Path) -> SpoolStatus:
 
 def _file_status(path: Path) -> SpoolFileStatus:
     with _owned(path) as is_abandoned, closing(SpoolReader(path)) as reader:
-        position, end, events = read_ack(path), reader.size(), 0
+        position, end, events, last = read_ack(path), reader.size(), 0, b""
         pending = max(0, end - position)
         while position < end:
             batch = reader.read(position, end, max_items=MAX_BATCH_ITEMS, max_bytes=MAX_BATCH_BYTES)
             events, position = events + len(batch.items), batch.end
-    return SpoolFileStatus(path, path.parent.name, path.stem, pending, events, not is_abandoned)
+            last = batch.items[-1] if batch.items else last
+    is_closed = b'"kind":"producer_closed"' in last
+    return SpoolFileStatus(path, path.parent.name, path.stem, pending, events, not is_abandoned, is_closed)

@@ -64,7 +64,9 @@ class Outbox:
         """Number events and keep them; with `durable`, wait until a loss of power would not take them."""
         with self._lock:
             if self._opening:
-                parcels, self._opening = [*self._opening, *parcels], []
+                # Taken in one step, so that a signal's handler can't send it too.
+                opening, self._opening = self._opening, []
+                parcels = [*opening, *parcels]
             stamp, numbers = self._stamp, self._numbers
             self._keep([parcel.stamped(stamp, next(numbers)) for parcel in parcels])
         if durable and self._writer:

@@ -154,9 +154,11 @@ class Recorder:
                     max_bytes=settings.emit.spool_max_bytes,
                 )
                 circuit = Circuit(settings.spool_dir, settings.url or "")
-                self._delivery = Delivery(
-                    settings, outbox, circuit, self._switch, adopts=self._adopts, opener=self._opener
-                )
+                made = Delivery(settings, outbox, circuit, self._switch, adopts=self._adopts, opener=self._opener)
+                if self._delivery is None:
+                    self._delivery = made
+                else:  # A signal's handler recorded meanwhile, on this same thread, and so opened its own.
+                    outbox.close()
             return self._delivery
 
     def _opening_event(self, producer: UUID) -> ProducerOpenedEvent:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from runvis_core.emit.secret_forms import (
     BEARER,
     FORMS,
+    HINTS,
     NAMED,
     URL_CREDENTIALS,
     compile_names,
@@ -27,7 +28,7 @@ MIN_SECRET_CHARACTERS: Final = 5
 MAX_DEPTH: Final = 32
 MAX_ITEMS: Final = 10_000
 
-_NAME_KEYS: Final = ("name", "key", "Name", "Key", "variable", "field", "header")
+_NAME_KEYS: Final = frozenset({"name", "key", "Name", "Key", "variable", "field", "header"})
 _VALUE_KEYS: Final = ("value", "Value", "val", "default", "content")
 _LONG_USER_CHARACTERS: Final = 16
 """A user in an address that is as long as a token is one (Sentry's, GitHub's)."""
@@ -83,6 +84,44 @@ class Redactor:
         # The longest first: one secret may begin another.
         self._values_pattern = re.compile("|".join(map(re.escape, sorted(self._values, key=len, reverse=True))))
 
+    def clears(self, value: Mapping[str, Any], *, max_characters: int) -> bool:
+        """Whether it is certain that there is nothing to redact or to cut: so it is with most, and quickly seen."""
+        texts: list[str] = []
+        if not self._collect(value, texts, 1):
+            return False
+        text = "\n".join(texts)
+        return len(text) <= max_characters and not self._hints(text)
+
+    def _hints(self, text: str) -> bool:
+        return bool(
+            HINTS.search(text.lower())
+            or ("@" in text and "://" in text)
+            or (self._values_pattern is not None and self._values_pattern.search(text))
+        )
+
+    def _collect(self, value: Any, texts: list[str], depth: int) -> bool:
+        """Gather a value's texts; return False as soon as a name or the depth says that there is something to do."""
+        if depth >= MAX_DEPTH:
+            return False
+        is_pair = False
+        items = value
+        if value.__class__ is dict:
+            for key, item in value.items():
+                if self.is_secret(key) or (key in _NAME_KEYS and item.__class__ is str and self.is_secret(item)):
+                    return False
+            items = value.values()
+        else:
+            is_pair = len(value) == 2
+        for item in items:
+            kind = item.__class__
+            if kind is str:
+                if is_pair and self.is_secret(item):
+                    return False
+                texts.append(item)
+            elif (kind is dict or kind is list or kind is tuple) and not self._collect(item, texts, depth + 1):
+                return False
+        return True
+
     def redact_fields(
         self, fields: Mapping[str, Any], *, max_characters: int, max_items: int = MAX_ITEMS
     ) -> dict[str, Any]:
@@ -98,10 +137,12 @@ class Redactor:
 
     def is_secret(self, name: str) -> bool:
         """Whether a value of this name is secret."""
-        return is_secret_name(name) or is_one_of(name, self._names)
+        return is_secret_name(name) or (bool(self._names) and is_one_of(name, self._names))
 
     def redact_text(self, text: str) -> str:
         """Return a text without secrets."""
+        if not self._hints(text):
+            return text
         if self._values_pattern is not None:
             text = self._values_pattern.sub(REDACTED, text)
         text = FORMS.sub(REDACTED, text)
@@ -185,10 +226,9 @@ class _Walk:
 
     def _value_key(self, mapping: Mapping[str, Any]) -> str | None:
         """Return the key of the value whose secret name lies beside it: `{"name": "DB_PASSWORD", "value": …}`."""
-        for key in _NAME_KEYS:
-            name = mapping.get(key)
-            if isinstance(name, str) and self._redactor.is_secret(name):
-                return next((key for key in _VALUE_KEYS if key in mapping), None)
+        is_secret = self._redactor.is_secret
+        if any(key in _NAME_KEYS and isinstance(name, str) and is_secret(name) for key, name in mapping.items()):
+            return next((key for key in _VALUE_KEYS if key in mapping), None)
         return None
 
     def _sequence(self, items: list[Any], depth: int) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from runvis_core.emit.redaction import Redactor, cut
+from runvis_core.emit.redaction import IDENTITY_FIELDS, Redactor, cut
 from runvis_core.errors import RunVisError
-from runvis_core.model.encoding import MAX_EVENT_BYTES, Body, body_digest, encode, event_fields, random_salt
+from runvis_core.model.encoding import MAX_EVENT_BYTES, SALT_BYTES, body_digest, encode, event_fields
 from runvis_core.model.event import EventBase, SnapshotEvent, StateEvent
 
 MAX_BODY_BYTES: Final = 1024 * 1024
+MAX_BODY_TEXT_CHARACTERS: Final = 128 * 1024
+"""The most that one text in a body may have: as JSON it is at most six times as many bytes."""
 MAX_TEXT_CHARACTERS: Final = 16 * 1024
 """The most that one text among an event's own fields may have; longer ones belong into bodies."""
 
@@ -56,24 +59,32 @@ class Sealer:
         return Parcel(before, self._encode_fields(fields)[1:], _ends_a_run(event))
 
     def _seal_content(self, fields: dict[str, Any], content: dict[str, Any]) -> bytes:
-        refs = dict(fields.get("bodies", {}))
+        is_clear = self._redactor.clears(content, max_characters=MAX_BODY_TEXT_CHARACTERS)
+        refs: dict[str, Any] = {**fields.get("bodies", {})}
         attached: dict[str, dict[str, str]] = {}
-        for name, value in content.items():
-            body = self._seal_body(name, value)
-            digest = body.digest.hex()
-            refs[name] = {"digest": digest, "size": len(body.content)}
-            attached[digest] = {"content": body.content.decode(), "salt": body.salt.hex()}
+        # One draw for all: each asks the system.
+        salts = os.urandom(SALT_BYTES * len(content))
+        for number, (name, value) in enumerate(content.items()):
+            data = encode(value) if is_clear else self._encode_body(name, value)
+            if len(data) > MAX_BODY_BYTES:
+                start = cut(data.decode(), MAX_BODY_TEXT_CHARACTERS)
+                data = encode({"[cut]": f"{len(data):,} bytes of JSON, more than {MAX_BODY_BYTES:,}", "text": start})
+            salt = salts[number * SALT_BYTES : (number + 1) * SALT_BYTES]
+            digest = body_digest(salt, data).hex()
+            refs[name] = {"digest": digest, "size": len(data)}
+            attached[digest] = {"content": data.decode(), "salt": salt.hex()}
         fields["bodies"] = refs
         return b'{"bodies":' + orjson.dumps(attached) + b","
 
-    def _seal_body(self, name: str, value: Any) -> Body:
-        data = encode(self._redactor.redact(value, name=name, max_characters=MAX_BODY_BYTES // 4))
-        if len(data) > MAX_BODY_BYTES:
-            data = encode({"[cut]": f"{len(data):,} bytes of JSON", "text": cut(data.decode(), MAX_BODY_BYTES // 8)})
-        salt = random_salt()
-        return Body(body_digest(salt, data), salt, data)
+    def _encode_body(self, name: str, value: Any) -> bytes:
+        return encode(self._redactor.redact(value, name=name, max_characters=MAX_BODY_TEXT_CHARACTERS))
 
     def _encode_fields(self, fields: dict[str, Any]) -> bytes:
+        said = {name: value for name, value in fields.items() if name not in IDENTITY_FIELDS}
+        if self._redactor.clears(said, max_characters=MAX_TEXT_CHARACTERS):
+            data = encode(fields)
+            if len(data) <= MAX_EVENT_BYTES - _STAMP_BYTES:
+                return data
         data = b""
         for max_characters, max_items in _LIMITS:
             data = encode(self._redactor.redact_fields(fields, max_characters=max_characters, max_items=max_items))

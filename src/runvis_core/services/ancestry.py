@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, or_, select, tuple_
+from sqlalchemy import Connection, and_, func, or_, select, tuple_
 
 from runvis_core.model.state import Relation
 from runvis_core.services.reading import chunks
@@ -105,9 +105,10 @@ def find_causes(connection: Connection, rows: Iterable[Any]) -> dict[UUID, UUID]
     found: dict[UUID, UUID] = {}
     for chunk in chunks([row for row in rows if row.caused_by_run_id is None]):
         by_id, by_key = _links_to(connection, chunk)
+        named = _causes_named_by(connection, chunk)
         for row in chunk:
             key = (row.engine, row.deployment, row.native_key)
-            candidates = [*by_id.get(row.run_id, ()), *by_key.get(key, ())]
+            candidates = [*by_id.get(row.run_id, ()), *by_key.get(key, ()), *named.get(row.run_id, ())]
             fitting = [link for link in candidates if _fits(link, row)]
             if fitting:
                 found[row.run_id] = max(fitting, key=lambda link: (link.occurred_at, link.position)).run_id
@@ -150,6 +151,37 @@ def _links_to(
     return by_id, by_key
 
 
+def _causes_named_by(connection: Connection, rows: list[Any]) -> dict[UUID, list[Any]]:
+    """Return by run the causes that it names itself (`caused_by`): each attempt that has the named key."""
+    query = (
+        select(links.c.run_id.label("caused"), *_CAUSE_COLUMNS)
+        .join(runs, _is_named_cause())
+        .where(links.c.run_id.in_([row.run_id for row in rows]), links.c.relation == Relation.CAUSED_BY.value)
+    )
+    named: dict[UUID, list[Any]] = {}
+    for link in connection.execute(query):
+        named.setdefault(link.caused, []).append(link)
+    return named
+
+
+# When a cause started decides between its attempts, so it stands for the time of the link.
+_CAUSE_COLUMNS: Final = (
+    runs.c.run_id,
+    runs.c.started_at,
+    func.coalesce(runs.c.started_at, runs.c.sort_at).label("occurred_at"),
+    runs.c.first_position.label("position"),
+)
+
+
+def _is_named_cause() -> Any:
+    by_key = and_(
+        runs.c.native_key == links.c.target_native_key,
+        runs.c.engine == links.c.engine,
+        runs.c.deployment == links.c.deployment,
+    )
+    return or_(runs.c.run_id == links.c.target_run_id, by_key)
+
+
 def find_caused(connection: Connection, run_ids: Collection[UUID]) -> list[tuple[UUID, Any]]:
     """Return what these runs started, as pairs of the cause's id and the started run's row."""
     sources = set(run_ids)
@@ -163,11 +195,17 @@ def find_caused(connection: Connection, run_ids: Collection[UUID]) -> list[tuple
             == tuple_(runs.c.native_key, runs.c.engine, runs.c.deployment)
         )
         by_key = select(*_KIN_COLUMNS).join(links, same_key).where(of_source)
-        for query in (said, by_id, by_key):
+        named = (
+            select(links.c.run_id)
+            .join(runs, _is_named_cause())
+            .where(runs.c.run_id.in_(chunk), links.c.relation == Relation.CAUSED_BY.value)
+        )
+        by_name = select(*_KIN_COLUMNS).where(runs.c.run_id.in_(named))
+        for query in (said, by_id, by_key, by_name):
             rows.update((row.run_id, row) for row in connection.execute(query))
     causes = find_causes(connection, rows.values())
     pairs = ((row.caused_by_run_id or causes.get(run_id), row) for run_id, row in rows.items())
-    return [(cause, row) for cause, row in pairs if cause in sources]
+    return [(cause, row) for cause, row in pairs if cause is not None and cause in sources]
 
 
 def find_correlated(connection: Connection, correlation_id: str) -> tuple[set[UUID], bool]:

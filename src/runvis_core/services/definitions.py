@@ -169,7 +169,8 @@ def _latest_versions(
         (row.engine, row.deployment, row.definition, row.definition_kind): version
         for row, version in zip(found, _versions(connection, found), strict=True)
     }
-    return {tuple(row)[:4]: (row.versions, versions[tuple(row)[:4]]) for row in counted}
+    found_of = {(row.engine, row.deployment, row.definition, row.definition_kind): row.versions for row in counted}
+    return {key: (count, versions[key]) for key, count in found_of.items()}
 
 
 def _last_runs(connection: Connection, rows: Sequence[Any]) -> dict[tuple[Any, ...], RunRef]:

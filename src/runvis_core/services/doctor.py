@@ -67,8 +67,8 @@ def _guards(store: Store) -> Check:
         name="triggers",
         outcome=PROBLEM,
         detail=f"missing or changed: {', '.join(changed)}",
-        remedy="somebody with rights on the database removed what protects the record: find out who and why, then restore "
-        "the store from a backup, or its triggers from runvis_core/store/guards",
+        remedy="somebody with rights on the database removed what protects the record: find out who and why, then "
+        "restore the store from a backup",
     )
 
 
@@ -82,7 +82,8 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
         name="sqlite",
         outcome=WARNING,
         detail=f"SQLite {name} has the WAL-reset bug: with several writers, a rare race can damage the file",
-        remedy="let one `runvis serve` be the only writer, or use a Python with SQLite 3.51.3 (3.50.7, 3.44.6) or later, or PostgreSQL",
+        remedy="let one `runvis serve` be the only writer, or use PostgreSQL, or a Python with SQLite 3.51.3, 3.50.7, "
+        "3.44.6",
     )
 
 

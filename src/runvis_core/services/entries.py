@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +28,7 @@ def list_last_entries(store: Store, *, limit: int) -> EntryPage:
     with reading(store) as connection:
         end: int = connection.scalar(select(head.c.position)) or 0
         query = select(entries.c.position, entries.c.entry).order_by(entries.c.position.desc()).limit(limit)
-        rows = connection.execute(query).all() if limit else []
+        rows: Sequence[Any] = connection.execute(query).all() if limit else []
         return _page(connection, rows[::-1], after=end)
 
 

@@ -152,18 +152,18 @@ def _check_depth(field: str, data: bytes) -> None:
     # No more brackets than that is no deeper than that, and true of most: counting is far cheaper than walking.
     if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
         return
-    level: list[Any] = [orjson.loads(data)]
-    for _ in range(MAX_DEPTH + 1):
+    level = _inside([orjson.loads(data)])
+    for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return
     raise EventError(field, f"the JSON is nested more than {MAX_DEPTH} deep")
 
 
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value).values()
-    return cast("list[Any]", value) if isinstance(value, list) else ()
+def _inside(value: Any) -> list[Any]:
+    """Return the objects and arrays that lie in one."""
+    values = cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
+    return [inner for inner in values if isinstance(inner, dict | list)]
 
 
 def _check_range(event: EventBase) -> None:
@@ -208,19 +208,19 @@ _NAMES: Final = frozenset(
 def _with_hooks(sealed: SealedEvent, plugins: Plugins) -> SealedEvent:
     """Return what the plugins leave of an event and add to it. Its bodies are open to them as `content`."""
     before = _with_content(sealed)
-    redacted = before
+    redacted: EventBase = before
     for answer in plugins.pass_on("runvis_redact", before):
         if answer.error is not None:
             # What could not be redacted may hold anything: it stays with its sender.
             raise EventError("event", f"the redaction of the plugin {answer.plugin} failed: {answer.error}")
         redacted = answer.value
-    after = redacted
+    after: EventBase = redacted
     for answer in plugins.pass_on("runvis_enrich", redacted):
         after = answer.value if answer.error is None else after
     if after is before:
         return sealed
     raw = orjson.loads(sealed.data)
-    unknown = {name: value for name, value in raw.items() if name not in type(after).model_fields}
+    unknown = {name: value for name, value in raw.items() if name not in after.__class__.model_fields}
     resealed = seal(after, **unknown)
     return resealed._replace(event=parse_event(orjson.loads(resealed.data)))
 

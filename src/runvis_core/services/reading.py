@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def reading(store: Store) -> Iterator[Connection]:
+def reading(store: Store) -> Generator[Connection]:
     """Open one consistent view of the store. Raises `UnreachableError` if the database can't be reached."""
     try:
         with store.engine.connect() as connection:

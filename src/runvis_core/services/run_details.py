@@ -234,7 +234,7 @@ def _log(connection: Connection, run_id: UUID, context: Context) -> LogView | No
     if (ref := log.get("tail")) is not None:
         digest = bytes.fromhex(ref["digest"])
         tail = find_bodies(connection, {run_id: {digest}}).get(digest)
-        tail = "\n".join(map(str, tail)) if isinstance(tail, list) else as_text(tail)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        tail = "\n".join(map(str, tail)) if isinstance(tail, list) else as_text(tail)  # pyright: ignore[reportUnknownArgumentType]
     return LogView(tail=tail, counts=log.get("counts") or {}, url=log.get("url"))
 
 

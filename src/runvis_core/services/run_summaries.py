@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, and_, func, or_, select
 
 from runvis_core.model.state import State, Witness
 from runvis_core.services.ancestry import find_ancestry
@@ -228,10 +228,14 @@ def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[
             earlier.c.native_key == runs.c.native_key,
             earlier.c.engine == runs.c.engine,
             earlier.c.deployment == runs.c.deployment,
-            earlier.c.attempt < runs.c.attempt,
+            # An engine that numbers no attempts gives all the same number: a DAG run that was reopened, or made again.
+            or_(
+                earlier.c.attempt < runs.c.attempt,
+                and_(earlier.c.attempt == runs.c.attempt, earlier.c.started_at < runs.c.started_at),
+            ),
             earlier.c.became_run_id.is_(None),
         )
-        .order_by(earlier.c.attempt.desc(), earlier.c.first_position.desc())
+        .order_by(earlier.c.attempt.desc(), earlier.c.started_at.desc(), earlier.c.first_position.desc())
         .limit(1)
         .scalar_subquery()
     )

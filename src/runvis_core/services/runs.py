@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -62,17 +63,8 @@ def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
 def _conditions(
     connection: Connection, filters: RunFilter, now: datetime
 ) -> tuple[list[ColumnElement[bool]], list[str]]:
-    conditions = [runs.c.became_run_id.is_(None)]
+    conditions = [runs.c.became_run_id.is_(None), *_field_conditions(filters)]
     notes: list[str] = []
-    for name, column in _FIELDS.items():
-        if (value := getattr(filters, name)) is not None:
-            conditions.append(column == value)
-    if filters.state:
-        conditions.append(runs.c.effective_state.in_([state.value for state in filters.state]))
-    if filters.since is not None:
-        conditions.append(runs.c.sort_at >= filters.since)
-    if filters.until is not None:
-        conditions.append(runs.c.sort_at < filters.until)
     if filters.tag is not None:
         conditions.append(exists().where(run_tags.c.run_id == runs.c.run_id, run_tags.c.tag == filters.tag))
     if filters.conflicting:
@@ -87,6 +79,18 @@ def _conditions(
                 f"the correlation has more than {MAX_CORRELATED} runs; only so many of them were looked through"
             )
     return conditions, notes
+
+
+def _field_conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:
+    for name, column in _FIELDS.items():
+        if (value := getattr(filters, name)) is not None:
+            yield column == value
+    if filters.state:
+        yield runs.c.effective_state.in_([state.value for state in filters.state])
+    if filters.since is not None:
+        yield runs.c.sort_at >= filters.since
+    if filters.until is not None:
+        yield runs.c.sort_at < filters.until
 
 
 class _SecondsBetween(FunctionElement[float]):

@@ -49,4 +49,5 @@ class StoreTransport:
             if store is None:
                 raise StoreAddressError(f"no store answers to {self._url.partition(':')[0]}: is its plugin installed?")
             self._store = store
+            return store
         return self._store

@@ -117,8 +117,7 @@ class SortedBatch:
             )
             if attached:
                 # One content under two names has one digest only with one salt: it is one body.
-                for body in {body.digest: body for body in attached}.values():
-                    bodies.append((position, *body))
+                bodies.extend((position, *body) for body in {body.digest: body for body in attached}.values())
             made = Entry(position, recorded_at, principal, event)
             entries.append(made)
             marks = (CLOCK_SUSPECT,) if is_clock_suspect(made) else ()
@@ -189,7 +188,7 @@ def _mean_the_same(told: _Told, sealed: SealedEvent) -> bool:
 
 
 def _meaning(raw: dict[str, Any], event: EventBase) -> dict[str, Any]:
-    """Return what an event says: the fields of its kind, defaults included, and those that this version doesn't know."""
+    """Return what an event says: the fields of its kind, defaults too, and those that this version does not know."""
     left_out = _TELLING | {"occurred_at"} if event.kind in SAYS_NO_TIME else _TELLING
     said = event.model_dump(exclude=set(left_out))
     return {**{name: value for name, value in raw.items() if name not in left_out}, **said}

@@ -86,7 +86,7 @@ def _sqlite_engine(address: URL) -> Engine:
     engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+    def set_up(connection: Any, _record: Any) -> None:
         # The driver would begin a deferred transaction on its own, and only before some statements.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
@@ -95,7 +95,7 @@ def _sqlite_engine(address: URL) -> Engine:
         connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+    def begin(connection: Any) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine

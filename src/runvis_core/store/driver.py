@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
 
-from runvis_core.model.encoding import SealedEvent
+from runvis_core.model.event import EventBase
 from runvis_core.model.run import Run
 
 Row = tuple[Any, ...]
@@ -43,12 +43,12 @@ class Wanted(NamedTuple):
     producers: list[UUID]
 
     @staticmethod
-    def of(batch: Iterable[SealedEvent]) -> Wanted:
-        """Return what is needed for a batch, each id once."""
+    def of(events: Iterable[EventBase]) -> Wanted:
+        """Return what is needed for these events, each id once."""
         event_ids: dict[UUID, None] = {}
         run_ids: dict[UUID, None] = {}
         producers: dict[UUID, None] = {}
-        for event, _, _ in batch:
+        for event in events:
             event_ids[event.event_id] = None
             if (run_id := getattr(event, "run_id", None)) is not None:
                 run_ids[run_id] = None
@@ -138,11 +138,15 @@ class Driver(Protocol):
         ...
 
     def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
-        """Return all rows of an insert-only table about some runs, in order of position."""
+        """Return all rows of a table about some runs, in order of position where it has one."""
         ...
 
     def write(self, changes: Changes) -> None:
         """Write everything, under a lock that is held already."""
+        ...
+
+    def write_producers(self, rows: list[Row]) -> None:
+        """Write whole rows of producers in place of those with the same key."""
         ...
 
     def commit(self, changes: Changes) -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from runvis_core.model.encoding import SealedEvent
 from runvis_core.model.entry import Entry
@@ -90,7 +90,7 @@ class SqlEventLog:
         if not batch:
             return Appended([], [], [])
         with self._open_driver() as driver:
-            head, found = driver.begin(Wanted.of(batch))
+            head, found = driver.begin(Wanted.of(event for event, _, _ in batch))
             now = self._clock()
             recorded_at = now if head.recorded_at is None else max(now, head.recorded_at)
             sorted_batch = sort_batch(batch, driver, found, principal=principal)
@@ -127,10 +127,21 @@ class SqlEventLog:
 
 
 def _driver_of(engine: Engine) -> Callable[[], Driver]:
-    if engine.dialect.name == "postgresql":
-        from runvis_core.store.postgresql import PostgresqlDriver
+    kind = _driver_class(engine.dialect.name)
+    return lambda: kind(engine)
 
-        return lambda: PostgresqlDriver(engine)
+
+def driver_on(connection: Connection) -> Driver:
+    """Return a driver within a transaction that somebody else began and ends."""
+    kind = _driver_class(connection.dialect.name)
+    return kind(connection.engine, connection.connection.driver_connection)
+
+
+def _driver_class(dialect: str) -> Callable[..., Driver]:
+    if dialect == "postgresql":
+        from runvis_core.store.postgresql import PostgresqlDriver  # psycopg is an extra of its own.
+
+        return PostgresqlDriver
     from runvis_core.store.sqlite import SqliteDriver
 
-    return lambda: SqliteDriver(engine)
+    return SqliteDriver

@@ -11,7 +11,8 @@ Status = Literal["stored", "known", "attested", "conflict", "refused"]
 class Outcome(NamedTuple):
     """What became of one item of a batch."""
 
-    index: int
+    # A tuple's own `index` is of no use here, and the door's word for the place is this one.
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     status: Status
     event_id: UUID | None = None
     position: int | None = None

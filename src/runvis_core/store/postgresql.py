@@ -1,12 +1,12 @@
 """The append path on PostgreSQL, with psycopg 3.
 
-A small batch goes in two round trips: one pipeline takes the lock and looks up, one writes and commits. A large one goes
-by COPY, which a pipeline can't hold, but which costs a third per row.
+A small batch goes in two round trips: one pipeline takes the lock and looks up, one writes and commits. A large one
+goes by COPY, which a pipeline can't hold, but which costs less per row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -58,7 +58,7 @@ def _type_of(table: str, name: str) -> str:
     from sqlalchemy.dialects import postgresql
 
     column: Column[Any] = t.metadata.tables[table].c[name]
-    return _TYPES[column.type.compile(dialect=postgresql.dialect())]  # pyright: ignore[reportUnknownMemberType]
+    return _TYPES[column.type.compile(dialect=postgresql.dialect())]
 
 
 @cache
@@ -104,14 +104,17 @@ class PostgresqlDriver:
 
     values = VALUES
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, connection: Any = None) -> None:
+        """`connection` is for one of whose transaction somebody else takes care."""
         self._engine = engine
+        if connection is not None:
+            self._connection: psycopg.Connection[Row] = connection
 
     def __enter__(self) -> Self:
         with _own_errors():
             self._pooled = self._engine.raw_connection()
         connection: Any = self._pooled.driver_connection
-        self._connection: psycopg.Connection[Row] = connection
+        self._connection = connection
         return self
 
     def __exit__(
@@ -148,7 +151,7 @@ class PostgresqlDriver:
     def find_positions(self, event_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the positions of known events."""
         rows = self._find("SELECT event_id, position FROM event_ids WHERE event_id = ANY(%b)", event_ids)
-        return {event_id: position for event_id, position in rows}
+        return dict(rows)
 
     def find_entries(self, positions: Sequence[int]) -> dict[int, bytes]:
         """Return the bytes of entries."""
@@ -163,7 +166,8 @@ class PostgresqlDriver:
     def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
         """Return all rows about some runs."""
         columns = ", ".join(COLUMNS[table])
-        return self._find(f"SELECT {columns} FROM {table} WHERE run_id = ANY(%b) ORDER BY position", run_ids)
+        order = " ORDER BY position" if "position" in COLUMNS[table] else ""
+        return self._find(f"SELECT {columns} FROM {table} WHERE run_id = ANY(%b){order}", run_ids)
 
     def _find(self, query: str, keys: Sequence[Any]) -> list[Row]:
         with _own_errors():
@@ -182,6 +186,11 @@ class PostgresqlDriver:
             else:
                 with self._connection.pipeline():
                     self._write(changes)
+
+    def write_producers(self, rows: list[Row]) -> None:
+        """Write whole rows of producers."""
+        with _own_errors():
+            self._execute_many(UPSERT_PRODUCER, rows)
 
     def commit(self, changes: Changes) -> None:
         """Write everything and commit: for a small batch in one round trip."""
@@ -253,11 +262,11 @@ def _is_large(changes: Changes) -> bool:
 
 def _found(cursors: tuple[Cursor | None, ...]) -> Found:
     positions, runs, producers = ([] if cursor is None else cursor.fetchall() for cursor in cursors)
-    return Found({event_id: position for event_id, position in positions}, runs, producers)
+    return Found(dict(positions), runs, producers)
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
+def _own_errors() -> Generator[None, None, None]:
     try:
         yield
     except DBAPIError as error:

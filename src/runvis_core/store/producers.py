@@ -82,10 +82,10 @@ def add_numbers(ranges: Ranges, numbers: Iterable[int]) -> Ranges:
     return merge_ranges([*ranges, *([number, number] for number in numbers)])
 
 
-def merge_ranges(ranges: Iterable[Sequence[int]]) -> Ranges:
+def merge_ranges(ranges: Iterable[list[int]]) -> Ranges:
     """Return the fewest ranges, in order, that cover the same numbers."""
     merged: Ranges = []
-    for low, high in sorted(ranges):
+    for low, high in sorted((span[0], span[1]) for span in ranges):
         if merged and low <= merged[-1][1] + 1:
             merged[-1][1] = max(merged[-1][1], high)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -72,14 +72,17 @@ class SqliteDriver:
 
     values = VALUES
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, connection: Any = None) -> None:
+        """`connection` is for one of whose transaction somebody else takes care."""
         self._engine = engine
+        if connection is not None:
+            self._connection: sqlite3.Connection = connection
 
     def __enter__(self) -> Self:
         with _own_errors():
             self._pooled = self._engine.raw_connection()
         connection: Any = self._pooled.driver_connection
-        self._connection: sqlite3.Connection = connection
+        self._connection = connection
         return self
 
     def __exit__(
@@ -121,6 +124,8 @@ class SqliteDriver:
     def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
         """Return all rows about some runs."""
         rows = self._find(f"SELECT {', '.join(COLUMNS[table])} FROM {table} WHERE run_id", run_ids)
+        if "position" not in COLUMNS[table]:
+            return rows
         place = COLUMNS[table].index("position")
         return sorted(rows, key=lambda row: row[place])
 
@@ -156,6 +161,11 @@ class SqliteDriver:
                 head = (changes.head.position, _bind_moment(changes.head.recorded_at))
                 connection.execute("UPDATE head SET position = ?, recorded_at = ?", head)
 
+    def write_producers(self, rows: list[Row]) -> None:
+        """Write whole rows of producers."""
+        with _own_errors():
+            self._connection.executemany(UPSERT_PRODUCER, rows)
+
     def commit(self, changes: Changes) -> None:
         """Write everything and commit."""
         self.write(changes)
@@ -164,7 +174,7 @@ class SqliteDriver:
 
 
 @contextmanager
-def _own_errors() -> Iterator[None]:
+def _own_errors() -> Generator[None, None, None]:
     try:
         yield
     except DBAPIError as error:

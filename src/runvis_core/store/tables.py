@@ -1,7 +1,7 @@
 """The tables of a store.
 
-`head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it, but
-for `liveness` (heartbeats are no entries) and `follower_watermarks` (a follower's own bookkeeping).
+`head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it,
+but for `liveness` (heartbeats are no entries) and `follower_watermarks` (a follower's own bookkeeping).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -116,7 +116,7 @@ runs: Final = _table(
     Column("native_url", Text),
     Column("clock_suspect", Boolean),
     Column("frozen_position", BigInteger),
-    # JSON: {"context": {…}}, and before the end also "ranks" and "presumption". What came after the end is in `run_late`.
+    # JSON: {"context": {…}}, and before the end also "ranks" and "presumption". What came after it is in `run_late`.
     Column("record", Text, nullable=False),
     Column("fold_version", Integer, nullable=False),
     Index("runs_sort", "sort_at", "run_id"),

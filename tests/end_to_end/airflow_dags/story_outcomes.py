@@ -107,7 +107,7 @@ with DAG("timing_out_task", schedule=None, tags=["story"]):
     slow()
 
 
-with DAG("timing_out_run", schedule=None, tags=["story"], dagrun_timeout=timedelta(seconds=6)):
+with DAG("timing_out_run", schedule=None, tags=["story"], dagrun_timeout=timedelta(seconds=12)):
 
     @task
     def too_long() -> None:

@@ -66,7 +66,9 @@ END
 BEGIN
     IF EXISTS (
         SELECT FROM added
-        WHERE added.event_id IS DISTINCT FROM (SELECT entries.event_id FROM entries WHERE entries.position = added.position)
+        WHERE added.event_id IS DISTINCT FROM (
+            SELECT entries.event_id FROM entries WHERE entries.position = added.position
+        )
     ) THEN
         RAISE EXCEPTION 'runvis: an event id comes with its entry' USING ERRCODE = 'integrity_constraint_violation';
     END IF;

@@ -1,7 +1,7 @@
 """The guards in SQLite.
 
-`INSERT OR REPLACE` removes the row that is in its way without asking an UPDATE or DELETE trigger, so every key that must
-stay has a guard on INSERT as well.
+`INSERT OR REPLACE` removes the row that is in its way without asking an UPDATE or DELETE trigger, so every key that
+must stay has a guard on INSERT as well.
 """
 
 from __future__ import annotations

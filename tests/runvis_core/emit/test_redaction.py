@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runvis_core.emit.redaction import MAX_DEPTH, REDACTED, Redactor, cut
+from runvis_core.emit.secret_forms import HINTS, is_secret_name
+
+CANARY = "Zq7Rw9Xk2Lm4Np6T"
+
+WHOLE = 100_000
+
+
+def redact(value: Any, **options: Any) -> Any:
+    return Redactor(**options).redact(value, max_characters=WHOLE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "db_password",
+        "DB_PASSWORD",
+        "dbPassword",
+        "PGPASSWORD",
+        "api-key",
+        "X-Api-Key",
+        "apiKey",
+        "client_secret",
+        "AWS_SECRET_ACCESS_KEY",
+        "private_key",
+        "Authorization",
+        "Set-Cookie",
+        "auth_token",
+        "refreshToken",
+        "--token",
+        "fernet_key",
+        "connection_string",
+        "credentials",
+        "passphrase",
+        "SENTRY_DSN",
+        "session_id",
+    ],
+)
+def test_a_secret_is_known_by_its_name(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "native_key",
+        "primary_key",
+        "partition_key",
+        "author",
+        "owner",
+        "max_tokens",
+        "token_count",
+        "token_url",
+        "key",
+        "tokenizer",
+        "passenger",
+        "bypass",
+        "secret_name",
+        "password_file",
+        "monkey",
+        "cookie_policy",
+        "map_index",
+        "",
+        "session",
+        "signature",
+        "compass",
+        "keyboard",
+        "authority",
+        "secretary",
+    ],
+)
+def test_what_only_sounds_like_a_secret_is_none(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+SECRET_TEXTS = [
+    f"password={CANARY}",
+    f"retry with --api-key {CANARY} please",
+    f"export DB_PASSWORD='{CANARY}'",
+    f'{{"note": "token: {CANARY}"}}',
+    f"Authorization: Bearer {CANARY}",
+    f"authorization: basic {CANARY}==",
+    f"postgresql://etl:{CANARY}@db.internal:5432/orders",
+    f"https://{CANARY}@sentry.example.com/1",
+    f"ghp_{CANARY}{CANARY}",
+    f"github_pat_{CANARY}{CANARY}",
+    f"glpat-{CANARY}",
+    f"xoxb-{CANARY}",
+    "AKIA" + CANARY.upper(),
+    "ASIA" + CANARY.upper(),
+    f"AIza{CANARY}{CANARY}",
+    f"ya29.{CANARY}{CANARY}",
+    f"eyJ{CANARY}.eyJ{CANARY}.{CANARY}",
+    f"sk-proj-{CANARY}",
+    f"sk_live_{CANARY}",
+    f"rk_test_{CANARY}",
+    f"whsec_{CANARY}",
+    f"npm_{CANARY}{CANARY}",
+    f"pypi-{CANARY}{CANARY}",
+    f"hf_{CANARY}{CANARY}",
+    "dop_v1_" + CANARY * 3,
+    "dapi" + "0123456789abcdef" * 2,
+    f"hvs.{CANARY}{CANARY}",
+    f"SG.{CANARY}.{CANARY}",
+    "shpat_" + "0123456789abcdef" * 2,
+    f"AGE-SECRET-KEY-1{CANARY}{CANARY}",
+    f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}\n-----END RSA PRIVATE KEY-----",
+    f"-----BEGIN PRIVATE KEY-----\n{CANARY}",
+]
+
+
+@pytest.mark.parametrize("text", SECRET_TEXTS)
+def test_a_secret_is_known_by_its_form(text: str) -> None:
+    redacted = redact({"text": f"before {text}"})["text"]
+    assert CANARY not in redacted
+    assert CANARY.upper() not in redacted
+    assert "0123456789abcdef" not in redacted
+    assert REDACTED in redacted
+    assert redacted.startswith("before ")
+
+
+@pytest.mark.parametrize("text", SECRET_TEXTS)
+def test_the_quick_look_overlooks_no_form(text: str) -> None:
+    # What the quick look clears is not looked at again.
+    assert not Redactor().clears({"a": ["plain", {"text": f"before {text} after"}]}, max_characters=WHOLE)
+
+
+@given(st.sampled_from(SECRET_TEXTS), st.text(max_size=30), st.text(max_size=30))
+def test_the_quick_look_overlooks_no_form_in_any_surroundings(secret: str, before: str, after: str) -> None:
+    redactor = Redactor()
+    value = {"text": f"{before} {secret} {after}"}
+    if redactor.clears(value, max_characters=WHOLE):
+        assert redactor.redact(value, max_characters=WHOLE) == value
+        assert HINTS.search(secret.lower()) is None
+        assert "@" not in secret
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"password": CANARY},
+        {"password": 12345678},
+        {"outer": [{"Api-Key": CANARY}]},
+        {"credentials": {"user": CANARY, "more": [CANARY]}},
+        {"env": [{"name": "DB_PASSWORD", "value": CANARY}]},
+        {"env": [{"key": "token", "value": CANARY}]},
+        {"headers": [["Authorization", CANARY], ["Accept", "text/html"]]},
+        {"argv": ["run", "--token", CANARY, "--fast"]},
+        {"text": json.dumps({"db": {"password": CANARY}})},
+        {"text": json.dumps([{"name": "secret", "value": CANARY}])},
+    ],
+)
+def test_a_value_is_redacted_wherever_its_name_stands(value: dict[str, Any]) -> None:
+    redactor = Redactor()
+    assert not redactor.clears(value, max_characters=WHOLE)
+    redacted = json.dumps(redactor.redact(value, max_characters=WHOLE))
+    assert CANARY not in redacted
+    assert "12345678" not in redacted
+    assert REDACTED in redacted
+
+
+def test_what_lies_beside_a_secret_stays() -> None:
+    value = {"password": CANARY, "host": "db", "port": 5432, "argv": ["run", "--token", CANARY, "--fast"], "empty": ""}
+    assert redact(value) == {**value, "password": REDACTED, "argv": ["run", "--token", REDACTED, "--fast"]}
+    assert redact({"text": f"postgresql://etl:{CANARY}@db/x"}) == {"text": f"postgresql://etl:{REDACTED}@db/x"}
+    assert redact({"password": None, "has_password": True, "token": ""}) == {
+        "password": None,
+        "has_password": True,
+        "token": "",
+    }
+
+
+PLAIN_NAMES = st.sampled_from(["host", "operator", "pool", "queue", "path", "rows", "native_key", "owner", "tags", "x"])
+PLAIN_TEXTS = st.text(string.ascii_letters + string.digits + " ./", max_size=30) | st.sampled_from(
+    ["2026-11-24T07:00:00Z", "s3://bucket/key", "team@example.com", "0123456789abcdef" * 4, "git@github.com:a/b.git"]
+)
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | PLAIN_TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PLAIN_NAMES, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(st.dictionaries(PLAIN_NAMES, PLAIN, max_size=5))
+def test_what_is_no_secret_stays_as_it_is(value: dict[str, Any]) -> None:
+    texts = json.dumps(value).lower()
+    if not any(
+        word in texts for word in ("pass", "pwd", "token", "secret", "auth", "jwt", "cred", "dsn", "cookie", "bearer")
+    ):
+        assert redact(value) == value
+
+
+@given(st.dictionaries(PLAIN_NAMES, PLAIN, max_size=5))
+def test_what_the_quick_look_clears_the_close_look_leaves(value: dict[str, Any]) -> None:
+    redactor = Redactor()
+    if redactor.clears(value, max_characters=WHOLE):
+        assert redactor.redact(value, max_characters=WHOLE) == value
+
+
+def test_registered_values_are_redacted_wherever_they_appear() -> None:
+    redactor = Redactor()
+    redactor.mask(["hunter2", "hunter2-long", "p@ss/word", "abcd", ""])
+    value = {"a": "it was hunter2-long", "b": ["hunter2"], "url": "x?k=p%40ss%2Fword", "short": "abcd"}
+    assert not redactor.clears({"a": "hunter2"}, max_characters=WHOLE)
+    assert redactor.redact(value, max_characters=WHOLE) == {
+        "a": f"it was {REDACTED}",
+        "b": [REDACTED],
+        "url": f"x?k={REDACTED}",
+        "short": "abcd",
+    }
+
+
+def test_a_name_of_ones_own_is_redacted_however_it_is_spelled() -> None:
+    redactor = Redactor(["badge_number"])
+    assert not redactor.clears({"BadgeNumber": "12345"}, max_characters=WHOLE)
+    assert redactor.redact({"BadgeNumber": "12345", "badge": "x"}, max_characters=WHOLE) == {
+        "BadgeNumber": REDACTED,
+        "badge": "x",
+    }
+
+
+def test_what_identifies_a_run_is_never_changed() -> None:
+    redactor = Redactor()
+    redactor.mask(["orders"])
+    fields = {"native_key": "orders", "definition": "orders", "run_id": "orders", "owner": "orders"}
+    assert redactor.redact_fields(fields, max_characters=WHOLE) == {**fields, "owner": REDACTED}
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    text = "a" * 500 + "b" * 500
+    assert cut(text, 1000) == text
+    assert cut(text, 100) == "a" * 25 + "[cut: 900 of 1,000 characters]" + "b" * 75
+    assert redact({"items": list(range(20_000))})["items"][-1] == "[cut: 10,000 of 20,000 items]"
+
+
+def test_depth_is_bounded_and_says_so() -> None:
+    value: Any = "bottom"
+    for _ in range(200):
+        value = {"x": [value]}
+    assert not Redactor().clears(value, max_characters=WHOLE)
+    redacted, depth = redact(value), 1
+    while not isinstance(redacted, str):
+        redacted = redacted["x"] if isinstance(redacted, dict) else redacted[0]
+        depth += 1
+    assert redacted == f"[cut: deeper than {MAX_DEPTH}]"
+    assert depth == MAX_DEPTH
