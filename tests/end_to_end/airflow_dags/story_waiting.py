@@ -25,7 +25,6 @@ with DAG("deferring", schedule=None, tags=["story"]):
 
 
 with DAG("rescheduling", schedule=None, tags=["story"]):
-
     # Longer than a scheduler takes to hear of the pause: a task that is queued again before that is failed by Airflow.
     @task.sensor(poke_interval=8, timeout=120, mode="reschedule")
     def poke() -> PokeReturnValue:
