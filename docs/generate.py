@@ -269,8 +269,8 @@ def rest_page() -> str:
 
 
 REST_WORDS: Final = """
-    `runvis serve` answers these paths; its OpenAPI document is `/api/v1/openapi.json`. With tokens set, every request
-    but the health checks needs `Authorization: Bearer …`. A list is `{"items": […], "next_cursor": …}`: give
+    `runvis serve` answers these paths; the OpenAPI document is at `/api/v1/openapi.json`. With tokens set, every
+    request but the health checks needs `Authorization: Bearer …`. A list is `{"items": […], "next_cursor": …}`: give
     `next_cursor` back as `cursor`, with the same filters, for the next page. No list says how long it is. Times are
     RFC 3339 with their zone, durations are seconds.
 """
@@ -400,7 +400,7 @@ def native_states_page() -> str:
             _table(("native state", "state"), _word_rows(airflow_states.DAG_RUN_STATES)),
             "## Prefect",
             "A state of Prefect has a type and a name. Users may give names of their own, so the type decides, but\n"
-            "these names. The native state is the name.",
+            "for these names. The native state is the name.",
             _table(("type and name", "state"), by_name),
             _table(("type", "state"), by_type),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 
 from runvis_core.api.state import state_of
@@ -18,7 +18,7 @@ router = APIRouter()
 class DefinitionQuery(DefinitionFilter):
     """Which definitions, how many, and from where on."""
 
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before, with the same filters.")
 
 
@@ -30,6 +30,10 @@ def get_definitions(request: Request, query: Annotated[DefinitionQuery, Query()]
 
 
 @router.get("/definitions/{name:path}")
-def get_one_definition(request: Request, name: str, query: Annotated[DefinitionFilter, Query()]) -> DefinitionDetail:
+def get_one_definition(
+    request: Request,
+    name: Annotated[str, Path(description="The definition's whole name.")],
+    query: Annotated[DefinitionFilter, Query()],
+) -> DefinitionDetail:
     """Return a definition, its versions and its recent runs."""
     return get_definition(state_of(request).store, name, query)

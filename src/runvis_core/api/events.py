@@ -53,7 +53,7 @@ class EntryQuery(BaseModel):
     after: int | None = Field(
         default=None, ge=0, le=2**63 - 1, description="Entries after this position; without it the last ones."
     )
-    limit: int = Field(default=DEFAULT_LIMIT, ge=0, le=MAX_LIMIT)
+    limit: int = Field(default=DEFAULT_LIMIT, ge=0, le=MAX_LIMIT, description="How many at most.")
 
 
 # Not a thread's work: a sender waits for the transaction that its batch shares, and a waiting thread would be one less

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.api.state import state_of
@@ -18,11 +18,15 @@ from runvis_core.services.runs import list_runs
 
 router = APIRouter()
 
+RunName = Annotated[
+    str, Path(description="The run's id or the beginning of it, a native id, an alias, or a correction's id.")
+]
+
 
 class RunQuery(RunFilter):
     """Which runs, how many, and from where on."""
 
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before, with the same filters.")
 
 
@@ -32,7 +36,7 @@ class RunEntryQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     after: int = Field(default=0, ge=0, le=2**63 - 1, description="Entries after this position.")
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
 
 
 @router.get("/runs")
@@ -44,18 +48,18 @@ def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunS
 
 # A native id may have slashes in it, so the longer paths come first.
 @router.get("/runs/{name:path}/events")
-def get_run_events(request: Request, name: str, query: Annotated[RunEntryQuery, Query()]) -> EntryPage:
+def get_run_events(request: Request, name: RunName, query: Annotated[RunEntryQuery, Query()]) -> EntryPage:
     """Return the entries about a run, in the log's order."""
     return list_run_entries(state_of(request).store, name, after=query.after, limit=query.limit)
 
 
 @router.get("/runs/{name:path}/tree")
-def get_run_tree(request: Request, name: str) -> TreeNode:
+def get_run_tree(request: Request, name: RunName) -> TreeNode:
     """Return a run and what ran inside it."""
     return get_tree(state_of(request).store, name)
 
 
 @router.get("/runs/{name:path}")
-def get_one_run(request: Request, name: str) -> RunDetail:
+def get_one_run(request: Request, name: RunName) -> RunDetail:
     """Return all that is known about a run, named by its id or the beginning of it, a native id or an alias."""
     return get_run(state_of(request).store, name, now=datetime.now(UTC))
