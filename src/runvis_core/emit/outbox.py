@@ -125,7 +125,9 @@ class Outbox:
                     self._memory.popleft()
                     self._memory_bytes -= len(item)
                 return
-            assert self._writer is not None, "only a spool file has offsets"
+            if self._writer is None:
+                # Closed while the batch was under way: whoever drains the file delivers it again, and nothing is doubled.
+                return
             self._acknowledged = batch.end
             # An acknowledgement that can't be written costs a second delivery, which changes nothing.
             with suppress(OSError):

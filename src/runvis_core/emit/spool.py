@@ -130,7 +130,9 @@ class SpoolWriter:
             self._take_back()
             raise OSError(f"{self.path}: only {written:,} of {len(data):,} bytes could be written")
         self._torn = False
-        self.end += written
+        # Asked of the file, not added up: a signal's handler that appended since the write has moved the end too, and
+        # must not leave it within a line.
+        self.end = os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def _take_back(self) -> None:
         try:

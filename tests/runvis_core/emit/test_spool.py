@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from pathlib import Path
@@ -157,3 +158,30 @@ def test_an_emptied_spool_is_read_from_its_beginning(tmp_path: Path) -> None:
     writer.close()
     remove_spool(writer.path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_append_in_the_middle_of_an_append_leaves_the_end_between_two_lines(tmp_path: Path) -> None:
+    writer = SpoolWriter.create(tmp_path, max_bytes=10_000)
+    write, seen = os.write, list[tuple[list[bytes], list[bytes]]]()
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        written = write(descriptor, data)
+        if not seen:
+            # What a signal's handler does that comes right after the write.
+            seen.append(([], []))
+            writer.append([encode_line(b"short")])
+            seen.append(_lines_before(writer))
+        return written
+
+    with mock.patch("os.write", interrupted):
+        writer.append([encode_line(b"a line of some length")])
+    assert seen[1] == _lines_before(writer) == ([b"a line of some length", b"short"], [])
+    assert writer.end == writer.path.stat().st_size
+    writer.close()
+
+
+def _lines_before(writer: SpoolWriter) -> tuple[list[bytes], list[bytes]]:
+    reader = SpoolReader(writer.path)
+    batch = reader.read(0, writer.end, max_items=10, max_bytes=1000)
+    reader.close()
+    return list(batch.items), list(batch.torn)
