@@ -126,7 +126,7 @@ class Outbox:
                     self._memory_bytes -= len(item)
                 return
             if self._writer is None:
-                # Closed while the batch was under way: whoever drains the file delivers it again, and nothing is doubled.
+                # Closed while the batch was under way: whoever drains the file sends it again, and it is stored once.
                 return
             self._acknowledged = batch.end
             # An acknowledgement that can't be written costs a second delivery, which changes nothing.
