@@ -41,7 +41,7 @@ class Committer:
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
         self._waiting: deque[_Batch] = deque()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._is_writing = False
         self._is_closed = False
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runvis-committer")
@@ -49,7 +49,7 @@ class Committer:
     def submit(self, items: Sequence[Any], *, principal: str) -> Outcomes:
         """Take a batch; the future gives its outcomes once they are durable. Raises `CrowdedError`."""
         outcomes: Outcomes = Future()
-        with self._lock:
+        with self._changed:
             if self._is_closed:
                 raise UnreachableError("the server is stopping")
             if len(self._waiting) >= MAX_WAITING:
@@ -62,20 +62,18 @@ class Committer:
         return outcomes
 
     def close(self) -> None:
-        """Write what is being written, refuse what waits, and end."""
-        with self._lock:
+        """Write what waits, and end."""
+        with self._changed:
             self._is_closed = True
-            left = list(self._waiting)
-            self._waiting.clear()
-        for batch in left:
-            batch.outcomes.set_exception(UnreachableError("the server is stopping"))
+            self._changed.wait_for(lambda: not self._is_writing)
         self._writer.shutdown(wait=True)
 
     def _write_next(self) -> None:
-        with self._lock:
+        with self._changed:
             group = self._take_group()
             if not group:
                 self._is_writing = False
+                self._changed.notify_all()
                 return
         items = [item for batch in group for item in batch.items]
         writing = self._writer.submit(self._ingest, items, group[0].principal)
@@ -105,7 +103,7 @@ class Committer:
             _hand_out(group, writing.result())
         elif len(group) > 1 and not isinstance(error, UnreachableError):
             # One batch must not take the others down with it.
-            with self._lock:
+            with self._changed:
                 self._waiting.extendleft(batch._replace(is_alone=True) for batch in reversed(group))
         else:
             _log.error("%d batches were not stored", len(group), exc_info=error)

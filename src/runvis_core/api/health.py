@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
 from runvis_core.api.problems import problem
@@ -27,6 +28,6 @@ def get_ready(request: Request) -> dict[str, str] | Response:
     try:
         with reading(state_of(request).store) as connection:
             connection.scalar(select(head.c.position))
-    except UnreachableError:
-        return problem(503, "store-unreachable", "the store can't be reached")
+    except (UnreachableError, SQLAlchemyError):
+        return problem(503, "store-unreachable", "the store can't be read")
     return {"status": "ready"}

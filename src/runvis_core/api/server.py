@@ -88,12 +88,24 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        # Not `socket.create_server`: asyncio switches Nagle's algorithm off only where the protocol is named, and
+        # with it on each reply waits 40 ms for the caller's delayed acknowledgement.
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+        except BaseException:
+            listener.close()
+            raise
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"the server can't listen on {host} port {port}: {error}; choose others with --host, --port"
         ) from error
+    return listener
 
 
 def _address(listener: socket.socket) -> str:

@@ -113,8 +113,9 @@ def follow_command(
 
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # It says each request, which is the events' business.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # They say each request and each step of an upgrade.
+    for name in ("httpx", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from runvis_core.client import Client
 from runvis_core.errors import SettingsError
@@ -130,7 +129,7 @@ def settings_for(url: str | None, **overrides: object) -> Settings:
 
 def is_server(url: str) -> bool:
     """Return whether an address is a server's."""
-    return urlsplit(url).scheme.lower() in ("http", "https")
+    return url.lower().startswith(("http://", "https://"))
 
 
 @contextmanager

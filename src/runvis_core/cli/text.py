@@ -43,9 +43,10 @@ def name_duration(seconds: float | None) -> str:
         return "–"
     if abs(seconds) < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    sign = "-" if seconds < 0 else ""
+    minutes, rest = divmod(round(abs(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     first = next(place for place, (count, _) in enumerate(parts) if count or place == 3)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
+    return sign + " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, func, select, tuple_
 from runvis_core.errors import NotFoundError
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, DefinitionVersion, Page, RunRef
 from runvis_core.services.cursors import read_cursor, write_cursor
-from runvis_core.services.filters import DefinitionFilter
+from runvis_core.services.filters import DefinitionFilter, is_storable
 from runvis_core.services.reading import find_entries, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
 from runvis_core.store.database import Store
@@ -52,7 +52,9 @@ def list_definitions(
         rows = connection.execute(query).all()
         items = _summaries(connection, rows[:limit])
     more = len(rows) > limit
-    return Page(items=items, next_cursor=write_cursor(rows[limit - 1], of=_LIST, filters=filters) if more else None)
+    return Page(
+        items=items, next_cursor=write_cursor(list(rows[limit - 1]), of=_LIST, filters=filters) if more else None
+    )
 
 
 def get_definition(store: Store, name: str, filters: DefinitionFilter) -> DefinitionDetail:
@@ -91,8 +93,8 @@ def find_version(connection: Connection, version_id: UUID | None) -> DefinitionV
 
 
 def _the_one(connection: Connection, name: str, filters: DefinitionFilter) -> Any:
-    if "\x00" in name:
-        raise NotFoundError("there is no definition of that name: it has a NUL character")
+    if not is_storable(name):
+        raise NotFoundError("there is no definition of that name: no store can hold it")
     query = select(*_KEY).where(definitions.c.definition == name)
     for field in ("engine", "deployment"):
         if (value := getattr(filters, field)) is not None:

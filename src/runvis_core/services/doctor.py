@@ -83,7 +83,7 @@ def check_sqlite(version: tuple[int, ...]) -> Check:
         outcome=WARNING,
         detail=f"SQLite {name} has the WAL-reset bug: with several writers, a rare race can damage the file",
         remedy="let one `runvis serve` be the only writer, or use PostgreSQL, or a Python with SQLite 3.51.3, 3.50.7, "
-        "3.44.6",
+        "3.44.6 or later",
     )
 
 

@@ -12,10 +12,14 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 
 
+def is_storable(text: str) -> bool:
+    """Return whether a name can be in a store: PostgreSQL has no NUL, and UTF-8 no lone surrogate."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def _storable(text: str) -> str:
-    # PostgreSQL has no text with a NUL in it, so no run can match; said here, since the driver would only break.
-    if "\x00" in text:
-        raise ValueError("a NUL character is in no name")
+    if not is_storable(text):
+        raise ValueError("no name has a NUL character or a lone surrogate")
     return text
 
 

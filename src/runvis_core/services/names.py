@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from runvis_core.errors import NotFoundError
+from runvis_core.services.filters import is_storable
 from runvis_core.store.tables import aliases, corrections, runs
 
 SHORTEST_ABBREVIATION: Final = 6
@@ -24,7 +25,7 @@ def resolve_run(connection: Connection, name: str) -> UUID:
 
     Raises `NotFoundError`, naming near ones, if there is none, or naming all of them if there are several.
     """
-    if not name or len(name) > _MAX_NAME or "\x00" in name:
+    if not name or len(name) > _MAX_NAME or not is_storable(name):
         raise NotFoundError("there is no run of that name: an id has 6 to 36 characters, a native id at most 1,000")
     for find in (_by_id, _by_native_id, _by_alias):
         found = find(connection, name)
@@ -124,11 +125,14 @@ def _neighbours(connection: Connection, name: str) -> list[Any]:
         found = [row for row in near if _share(str(row.run_id), name.lower()) >= 4]
         if found:
             return found
-    beside = [
-        select(*_COLUMNS).where(runs.c.native_id <= name).order_by(runs.c.native_id.desc()).limit(2),
-        select(*_COLUMNS).where(runs.c.native_id >= name).order_by(runs.c.native_id).limit(2),
+    native_id = runs.c.native_id
+    below = select(native_id).where(native_id < name).group_by(native_id).order_by(native_id.desc()).limit(2)
+    above = select(native_id).where(native_id > name).group_by(native_id).order_by(native_id).limit(2)
+    named = [
+        row.native_id for row in _all(connection, [below, above]) if _share(row.native_id, name) >= min(3, len(name))
     ]
-    return [row for row in _all(connection, beside) if _share(row.native_id, name) >= min(3, len(name))]
+    query = select(*_COLUMNS).where(native_id.in_(named)).order_by(runs.c.first_position.desc())
+    return _latest_attempts(connection.execute(query.limit(100)))
 
 
 def _all(connection: Connection, queries: Iterable[Any]) -> list[Any]:

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from runvis_core.model.event import EventBase
+from runvis_core.store.database import Store
+from runvis_core.testing.story import ETL, LOAD_1, LOAD_2, a_story
+
+Serve = Callable[..., httpx.Client]
+Record = Callable[[Store, Iterable[EventBase]], None]
+
+RUN_FIELDS = {
+    *("run_id", "engine", "deployment", "definition", "kind", "attempt", "state", "effective_state", "native_state"),
+    *("native_id", "trigger", "parent_run_id", "caused_by_run_id", "root_run_id", "retry_of", "corrects"),
+    *("correlation_id", "queued_at", "started_at", "ended_at", "duration_seconds", "parameters", "reads", "writes"),
+    *("artifacts", "metrics", "failure", "context", "witnesses", "event_count"),
+}
+
+
+def test_a_list_is_items_and_the_cursor_of_the_next_page(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    first = client.get("/api/v1/runs", params={"limit": 3}).json()
+    second = client.get("/api/v1/runs", params={"limit": 3, "cursor": first["next_cursor"]}).json()
+    assert [len(first["items"]), len(second["items"])] == [3, 1]
+    assert second["next_cursor"] is None
+    assert set(first["items"][0]) >= RUN_FIELDS
+
+
+def test_a_list_is_narrowed_by_its_query(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    asked = [("definition", "etl.load"), ("state", "Succeeded"), ("state", "Failed"), ("conflicting", "true")]
+    items = client.get("/api/v1/runs", params=asked).json()["items"]
+    assert [item["run_id"] for item in items] == [str(LOAD_1)]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "said"),
+    [
+        ("limit=0", "limit", "1"),
+        ("limit=1001", "limit", "1000"),
+        ("limit=x", "limit", "integer"),
+        ("state=Broken", "state", "Succeeded"),
+        ("trigger=whim", "trigger", "backfill"),
+        ("since=yesterday", "since", ""),
+        ("since=2026-11-24T08:00:00", "since", "zone"),
+        ("silent=perhaps", "silent", "boolean"),
+        ("stat=Failed", "stat", "native_state"),
+        ("tag=", "tag", "1"),
+        ("engine=%00", "engine", "NUL"),
+        ("cursor=abc", "cursor", "next_cursor"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_is_allowed(
+    client: httpx.Client, query: str, parameter: str, said: str
+) -> None:
+    answer = client.get(f"/api/v1/runs?{query}")
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["parameter"] == parameter
+    assert said in answer.text
+
+
+def test_one_run_its_tree_and_its_entries(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    run = client.get(f"/api/v1/runs/{str(LOAD_2)[:8]}").json()
+    assert run["run_id"] == str(LOAD_2)
+    assert set(run) >= RUN_FIELDS
+    tree = client.get(f"/api/v1/runs/{ETL}/tree").json()
+    assert [child["run_id"] for child in tree["children"]] == [str(LOAD_1), str(LOAD_2)]
+    entries = client.get(f"/api/v1/runs/{LOAD_1}/events", params={"limit": 3}).json()
+    assert [entry["event"]["run_id"] for entry in entries["items"]] == [str(LOAD_1)] * 3
+    rest = client.get(f"/api/v1/runs/{LOAD_1}/events", params={"after": entries["after"]}).json()
+    assert rest["items"][0]["position"] > entries["after"]
+
+
+def test_a_native_id_with_slashes_names_a_run(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    assert client.get("/api/v1/runs/etl/r1").json()["run_id"] == str(ETL)
+    assert client.get("/api/v1/runs/etl%2Fr1/tree").json()["run_id"] == str(ETL)
+
+
+def test_what_is_not_there_is_a_404_that_names_what_is_near(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    answer = client.get("/api/v1/runs/etl/r2")
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "urn:runvis:problem:not-found"
+    assert str(ETL) in answer.json()["detail"]
+    assert client.get("/api/v1/definitions/nope").status_code == 404
+    assert client.get("/api/v1/nothing").json()["type"] == "urn:runvis:problem:no-such-path"
+    assert client.delete("/api/v1/runs").status_code == 405
+
+
+def test_definitions_are_listed_and_shown(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    listed = client.get("/api/v1/definitions", params={"engine": "airflow", "limit": 2}).json()
+    assert [item["definition"] for item in listed["items"]] == ["child", "etl"]
+    rest = client.get(
+        "/api/v1/definitions", params={"engine": "airflow", "limit": 2, "cursor": listed["next_cursor"]}
+    ).json()
+    assert [item["definition"] for item in rest["items"]] == ["etl.load"]
+    shown = client.get("/api/v1/definitions/etl").json()
+    assert shown["versions"][0]["structure"]["tasks"] == [{"id": "load", "operator": "PythonOperator"}]
+
+
+def test_the_api_describes_itself(client: httpx.Client) -> None:
+    described = client.get("/api/v1/openapi.json").json()
+    assert described["openapi"].startswith("3.1")
+    assert {"post", "get"} <= set(described["paths"]["/api/v1/events"])
+
+
+def test_health_says_whether_the_store_can_be_read(client: httpx.Client, store: Store) -> None:
+    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/ready").json() == {"status": "ready"}
+    with store.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE head RENAME TO gone"))
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert client.get("/health/live").status_code == 200

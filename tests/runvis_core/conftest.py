@@ -1,0 +1,44 @@
+"""Stores with a history in them, for whoever asks one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from runvis_core.model.event import EventBase
+    from runvis_core.store.database import Store
+
+
+@pytest.fixture(params=["sqlite_url", "postgresql_url"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty store, once on each database."""
+    from runvis_core.store.database import open_store
+
+    opened = open_store(request.getfixturevalue(request.param))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str) -> Iterator[Store]:
+    """An empty store in a SQLite file."""
+    from runvis_core.store.database import open_store
+
+    opened = open_store(sqlite_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def record() -> Callable[[Store, Iterable[EventBase]], None]:
+    """A function that takes events into a store, all of which must be stored."""
+    from runvis_core.services.ingest import ingest_events
+
+    def take(store: Store, events: Iterable[EventBase]) -> None:
+        outcomes = ingest_events(store, events, principal="test")
+        assert {outcome.status for outcome in outcomes} <= {"stored"}, outcomes
+
+    return take

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, StateEvent
+from runvis_core.model.state import Relation, State
+from runvis_core.services import run_trees
+from runvis_core.services.answers import TreeNode
+from runvis_core.services.run_trees import get_tree
+from runvis_core.store.database import Store
+from runvis_core.testing.factories import a_run_id, make
+
+Record = Callable[[Store, Iterable[EventBase]], None]
+
+
+def child(name: str, *, of: str | None, seconds: float = 0) -> EventBase:
+    return make(
+        IdentityEvent,
+        run_id=a_run_id(name),
+        seconds=seconds,
+        definition=name,
+        definition_kind="task",
+        native_key=name,
+        native_id=name,
+        parent_run_id=a_run_id(of) if of else None,
+    )
+
+
+def shape(node: TreeNode) -> dict[str, object]:
+    return {str(below.definition): shape(below) for below in node.children}
+
+
+def test_a_tree_is_as_deep_as_the_runs_are(store: Store, record: Record) -> None:
+    record(store, [child("a", of=None), child("b", of="a"), child("c", of="b"), child("d", of="c"), child("e", of="a")])
+    assert shape(get_tree(store, str(a_run_id("a")))) == {"b": {"c": {"d": {}}}, "e": {}}
+    assert shape(get_tree(store, str(a_run_id("c")))) == {"d": {}}
+
+
+def test_a_loop_of_parents_is_shown_once_and_ends(store: Store, record: Record) -> None:
+    record(store, [child("a", of="b"), child("b", of="a")])
+    assert shape(get_tree(store, str(a_run_id("a")))) == {"b": {}}
+
+
+def test_what_is_cut_is_counted(store: Store, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_trees, "MAX_CHILDREN", 5)
+    record(store, [child("a", of=None), *(child(f"c{n:02}", of="a", seconds=n) for n in range(12))])
+    tree = get_tree(store, str(a_run_id("a")))
+    assert list(shape(tree)) == ["c00", "c01", "c02", "c03", "c04"], "the earliest ones are shown"
+    assert tree.cut_children == 7
+
+
+def test_a_tree_has_a_bound_for_all_its_runs_together(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_trees, "MAX_NODES", 6)
+    parents = [child(f"p{n}", of="a", seconds=n) for n in range(3)]
+    record(store, [child("a", of=None), *parents, *(child(f"x{n}", of="p0", seconds=10 + n) for n in range(9))])
+    tree = get_tree(store, str(a_run_id("a")))
+    assert list(shape(tree.children[0])) == ["x0", "x1"]
+    assert tree.children[0].cut_children == 7
+
+
+def test_a_tree_deeper_than_its_bound_says_so(store: Store, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_trees, "_MAX_LEVELS", 2)
+    record(store, [child("a", of=None), child("b", of="a"), child("c", of="b"), child("d", of="c")])
+    tree = get_tree(store, str(a_run_id("a")))
+    assert shape(tree) == {"b": {"c": {}}}
+    assert tree.children[0].children[0].cut_children == 1
+
+
+def test_a_reopened_parent_shows_the_tries_that_it_carried_over(store: Store, record: Record) -> None:
+    link = make(LinkEvent, run_id=a_run_id("again"), relation=Relation.CARRIED_OVER, target_run_id=a_run_id("t"))
+    record(store, [child("first", of=None), child("t", of="first"), child("again", of=None), link])
+    again = get_tree(store, str(a_run_id("again")))
+    assert [(node.definition, node.carried_over) for node in again.children] == [("t", True)]
+    first = get_tree(store, str(a_run_id("first")))
+    assert [(node.definition, node.carried_over) for node in first.children] == [("t", False)]
+
+
+def test_a_provisional_child_is_not_shown_beside_what_it_became(store: Store, record: Record) -> None:
+    became = make(LinkEvent, run_id=a_run_id("w"), relation=Relation.BECAME, target_run_id=a_run_id("s"))
+    record(store, [child("a", of=None), child("w", of="a"), child("s", of="a", seconds=1), became])
+    assert shape(get_tree(store, str(a_run_id("a")))) == {"s": {}}
+
+
+def test_a_chain_of_runs_that_start_one_another_is_no_tree_of_one(store: Store, record: Record) -> None:
+    links = [
+        make(LinkEvent, run_id=a_run_id(f"r{n}"), relation=Relation.CAUSED, target_run_id=a_run_id(f"r{n + 1}"))
+        for n in range(5)
+    ]
+    record(store, [*(make(StateEvent, run_id=a_run_id(f"r{n}"), state=State.RUNNING) for n in range(6)), *links])
+    tree = get_tree(store, str(a_run_id("r0")))
+    assert tree.children == []
+    assert [ref.run_id for ref in tree.caused] == [a_run_id("r1")]
