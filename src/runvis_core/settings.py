@@ -84,6 +84,32 @@ class ServerSettings(BaseModel):
     )
 
 
+class AirflowSettings(BaseModel):
+    """How `runvis follow airflow` reads Airflow's REST API: section `airflow`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deployment: str | None = Field(
+        default=None,
+        description="The name under which that Airflow itself records, where it is not the one in `RUNVIS_DEPLOYMENT`.",
+    )
+    username: str | None = Field(
+        default=None, description="Who reads: a user who may read DAG runs, task instances and the audit log."
+    )
+    password: SecretStr | None = Field(
+        default=None, description="The user's password; a token is taken for it, and again when Airflow refuses that."
+    )
+    token: SecretStr | None = Field(default=None, description="A token to read with, instead of a user and password.")
+    token_file: Path | None = Field(
+        default=None, description="A file that holds the token; read again when Airflow no longer takes the token."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) to trust in place of the system's, for an Airflow with its own."
+    )
+    proxy: str | None = Field(default=None, description="The proxy to go through, e.g. `http://proxy.example:3128`.")
+    interval_seconds: float = Field(default=30.0, ge=1, description="How long to wait between two sweeps.")
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; `load_settings` makes them."""
 
@@ -111,6 +137,9 @@ class Settings(BaseSettings):
     )
     disabled: bool = Field(default=False, description="Record nothing.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
+    airflow: AirflowSettings = Field(
+        default_factory=AirflowSettings, description="How `runvis follow airflow` reads Airflow's REST API."
+    )
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."
     )
