@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, func, literal, select, union_all
+from sqlalchemy import Connection, and_, exists, func, literal, select, tuple_, union
 
 from runvis_core.model.state import Relation
 from runvis_core.services.ancestry import find_caused
@@ -65,8 +65,32 @@ def _child_edges(parents: Sequence[UUID]) -> Any:
         links.c.run_id.in_(parents),
         links.c.relation == Relation.CARRIED_OVER.value,
         links.c.target_run_id.is_not(None),
-    ).distinct()
-    return union_all(contained, carried).subquery("edges")
+    )
+    # One witness may know a try's id and another only its key: a union, and not of all, so that it is shown once.
+    return union(contained, carried, _carried_by_key(parents)).subquery("edges")
+
+
+def _carried_by_key(parents: Sequence[UUID]) -> Any:
+    """Select the tries that a reopened parent names by native key: of each the last one before it was reopened."""
+    later = runs.alias("later")
+    of_key = and_(
+        runs.c.native_key == links.c.target_native_key,
+        runs.c.engine == links.c.engine,
+        runs.c.deployment == links.c.deployment,
+        runs.c.sort_at <= links.c.occurred_at,
+    )
+    is_followed = exists().where(
+        later.c.native_key == runs.c.native_key,
+        later.c.engine == runs.c.engine,
+        later.c.deployment == runs.c.deployment,
+        later.c.sort_at <= links.c.occurred_at,
+        tuple_(later.c.sort_at, later.c.first_position) > tuple_(runs.c.sort_at, runs.c.first_position),
+    )
+    return (
+        select(links.c.run_id, runs.c.run_id, literal(1))
+        .join(runs, of_key)
+        .where(links.c.run_id.in_(parents), links.c.relation == Relation.CARRIED_OVER.value, ~is_followed)
+    )
 
 
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:

@@ -94,3 +94,28 @@ def test_a_chain_of_runs_that_start_one_another_is_no_tree_of_one(store: Store, 
     tree = get_tree(store, str(a_run_id("r0")))
     assert tree.children == []
     assert [ref.run_id for ref in tree.caused] == [a_run_id("r1")]
+
+
+def test_a_try_that_is_carried_over_by_its_key_is_the_last_one_before_the_parent_was_reopened(
+    store: Store, record: Record
+) -> None:
+    def a_try(name: str, *, of: str, seconds: float, number: int) -> EventBase:
+        fields = {"definition": name, "definition_kind": "task", "native_key": "t", "native_id": name}
+        return make(
+            IdentityEvent,
+            run_id=a_run_id(name),
+            seconds=seconds,
+            attempt=number,
+            parent_run_id=a_run_id(of),
+            **fields,
+        )
+
+    reopened = {"run_id": a_run_id("again"), "seconds": 50, "relation": Relation.CARRIED_OVER}
+    by_key = make(LinkEvent, **reopened, target_native_key="t")
+    by_id = make(LinkEvent, **reopened, target_run_id=a_run_id("second"), witness="follower")
+    tries = [a_try("first", of="p", seconds=1, number=1), a_try("second", of="p", seconds=9, number=2)]
+    record(store, [child("p", of=None), *tries, child("again", of=None, seconds=50), by_key, by_id])
+    record(store, [a_try("third", of="again", seconds=60, number=3)])
+
+    again = get_tree(store, str(a_run_id("again")))
+    assert [(node.definition, node.carried_over) for node in again.children] == [("second", True), ("third", False)]
