@@ -206,6 +206,7 @@ def test_an_asset_joins_who_wrote_it_and_who_waited_for_it(story: Story) -> None
     assert [(data.namespace, data.name) for data in consumer.reads] == [("s3://lake", "orders")]
     key = f"producer/{story.run_ids['producer']}/produce/-1"
     assert [link.target_native_key for link in consumer.links if link.relation is Relation.CAUSED_BY] == [key]
+    assert consumer.caused_by_run_id == written.run_id
 
 
 @pytest.mark.parametrize(("name", "task_id"), [("killed", "victim"), ("exiting", "leave")])

@@ -10,20 +10,25 @@ from uuid import UUID
 
 import orjson
 import pytest
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import StoreError
 from runvis_core.model.encoding import Body, SealedEvent, leaf_hash, seal
 from runvis_core.model.entry import Entry
 from runvis_core.model.event import (
+    AliasEvent,
     ArtifactEvent,
     ContextEvent,
+    DatasetDeclaredEvent,
+    DatasetEvent,
+    DefinitionErrorEvent,
     DefinitionEvent,
     EventBase,
     FailureEvent,
     IdentityEvent,
     LinkEvent,
+    MetricEvent,
     PresumptionEvent,
     ProducerClosedEvent,
     ProducerOpenedEvent,
@@ -100,6 +105,22 @@ def a_life(name: str = "run") -> list[EventBase]:
         make(ContextEvent, run_id=run_id, seconds=2, tags=("blue",), content={"parameters": {"day": 1}}),
         make(ArtifactEvent, run_id=run_id, seconds=3, name="report", uri="file:///report"),
         make(StateEvent, run_id=run_id, state=State.SUCCEEDED, seconds=4),
+    ]
+
+
+def everything() -> list[EventBase]:
+    """Return a life and what it takes to have a row in every insert-only table."""
+    return [
+        *a_life(),
+        make(StateEvent, state=State.FAILED, seconds=5, witness=Witness.SCHEDULER),
+        make(ContextEvent, seconds=6, owner="Ann"),
+        make(DatasetEvent, direction="write", namespace="s3://lake", name="orders"),
+        make(MetricEvent, name="rows", value=1),
+        make(LinkEvent, relation="caused", target_native_key="other"),
+        make(AliasEvent, system="tracker", native_id="T-1"),
+        make(DefinitionEvent, definition="daily", definition_kind="dag", version="1"),
+        make(DefinitionErrorEvent, source="daily.py", fingerprint="1"),
+        make(DatasetDeclaredEvent, namespace="s3://lake", name="orders"),
     ]
 
 
@@ -421,6 +442,15 @@ class EventLogSuite:
         went_through = [statement for statement in self.forbidden if not is_refused(store, statement)]
         assert went_through == []
         assert (projections(store), list(store.log.read()), store.log.head()) == before
+
+    @pytest.mark.parametrize("table", t.INSERT_ONLY, ids=lambda table: table.name)
+    def test_what_is_only_inserted_never_changes_and_never_leaves(self, store: Store, table: Table) -> None:
+        append(store, *everything())
+        with store.engine.connect() as connection:
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() > 0
+        column = f'"{next(iter(table.c)).name}"'
+        assert is_refused(store, f"UPDATE {table.name} SET {column} = {column}")
+        assert is_refused(store, f"DELETE FROM {table.name}")
 
     def test_a_run_that_goes_on_keeps_its_name(self, store: Store) -> None:
         append(store, *a_life()[:2])
