@@ -82,4 +82,4 @@ def test_no_file_names_a_place_of_a_machine() -> None:
 
 
 def test_a_place_of_a_machine_is_seen() -> None:
-    assert places_in("see /" + "root/notes, not ~/.local nor /var/spool")
+    assert len(places_in("see /" + "root/notes and /" + "home/somebody, not ~/.local nor /var/spool")) == 2
