@@ -17,6 +17,7 @@ from runvis_core.emit.secret_forms import (
     HINTS,
     NAMED,
     URL_CREDENTIALS,
+    VALUE,
     compile_names,
     is_one_of,
     is_secret_name,
@@ -149,23 +150,30 @@ class Redactor:
         if "@" in text:
             text = URL_CREDENTIALS.sub(_redact_url, text)
         text = BEARER.sub(rf"\g<scheme> {REDACTED}", text)
-        return NAMED.sub(self._redact_named, text)
+        return self._redact_named(text)
 
-    def _redact_named(self, match: re.Match[str]) -> str:
-        name, between = match["name"], match["between"]
-        # Between a name and its value a space alone is enough only on a command line.
-        is_argument = bool(between.strip("\"' \t\n")) or name.startswith("--")
-        value = match["value"]
-        if not is_argument or value.startswith(REDACTED[:5]) or not self.is_secret(name):
-            return match[0]
-        return f"{name}{between}{REDACTED}"
+    def _redact_named(self, text: str) -> str:
+        pieces: list[str] = []
+        done = position = 0
+        while (match := NAMED.search(text, position)) is not None:
+            # Behind the name, not the value: that may be the name of a next one, as in `level: password=…`.
+            position = match.end("name")
+            # Between a name and its value a space alone is enough only on a command line.
+            is_argument = not match["between"].strip("\"'").isspace() or match["name"].startswith("--")
+            if not is_argument or not self.is_secret(match["name"]):
+                continue
+            value = VALUE.match(text, match.end())
+            assert value is not None, "a name is found only where a value follows"
+            pieces += (text[done : match.end()], REDACTED)
+            done = position = value.end()
+        return "".join([*pieces, text[done:]]) if pieces else text
 
 
 def _redact_url(match: re.Match[str]) -> str:
     user, password = match["user"], match["password"]
     if password:
-        return f"{match['scheme']}{user}:{REDACTED}@"
-    return f"{match['scheme']}{REDACTED}@" if len(user) >= _LONG_USER_CHARACTERS else match[0]
+        return f"://{user}:{REDACTED}@"
+    return f"://{REDACTED}@" if len(user) >= _LONG_USER_CHARACTERS else match[0]
 
 
 class _Walk:

@@ -255,3 +255,31 @@ def test_depth_is_bounded_and_says_so() -> None:
         depth += 1
     assert redacted == f"[cut: deeper than {MAX_DEPTH}]"
     assert depth == MAX_DEPTH
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key" * 40_000,
+        "a" * 100_000 + " the key is at user@host",
+        "a.b-" * 30_000 + " key",
+        "key:" * 30_000,
+        "key=" + "a:" * 50_000,
+        "key" + " " * 100_000,
+        "key" + "\n=" * 50_000,
+        "key ://" + "user:" * 20_000 + "@",
+        "key @ " + "x+" * 50_000 + "://",
+        "bearer " * 20_000,
+        "-----begin " * 10_000,
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_no_text_takes_longer_than_its_length_is_worth(text: str) -> None:
+    # A pattern that tries again and again would take minutes here: the limit above ends it.
+    assert isinstance(Redactor().redact(text, max_characters=1_000_000), str)
+
+
+def test_a_named_secret_behind_another_name_is_found() -> None:
+    redacted = Redactor().redact("level: password=hunter22 host: db token => abcdefgh", max_characters=1_000)
+    assert redacted == "level: password=[redacted] host: db token => [redacted]"
