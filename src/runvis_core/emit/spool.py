@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
@@ -24,6 +24,7 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 
 _CRC_BYTES: Final = 8
 _ACK_BYTES: Final = 26
+_READ_BYTES: Final = 256 * 1024
 
 
 class SpoolFullError(RunVisError):
@@ -54,20 +55,22 @@ class Batch(NamedTuple):
 
 
 class SpoolReader:
-    """Reads a spool file in batches, so that memory stays bounded however large the file is."""
+    """Reads a spool file in batches, so that memory stays bounded however large the file is.
+
+    By a bare descriptor: a file object has a lock, and where a process forks while another of its threads reads, the child
+    would wait for that lock for ever.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self, start: int, end: int, *, max_items: int, max_bytes: int) -> Batch:
         """Return the lines between two offsets, at least one if there is any, until one of the limits is reached."""
         items: list[bytes] = []
         torn: list[bytes] = []
         size, position = 0, start
-        self._file.seek(start)
-        while position < end and len(items) < max_items:
-            line = self._file.readline(min(MAX_LINE_BYTES, end - position))
-            if not line or (items and size + len(line) > max_bytes):
+        for line in self._lines(start, end):
+            if len(items) >= max_items or (items and size + len(line) > max_bytes):
                 break
             position += len(line)
             item = decode_line(line)
@@ -78,13 +81,30 @@ class SpoolReader:
                 size += len(line)
         return Batch(tuple(items), tuple(torn), position)
 
+    def _lines(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the lines between two offsets, the last one as far as it goes; what is too long comes in pieces."""
+        waiting, position = b"", start
+        while True:
+            length = min(waiting.find(b"\n") + 1 or len(waiting), MAX_LINE_BYTES)
+            if length and (waiting[length - 1 : length] == b"\n" or length == MAX_LINE_BYTES):
+                yield waiting[:length]
+                waiting = waiting[length:]
+                continue
+            more = os.pread(self._descriptor, min(_READ_BYTES, end - position), position)
+            if not more:
+                if waiting:
+                    yield waiting
+                return
+            waiting += more
+            position += len(more)
+
     def size(self) -> int:
         """Return how many bytes the file has."""
-        return os.fstat(self._file.fileno()).st_size
+        return os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        os.close(self._descriptor)
 
 
 class SpoolWriter:
