@@ -57,7 +57,7 @@ class Batch(NamedTuple):
 class SpoolReader:
     """Reads a spool file in batches, so that memory stays bounded however large the file is.
 
-    By a bare descriptor: a file object has a lock, and where a process forks while another of its threads reads, the child
+    By a bare descriptor: a file object has a lock, and where a process forks while another thread reads, the child
     would wait for that lock for ever.
     """
 
