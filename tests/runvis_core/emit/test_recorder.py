@@ -218,6 +218,7 @@ def test_a_server_that_never_answers_is_waited_for_once(
         assert len(spooled_items(make_settings())) == 4
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_goes_on_as_a_producer_of_its_own(door: Door, make_recorder: RecorderFactory) -> None:
     recorder = make_recorder(url=door.url)
     recorder.record(metrics(1))
@@ -237,6 +238,7 @@ def test_a_forked_child_goes_on_as_a_producer_of_its_own(door: Door, make_record
     assert {event["name"] for event in door.events if event["kind"] == "metric"} == {"m0", "m1", "m10", "m11"}
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_while_another_thread_records_leaves_the_child_able_to_record(
     door: Door, make_recorder: RecorderFactory
 ) -> None:
