@@ -27,6 +27,12 @@ PEER_STAMPS := $(PEERS:%=.uv/%.stamp)
 # What runs on SQLAlchemy, and so is tested on 2.0 too.
 STORE_TESTS := tests/runvis_core/store
 
+# What starts engines, or counts on the machine's cores: not beside other tests.
+ALONE := tests/end_to_end $(wildcard tests/faults)
+# A test that fails is run once more, and the summary says which: one that passes then is to be mended all the same.
+AGAIN := --reruns 1 -r fEsR
+PARALLEL := $(AGAIN) --numprocesses auto --dist loadfile
+
 # pytest's own arguments, as in: make test ARGS='tests/runvis_core -k fold'
 ARGS ?=
 # The benchmarks to run, as in: make bench CASES='record ingest'
@@ -52,10 +58,13 @@ demo: setup ## run a real Airflow and a real Prefect into one history, and look 
 	$(DEMO_ENV) .venv/bin/runvis demo
 
 .PHONY: test
-test: setup ## run all tests, then the store's again on SQLAlchemy 2.0
-	$(TEST_ENV) .venv/bin/python -m pytest $(ARGS)
+test: setup ## run all tests: by file on all cores, the store's again on SQLAlchemy 2.0, then those that want the machine alone
 ifeq ($(strip $(ARGS)),)
-	$(TEST_ENV) RUNVIS_TEST_SQLALCHEMY=2.0 .venv-sqlalchemy20/bin/python -m pytest $(STORE_TESTS)
+	$(TEST_ENV) .venv/bin/python -m pytest $(PARALLEL) $(ALONE:%=--ignore=%)
+	$(TEST_ENV) RUNVIS_TEST_SQLALCHEMY=2.0 .venv-sqlalchemy20/bin/python -m pytest $(PARALLEL) $(STORE_TESTS)
+	$(TEST_ENV) .venv/bin/python -m pytest $(AGAIN) $(ALONE)
+else
+	$(TEST_ENV) .venv/bin/python -m pytest $(ARGS)
 endif
 
 .PHONY: check

@@ -6,6 +6,7 @@ Nothing heavy is imported here before a test asks for it.
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -21,10 +22,16 @@ _database_numbers = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    # A slow machine is no failure of the code under test; pytest-timeout ends what hangs.
-    settings.register_profile("runvis", deadline=None)
+    # A slow machine is no failure of the code under test; pytest-timeout ends what hangs. CI judges a change by the same
+    # examples each time; developers' machines look for new ones.
+    settings.register_profile(
+        "runvis",
+        deadline=None,
+        derandomize="CI" in os.environ,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.load_profile("runvis")
 
 

@@ -1,0 +1,1 @@
+"""What feeds what: graphs over definitions and datasets, and the loops in them."""
