@@ -1,1 +1,1 @@
-"""The proof that the log is whole and unaltered: a Merkle tree over it, signed checkpoints, proofs, verification."""
+"""The proof that the log is whole and unaltered: a Merkle tree, signed checkpoints, proofs, verification."""
