@@ -47,6 +47,9 @@ def test_a_run_is_found_by_any_of_its_names(store: Store, record: Record, name: 
     assert found.asked_for == name
 
 
+NO_RUN = "530879c3-b5f0-4433-8991-6e590d599332"
+
+
 @pytest.mark.parametrize(
     "name",
     [
