@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -31,8 +32,8 @@ def serving(store: Store, *arguments: str) -> Iterator[tuple[Server, str]]:
     command = [sys.executable, "-m", "runvis_core.cli", "serve", "--port", "0", "--url", url, *arguments]
     # Its log goes to a file: a pipe that nobody reads would stop it.
     with (
-        open("server.log", "w") as log,
-        subprocess.Popen(  # noqa: PTH123
+        Path("server.log").open("w") as log,
+        subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, text=True
         ) as server,
     ):
@@ -61,15 +62,14 @@ def numbers_of(address: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def workers_of(server: Server) -> list[int]:
     """The processes that serve, as the kernel lists them."""
-    with open(f"/proc/{server.pid}/task/{server.pid}/children") as children:  # noqa: PTH123
+    with Path(f"/proc/{server.pid}/task/{server.pid}/children").open() as children:
         found = [int(pid) for pid in children.read().split()]
     return [pid for pid in found if b"spawn_main" in _command_of(pid)]
 
 
 def _command_of(pid: int) -> bytes:
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123
-            return file.read()
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
 
@@ -147,8 +147,7 @@ def test_a_collector_gets_a_line_of_json_for_each_request(sqlite_store: Store, m
     monkeypatch.setenv("RUNVIS__SERVER__LOG_FORMAT", "json")
     with serving(sqlite_store) as (_server, address):
         httpx.get(f"{address}/api/v1/runs", headers={"X-Request-ID": "the-one"}, timeout=60)
-    with open("server.log") as log:  # noqa: PTH123
-        lines = [json.loads(line) for line in log]
+    lines = [json.loads(line) for line in Path("server.log").read_text().splitlines()]
     assert [(line["path"], line["status"]) for line in lines if line.get("request_id") == "the-one"] == [
         ("/api/v1/runs", 200)
     ]
