@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from runvis_core.services.steps import STEPS
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 from runvis_core.store.leadership import Leadership
+from runvis_core.store.steps import follow_steps
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +38,11 @@ class Duty(NamedTuple):
 
 def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]]) -> list[Duty]:
     """Return all that the leader of a store does; `followers` are by name a follower and its engine's address."""
-    return [
+    following = [
         Duty(f"follow-{name}", partial(_follow, follow, url, store, settings))
         for name, (follow, url) in followers.items()
     ]
+    return [Duty("steps", partial(follow_steps, store, STEPS)), *following]
 
 
 def _follow(follow: Follow, url: str, store: Store, settings: Settings, stop: threading.Event) -> None:

@@ -128,6 +128,12 @@ def _store_gauges(vitals: Vitals) -> Iterator[Metric]:
             "How long the last 100 entries took from their fact to the log: the median.",
             vitals.delivery_lag_seconds,
         )
+    lags = GaugeMetricFamily(
+        "runvis_step_lag_entries", "How far what is derived beside the log is behind it.", labels=["step"]
+    )
+    for lag in vitals.step_lags:
+        lags.add_metric([lag.name], lag.entries)
+    yield lags
     yield _gauge("runvis_beating_runs", "Live runs that send signs of life.", vitals.beating_runs)
     yield _gauge("runvis_silent_runs", "Those of them whose sign of life is overdue.", vitals.silent_runs)
     yield _gauge(

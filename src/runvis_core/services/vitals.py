@@ -14,7 +14,9 @@ from runvis_core.emit.drain import find_deployments, find_spools
 from runvis_core.emit.spool import read_ack
 from runvis_core.services.reading import read_envelope, reading
 from runvis_core.services.runs import SecondsBetween
+from runvis_core.services.steps import STEPS
 from runvis_core.store.database import Store
+from runvis_core.store.steps import Lag, list_lags
 from runvis_core.store.tables import entries, head, liveness, producers, runs
 from runvis_core.store.types import Moment
 
@@ -34,6 +36,8 @@ class Vitals(NamedTuple):
     """Runs that say that they are alive."""
     silent_runs: int
     """Those of them whose sign of life is overdue."""
+    step_lags: list[Lag]
+    """How far what is derived beside the log is behind it."""
     producers_refused: int
     """Events that producers said they could not keep."""
 
@@ -57,6 +61,7 @@ def read_vitals(store: Store, *, now: datetime) -> Vitals:
             delivery_lag_seconds=_delivery_lag(connection),
             beating_runs=beating,
             silent_runs=silent,
+            step_lags=list_lags(connection, STEPS),
             producers_refused=int(connection.scalar(select(func.sum(producers.c.refused))) or 0),
         )
 

@@ -33,9 +33,7 @@ def serving(store: Store, *arguments: str) -> Iterator[tuple[Server, str]]:
     # Its log goes to a file: a pipe that nobody reads would stop it.
     with (
         Path("server.log").open("w") as log,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True
-        ) as server,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as server,
     ):
         try:
             assert server.stdout is not None
