@@ -1,4 +1,4 @@
-"""The tree cut into tiles (C2SP `tlog-tiles`), 256 hashes wide and eight levels high, with their paths; entry bundles."""
+"""The tree cut into tiles (C2SP `tlog-tiles`), 256 hashes wide and eight levels high; their paths; entry bundles."""
 
 from __future__ import annotations
 
