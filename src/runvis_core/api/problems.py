@@ -8,12 +8,12 @@ from typing import Any, Final
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runvis_core.api.request_log import REQUEST_ID
 from runvis_core.errors import RunVisError
-from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
 
 _log = logging.getLogger(__name__)
@@ -90,13 +90,12 @@ def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
 
 
 def _allowed_parameters(request: Request) -> list[str]:
-    path = request.url.path
-    if path.endswith("/events"):
-        return ["after", "limit"]
-    if "/definitions/" in path:
-        return [*DefinitionFilter.model_fields]
-    filters = DefinitionFilter if path.endswith("/definitions") else RunFilter
-    return [*filters.model_fields, "limit", "cursor"]
+    names: list[str] = []
+    for parameter in request.scope["route"].dependant.query_params:
+        model = parameter.field_info.annotation
+        is_model = isinstance(model, type) and issubclass(model, BaseModel)
+        names += model.model_fields if is_model else [parameter.alias]
+    return names
 
 
 def _on_http(_: Request, error: Exception) -> Response:

@@ -14,8 +14,10 @@ from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
+from runvis_core.cli.search import search_command
 from runvis_core.cli.serve import follow_command, serve_command
 from runvis_core.cli.spool import spool
+from runvis_core.cli.stats import health_command, stats_command
 from runvis_core.plugins import plugin_manager
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -45,6 +47,9 @@ app.add_typer(definitions, name="definitions")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.command("demo")(demo_command)
+app.command("stats")(stats_command)
+app.command("health")(health_command)
+app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
 app.command("doctor")(doctor_command)

@@ -36,6 +36,19 @@ def resolve_run(connection: Connection, name: str) -> UUID:
     raise NotFoundError(_none_such(connection, name))
 
 
+def find_runs_named(connection: Connection, name: str, *, abbreviated: bool) -> list[UUID]:
+    """Return the runs that have this id, native id or alias; several where an engine's ids are no ids.
+
+    `abbreviated` takes the beginning of an id too.
+    """
+    is_id = abbreviated or len(name.replace("-", "")) == len(UUID(int=0).hex)
+    for find in (*((_by_id,) if is_id else ()), _by_native_id, _by_alias):
+        found = find(connection, name)
+        if found:
+            return list(dict.fromkeys(_follow_became(connection, row.run_id) for row in found))
+    return []
+
+
 _COLUMNS: Final = (
     runs.c.run_id,
     runs.c.engine,
