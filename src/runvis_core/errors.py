@@ -23,6 +23,8 @@ RunVisError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class RunVisError(Exception):
     """The root of RunVis's errors."""
@@ -69,7 +71,11 @@ class LogRuleError(StoreError):
 
 
 class NotFoundError(RunVisError):
-    """There is no such thing in the store."""
+    """There is no such thing in the store. `near` are the ids or names of what was perhaps meant."""
+
+    def __init__(self, message: str, *, near: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.near = list(near)
 
 
 class CursorError(RunVisError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,14 +10,16 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core.api import definitions, doctor, events, health, metrics, runs, search, stats
+from runvis_core.api import definitions, doctor, events, health, metrics, runs, search, stats, stream
 from runvis_core.api.access import AccessControl
 from runvis_core.api.committer import Committer
+from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
 from runvis_core.api.problems import install_problems
 from runvis_core.api.request_log import RequestLog
 from runvis_core.api.state import ServerState
 from runvis_core.api.tokens import read_tokens
+from runvis_core.services.entries import list_entries
 from runvis_core.services.ingest import ingest_items
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
@@ -50,11 +53,16 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, runs, stats, definitions, search, doctor):
+    for module in (events, stream, runs, stats, definitions, search, doctor):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.state.metrics = numbers
+    app.state.tail = LogTail(
+        lambda after, limit: list_entries(store, after=after, limit=limit),
+        lambda: store.log.head().position,
+        asyncio.Event(),
+    )
     install_problems(app)
     # The last one added is the outermost.
     app.add_middleware(AccessControl, tokens=read_tokens(settings))

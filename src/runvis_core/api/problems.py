@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runvis_core.api.request_log import REQUEST_ID
-from runvis_core.errors import RunVisError
+from runvis_core.errors import NotFoundError, RunVisError
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
 
 _log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ def _on_error(_: Request, error: Exception) -> Response:
     for kind, (name, status) in STATUSES.items():
         if isinstance(error, kind):
             more: dict[str, Any] = {"parameter": "cursor"} if name == "cursor" else {}
+            if isinstance(error, NotFoundError) and error.near:
+                more["near"] = error.near
             return problem(status, name, str(error), **more)
     _log.error("a request failed: %s", error)
     return problem(500, "store-failed", "the store could not do this; the server's log says why")

@@ -26,6 +26,7 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, RunSummary
+from runvis_core.services.exports import PAGE_SIZE, follow_pages
 from runvis_core.services.filters import RunFilter
 
 runs = typer.Typer(cls=Group, no_args_is_help=True, help="What ran, and what is known about it.")
@@ -55,6 +56,7 @@ def list_command(
     conflicting: Annotated[bool, typer.Option("--conflicting", help="Only runs with corrections.")] = False,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them, as jsonl or csv, however many.")] = False,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -67,6 +69,8 @@ def list_command(
       runvis runs list --engine airflow --definition etl -o jsonl
 
       runvis runs list --silent --url http://runvis:8642
+
+      runvis runs list --since 30d --all -o csv
     """
     filters = _filters(
         engine=engine,
@@ -85,7 +89,13 @@ def list_command(
         silent=silent,
         conflicting=conflicting,
     )
+    if every and output not in (Format.JSONL, Format.CSV):
+        raise typer.BadParameter("goes with -o jsonl or -o csv", param_hint="--all")
     with open_source(url) as source:
+        if every:
+            pages = follow_pages(lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place), cursor)
+            print_page((run for page in pages for run in page.items), output)
+            return
         page = source.list_runs(filters, limit=limit, cursor=cursor)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)

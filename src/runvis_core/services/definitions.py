@@ -123,10 +123,12 @@ def find_definition(connection: Connection, name: str, filters: DefinitionFilter
         raise NotFoundError(
             f"the name {name!r} is that of several definitions; say which engine and deployment: {named}"
         )
-    raise NotFoundError(f"there is no definition {name!r}{_near(connection, name)}")
+    near = _find_near(connection, name)
+    said = f"near it: {', '.join(near)}" if near else "`runvis definitions list` names all"
+    raise NotFoundError(f"there is no definition {name!r}; {said}", near=near)
 
 
-def _near(connection: Connection, name: str) -> str:
+def _find_near(connection: Connection, name: str) -> list[str]:
     begins = name[: max(3, len(name) // 2)]
     query = (
         select(definitions.c.definition)
@@ -135,8 +137,7 @@ def _near(connection: Connection, name: str) -> str:
         .order_by(definitions.c.definition)
         .limit(5)
     )
-    near = list(connection.scalars(query))
-    return f"; near it: {', '.join(near)}" if near else "; `runvis definitions list` names all"
+    return list(connection.scalars(query))
 
 
 def _runs_of(row: Any) -> tuple[Any, ...]:

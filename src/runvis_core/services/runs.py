@@ -16,7 +16,7 @@ from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.cursors import read_cursor, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import begins_with, reading
+from runvis_core.services.reading import begins_with, chunks, reading
 from runvis_core.services.run_summaries import summarise
 from runvis_core.services.steps import FAILURES
 from runvis_core.store.database import Store
@@ -25,6 +25,7 @@ from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import corrections, failure_words, liveness, run_tags, runs
 from runvis_core.store.types import Id, Moment
 
+MAX_SILENT: Final = 10_000
 _LIST: Final = "runs"
 _FIELDS: Final = {
     "engine": runs.c.engine,
@@ -60,14 +61,16 @@ def list_runs(
 
 def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UUID]:
     """Return live runs whose heartbeat is overdue, the longest silent first."""
-    query = (
-        select(liveness.c.run_id)
-        .join(runs, runs.c.run_id == liveness.c.run_id)
-        .where(_is_overdue(now), runs.c.frozen_position.is_(None), runs.c.became_run_id.is_(None))
-        .order_by(liveness.c.last_heartbeat_at, liveness.c.run_id)
-        .limit(limit)
+    # In two steps: a run that ended has no row of liveness left, so the first one is all that could be silent.
+    overdue = (
+        select(liveness.c.run_id).where(_is_overdue(now)).order_by(liveness.c.last_heartbeat_at, liveness.c.run_id)
     )
-    return list(connection.scalars(query))
+    found = list(connection.scalars(overdue.limit(limit)))
+    live: set[UUID] = set()
+    for chunk in chunks(found):
+        query = select(runs.c.run_id).where(runs.c.run_id.in_(chunk), runs.c.frozen_position.is_(None))
+        live.update(connection.scalars(query.where(runs.c.became_run_id.is_(None))))
+    return [run_id for run_id in found if run_id in live]
 
 
 def _cursor_after(row: Any, filters: RunFilter) -> str:
@@ -93,7 +96,10 @@ def _conditions(
     if filters.text is not None:
         conditions += _has_words(connection, filters.text)
     if filters.silent:
-        conditions.append(_is_silent(now))
+        silent = find_silent(connection, now, limit=MAX_SILENT)
+        conditions.append(runs.c.run_id.in_(silent))
+        if len(silent) >= MAX_SILENT:
+            notes.append(f"more than {MAX_SILENT} runs are silent; only so many of them are listed")
     if filters.correlation is not None:
         found, cut = find_correlated(connection, filters.correlation)
         conditions.append(runs.c.run_id.in_(found))
@@ -145,11 +151,6 @@ def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> 
     return f"EXTRACT(EPOCH FROM ({end} - {start}))"
 
 
-def _is_silent(now: datetime) -> ColumnElement[bool]:
-    # A run that never beat is not silent: its engine may send no heartbeats at all.
-    overdue = exists().where(liveness.c.run_id == runs.c.run_id, _is_overdue(now))
-    return runs.c.frozen_position.is_(None) & overdue
-
-
 def _is_overdue(now: datetime) -> ColumnElement[bool]:
+    # A run that never beat is not silent: its engine may send no heartbeats at all.
     return SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment)) > liveness.c.interval_seconds
