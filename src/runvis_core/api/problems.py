@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from fastapi import FastAPI, Request
@@ -94,10 +94,18 @@ def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
 def _allowed_parameters(request: Request) -> list[str]:
     names: list[str] = []
     for parameter in request.scope["route"].dependant.query_params:
-        model = parameter.field_info.annotation
-        is_model = isinstance(model, type) and issubclass(model, BaseModel)
-        names += model.model_fields if is_model else [parameter.alias]
+        model: Any = parameter.field_info.annotation
+        names += _fields_of(model) or [parameter.alias]
     return names
+
+
+def _fields_of(model: Any) -> list[str]:
+    """Return the fields of a model; none for what is no model."""
+    return [*cast("type[BaseModel]", model).model_fields] if _is_model(model) else []
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def _on_http(_: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,7 +54,7 @@ def _print_found(found: Found) -> None:
     console().print(rows)
 
 
-def _hit(hit: Hit) -> tuple[object, ...]:
+def _hit(hit: Hit) -> tuple[Any, ...]:
     if hit.run is not None:
         return (*_run(hit.run), cell(hit.error or ""))
     if hit.definition is not None:
@@ -65,7 +65,7 @@ def _hit(hit: Hit) -> tuple[object, ...]:
     return (cell(f"dataset {hit.dataset.namespace} {hit.dataset.name}"), "", "", "", "", "")
 
 
-def _run(run: RunRef) -> tuple[object, ...]:
+def _run(run: RunRef) -> tuple[Any, ...]:
     return (
         f"run {str(run.run_id)[:8]}",
         state_text(run, corrected=run.corrected),

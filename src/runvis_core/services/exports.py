@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from pydantic import BaseModel
@@ -53,10 +53,9 @@ def csv_lines(items: Iterable[BaseModel]) -> Iterator[str]:
     """
     rest = iter(items)
     first = next(rest, None)
-    is_run = first is None or isinstance(first, RunSummary)
-    names = RUN_COLUMNS if is_run else tuple(type(first).model_fields)
+    names = RUN_COLUMNS if first is None or isinstance(first, RunSummary) else tuple(type(first).model_fields)
     yield _line(names)
-    for item in chain([first] if first is not None else [], rest):
+    for item in chain(() if first is None else (first,), rest):
         said = item.model_dump(mode="json")
         yield _line([_cell(_part(said, name)) for name in names])
 
@@ -69,7 +68,7 @@ def _line(cells: Iterable[Any]) -> str:
 
 def _part(said: Any, name: str) -> Any:
     for part in name.split("."):
-        said = said.get(part) if isinstance(said, dict) else None
+        said = cast("dict[str, Any]", said).get(part) if isinstance(said, dict) else None
     return said
 
 

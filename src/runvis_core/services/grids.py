@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import orjson
@@ -126,8 +126,8 @@ class _Versions:
     def steps_of(self, version_id: UUID | None) -> list[str]:
         row = self._rows.get(version_id) if version_id else None
         structure = self._structures.get(row.position) if row is not None else None
-        tasks = structure.get("tasks") if isinstance(structure, dict) else None
-        return [str(task.get("id")) for task in tasks or ()]
+        tasks = cast("dict[str, Any]", structure).get("tasks") if isinstance(structure, dict) else None
+        return [str(task.get("id")) for task in cast("list[dict[str, Any]]", tasks or [])]
 
 
 def _columns(

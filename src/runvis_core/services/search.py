@@ -129,15 +129,12 @@ def _by_url(connection: Connection, words: str) -> Iterator[Hit]:
 
 
 def _named_definitions(connection: Connection, match: Match, condition: Any) -> Iterator[Hit]:
-    key = (
-        definitions.c.engine,
-        definitions.c.deployment,
-        definitions.c.definition,
-        definitions.c.definition_kind.label("kind"),
-    )
-    query = select(*key).where(condition).order_by(definitions.c.definition).limit(EACH)
+    query = select(definitions).where(condition).order_by(definitions.c.definition).limit(EACH)
     for row in connection.execute(query):
-        yield Hit(match=match, definition=FoundDefinition(**row._mapping))
+        found = FoundDefinition(
+            engine=row.engine, deployment=row.deployment, definition=row.definition, kind=row.definition_kind
+        )
+        yield Hit(match=match, definition=found)
 
 
 def _by_definition(connection: Connection, words: str) -> Iterator[Hit]:

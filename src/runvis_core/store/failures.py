@@ -91,7 +91,8 @@ def _find_messages(connection: Connection, told: Iterable[tuple[StoredEntry, dic
 
 def _digests(told: Iterable[tuple[StoredEntry, dict[str, Any]]]) -> Iterator[tuple[int, bytes]]:
     for entry, event in told:
-        ref = (event.get("bodies") or {}).get("message")
+        bodies: dict[str, Any] = event.get("bodies") or {}
+        ref: dict[str, Any] | None = bodies.get("message")
         if ref is not None:
             yield entry.position, bytes.fromhex(ref["digest"])
 
