@@ -81,6 +81,7 @@ INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_
 INSERT_ONCE: Final = {
     table.name: f"{INSERT[table.name]} ON CONFLICT DO NOTHING" for table in (t.definitions, t.definition_versions)
 }
+DELETE_BODY: Final = "DELETE FROM bodies WHERE position = %b AND digest = %b"
 UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
 
 
@@ -225,6 +226,7 @@ class PostgresqlDriver:
         for table in WRITE_ORDER:
             if rows := changes.inserts.get(table):
                 self._insert(table, rows)
+        self._execute_many(DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())])
         for table, rows in changes.inserts_once.items():
             self._execute_many(INSERT_ONCE[table], rows)
         for names, rows in changes.changed_runs.items():

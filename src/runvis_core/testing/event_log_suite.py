@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import StoreError
+from runvis_core.model.decision import ERASURE, HOLD_PLACED, HOLD_RELEASED, Erased, ErasedBody
 from runvis_core.model.encoding import Body, SealedEvent, leaf_hash, seal
 from runvis_core.model.entry import Entry
 from runvis_core.model.event import (
@@ -22,6 +23,7 @@ from runvis_core.model.event import (
     ContextEvent,
     DatasetDeclaredEvent,
     DatasetEvent,
+    DecisionEvent,
     DefinitionErrorEvent,
     DefinitionEvent,
     EventBase,
@@ -122,6 +124,36 @@ def everything() -> list[EventBase]:
         make(DefinitionErrorEvent, source="daily.py", fingerprint="1"),
         make(DatasetDeclaredEvent, namespace="s3://lake", name="orders"),
     ]
+
+
+def decide(store: Store, decision: str, subject: str, details: dict[str, Any], **fields: Any) -> Appended:
+    """Append a decision about the store itself."""
+    event = make(
+        DecisionEvent, witness=Witness.OPERATOR, decision=decision, subject=subject, details=details, **fields
+    )
+    return append(store, event)
+
+
+def erase_bodies(store: Store, run_id: UUID | None = None) -> list[ErasedBody]:
+    """Erase all bodies of a run by one decision; return what was erased."""
+    with store.engine.connect() as connection:
+        query = select(t.bodies.c.position, t.bodies.c.digest).join(
+            t.entries, t.entries.c.position == t.bodies.c.position
+        )
+        rows = connection.execute(query.where(t.entries.c.run_id == (run_id or a_run_id()))).all()
+    bodies = [ErasedBody(position=row.position, name="body", digest=bytes(row.digest).hex()) for row in rows]
+    details = Erased(bodies=tuple(bodies)).model_dump(mode="json")
+    decide(store, ERASURE, "run", details, run_id=run_id or a_run_id())
+    return bodies
+
+
+def fill(store: Store) -> None:
+    """Put a row into every table whose rows never change."""
+    append(store, *everything())
+    append(store, *a_life("other"))
+    erase_bodies(store, a_run_id("other"))
+    decide(store, HOLD_PLACED, "h1", {"definition": "daily"})
+    decide(store, HOLD_RELEASED, "h1", {})
 
 
 def _write(url: str, number: int, appends: int) -> None:
@@ -445,7 +477,7 @@ class EventLogSuite:
 
     @pytest.mark.parametrize("table", t.INSERT_ONLY, ids=lambda table: table.name)
     def test_what_is_only_inserted_never_changes_and_never_leaves(self, store: Store, table: Table) -> None:
-        append(store, *everything())
+        fill(store)
         with store.engine.connect() as connection:
             assert connection.execute(select(func.count()).select_from(table)).scalar_one() > 0
         column = f'"{next(iter(table.c)).name}"'

@@ -17,7 +17,7 @@ from runvis_core.model.event import EventBase, StateEvent
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store, open_store
-from runvis_core.testing.event_log_suite import EventLogSuite, a_life, append, everything, is_refused
+from runvis_core.testing.event_log_suite import EventLogSuite, a_life, append, fill, is_refused
 from runvis_core.testing.factories import make
 from runvis_core.testing.histories import histories
 
@@ -66,7 +66,7 @@ class TestSqlite(EventLogSuite):
 
     @pytest.mark.parametrize("table", [*t.LOG, t.runs, *t.INSERT_ONLY], ids=lambda table: table.name)
     def test_nothing_is_replaced(self, store: Store, table: object) -> None:
-        append(store, *everything())
+        fill(store)
         name = getattr(table, "name", "")
         column = list(t.metadata.tables[name].c)[-1].name
         with store.engine.connect() as connection:

@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Table
 
+from runvis_core.model.decision import ERASURE, HOLD_PLACED, HOLD_RELEASED
 from runvis_core.store import tables as t
+from runvis_core.store.guards.holds import HELD
 
 _SIZE: Final = t.PARTITION_SIZE
 
@@ -85,6 +87,53 @@ BEGIN
     RETURN NEW;
 END
 """,
+    "runvis_body_leaves": """
+BEGIN
+    IF NOT EXISTS (SELECT FROM erasures WHERE position = OLD.position AND digest = OLD.digest) THEN
+        RAISE EXCEPTION 'runvis: bodies are never deleted' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN OLD;
+END
+""",
+    "runvis_decision_added": """
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM entries WHERE position = NEW.position AND kind = NEW.kind AND kind IN ('decision', 'access')
+            AND position(NEW.details IN convert_from(entry, 'UTF8')) > 0
+    ) THEN
+        RAISE EXCEPTION 'runvis: a decision is what its entry says' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+""",
+    "runvis_hold_added": """
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM entries WHERE position = NEW.position AND kind = 'decision'
+            AND position('"decision":"' || TG_ARGV[0] || '"' IN convert_from(entry, 'UTF8')) > 0
+            AND position(NEW.hold_id IN convert_from(entry, 'UTF8')) > 0
+    ) THEN
+        RAISE EXCEPTION 'runvis: a hold is what its entry says' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+""",
+    "runvis_erasure_added": f"""
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM entries WHERE position = NEW.decided_position AND kind = 'decision'
+            AND position('"decision":"{ERASURE}"' IN convert_from(entry, 'UTF8')) > 0
+            AND position(encode(NEW.digest, 'hex') IN convert_from(entry, 'UTF8')) > 0
+    ) THEN
+        RAISE EXCEPTION 'runvis: an erasure is what its entry says' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF EXISTS ({HELD.format(position="NEW.position")}) THEN
+        RAISE EXCEPTION 'runvis: a legal hold covers the run, so nothing of it is erased'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+""",
     "runvis_run_changed": f"""
 BEGIN
     IF TG_OP = 'UPDATE' THEN
@@ -127,7 +176,18 @@ def _insert_only(table: str) -> Iterable[Trigger]:
     yield Trigger(
         f"{table}_never_change", "BEFORE UPDATE", table, "FOR EACH ROW", _refuse(f"{table} are never changed")
     )
-    yield from _stays(table)
+    for trigger in _stays(table):
+        is_erasable = table == "bodies" and trigger.when == "BEFORE DELETE"
+        yield trigger._replace(function="runvis_body_leaves()") if is_erasable else trigger
+
+
+_ADDERS: Final = {
+    "decisions": "runvis_decision_added()",
+    "holds": f"runvis_hold_added('{HOLD_PLACED}')",
+    "hold_releases": f"runvis_hold_added('{HOLD_RELEASED}')",
+    "erasures": "runvis_erasure_added()",
+}
+"""What looks at a new row of a table that says what decisions say."""
 
 
 def _entries(table: str) -> Iterable[Trigger]:
@@ -163,7 +223,9 @@ def _triggers(table: Table) -> list[Trigger]:
             "runs_change_by_rule", "BEFORE INSERT OR UPDATE", name, "FOR EACH ROW", "runvis_run_changed()"
         )
         return [changed, *_stays(name)]
-    return list(_insert_only(name)) if table in t.INSERT_ONLY else []
+    adder = _ADDERS.get(name)
+    added = [Trigger(f"{name}_of_entries", "BEFORE INSERT", name, "FOR EACH ROW", adder)] if adder else []
+    return [*added, *_insert_only(name)] if table in t.INSERT_ONLY else []
 
 
 GUARDED: Final = (t.entries, t.event_ids, t.head, t.runs, *t.INSERT_ONLY)
@@ -173,16 +235,24 @@ def _create(trigger: Trigger) -> list[str]:
     return [trigger.definition, f"ALTER TABLE {trigger.table} ENABLE ALWAYS TRIGGER {trigger.name}"]
 
 
-def create_statements(tables: list[Table] | None = None) -> list[str]:
-    """Return the statements that create the guards of `tables`, or all and the functions that they call."""
-    statements: list[str] = []
-    if tables is None:
-        for name, source in FUNCTIONS.items():
-            statements.append(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $runvis${source}$runvis$")
-    for table in GUARDED if tables is None else tables:
-        for trigger in _triggers(table):
-            statements += _create(trigger)
-    return statements
+def function_statements() -> list[str]:
+    """Return the statements that create the functions which the guards call."""
+    return [
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $runvis${source}$runvis$"
+        for name, source in FUNCTIONS.items()
+    ]
+
+
+def create_statements(tables: list[Table]) -> list[str]:
+    """Return the statements that create the guards of `tables`."""
+    return [statement for table in tables for trigger in _triggers(table) for statement in _create(trigger)]
+
+
+def drop_statements(tables: list[Table]) -> list[str]:
+    """Return the statements that drop the guards of `tables`."""
+    return [
+        f"DROP TRIGGER IF EXISTS {trigger.name} ON {trigger.table}" for table in tables for trigger in _triggers(table)
+    ]
 
 
 def partition_name(number: int) -> str:
