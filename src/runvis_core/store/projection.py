@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
-from runvis_core.model.decision import ERASURE, HOLD_PLACED, HOLD_RELEASED, Erased, Held
 from runvis_core.model.encoding import encode
 from runvis_core.model.entry import Entry
 from runvis_core.model.event import (
-    AccessEvent,
     AliasEvent,
     ArtifactEvent,
     DatasetDeclaredEvent,
     DatasetEvent,
-    DecisionEvent,
     DefinitionErrorEvent,
     DefinitionEvent,
     EventBase,
@@ -26,6 +23,7 @@ from runvis_core.model.event import (
 from runvis_core.model.fold import fold_entries
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.run import Collected, Record
+from runvis_core.store.decisions import decide
 from runvis_core.store.driver import Changes, Driver, Found, Row, Values
 from runvis_core.store.producers import received_rows
 from runvis_core.store.rows import RunRows, add_late, late_rows, run_values
@@ -229,34 +227,11 @@ def _declare_dataset(changes: Changes, entry: Entry, values: Values) -> None:
     changes.insert("dataset_declarations", row)
 
 
-def _decide(changes: Changes, entry: Entry, values: Values) -> None:
-    event = _as(DecisionEvent, entry.event)
-    run_id = None if event.run_id is None else values.bind_id(event.run_id)
-    said = (event.decision, event.subject, run_id, entry.principal, values.bind_moment(event.occurred_at), event.reason)
-    changes.insert("decisions", (entry.position, event.kind, *said, encode(event.details).decode()))
-    if event.decision == HOLD_PLACED:
-        held = Held.model_validate(event.details)
-        held_run_id = None if held.run_id is None else values.bind_id(held.run_id)
-        row = (event.subject, entry.position, held_run_id, held.engine, held.deployment, held.definition)
-        changes.insert("holds", row)
-    elif event.decision == HOLD_RELEASED:
-        changes.insert("hold_releases", (event.subject, entry.position))
-    elif event.decision == ERASURE:
-        for body in Erased.model_validate(event.details).bodies:
-            changes.insert("erasures", (body.position, bytes.fromhex(body.digest), entry.position))
-
-
-def _note_access(changes: Changes, entry: Entry, values: Values) -> None:
-    event = _as(AccessEvent, entry.event)
-    said = (event.access, event.subject, None, entry.principal, values.bind_moment(event.occurred_at), None)
-    changes.insert("decisions", (entry.position, event.kind, *said, encode(event.details).decode()))
-
-
 _DEFINERS: Final[dict[str, Callable[[Changes, Entry, Values], None]]] = {
     "identity": _define_by_identity,
     "definition": _define,
     "definition_error": _add_definition_error,
     "dataset_declared": _declare_dataset,
-    "decision": _decide,
-    "access": _note_access,
+    "decision": decide,
+    "access": decide,
 }

@@ -149,8 +149,7 @@ class SqliteDriver:
             for table in WRITE_ORDER:
                 if rows := changes.inserts.get(table):
                     connection.executemany(INSERT[table], rows)
-            if rows := changes.inserts.get("erasures"):
-                connection.executemany(DELETE_BODY, [row[:2] for row in rows])
+            connection.executemany(DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())])
             for table, rows in changes.inserts_once.items():
                 connection.executemany(INSERT_ONCE[table], rows)
             for names, rows in changes.changed_runs.items():

@@ -49,7 +49,9 @@ class TestSqlite(EventLogSuite):
     def lift_guards(self, store: Store) -> None:
         with store.engine.begin() as connection:
             names = connection.execute(
-                text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('runs', 'entries')")
+                text(
+                    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('runs', 'entries', 'bodies')"
+                )
             ).scalars()
             for name in list(names):
                 connection.execute(text(f"DROP TRIGGER {name}"))
@@ -99,7 +101,7 @@ class TestPostgresql(EventLogSuite):
 
     def lift_guards(self, store: Store) -> None:
         with store.engine.begin() as connection:
-            for table in ("runs", "entries_000000"):
+            for table in ("runs", "entries_000000", "bodies"):
                 connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
 
     @given(told=st.lists(batches(), min_size=1, max_size=3))
