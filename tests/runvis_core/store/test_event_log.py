@@ -50,7 +50,8 @@ class TestSqlite(EventLogSuite):
         with store.engine.begin() as connection:
             names = connection.execute(
                 text(
-                    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('runs', 'entries', 'bodies')"
+                    "SELECT name FROM sqlite_master"
+                    " WHERE type = 'trigger' AND tbl_name IN ('runs', 'entries', 'bodies')"
                 )
             ).scalars()
             for name in list(names):
