@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from runvis_core.api.headers import SECURITY_HEADERS
 from runvis_core.errors import RunVisError
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
@@ -90,6 +91,8 @@ def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
 
 def _allowed_parameters(request: Request) -> list[str]:
     path = request.url.path
+    if path.endswith("/audit"):
+        return ["before", "name", "limit"]
     if path.endswith("/events"):
         return ["after", "limit"]
     if "/definitions/" in path:
@@ -105,5 +108,7 @@ def _on_http(_: Request, error: Exception) -> Response:
 
 
 def _on_bug(_: Request, error: Exception) -> Response:
-    # Starlette logs the traceback; a reply must not hand out what is inside.
-    return problem(500, "bug", f"the server failed on this request ({type(error).__name__}); its log says why")
+    # Starlette logs the traceback; a reply must not hand out what is inside. It is made outside of all else that wraps
+    # the application, so it brings the headers itself.
+    detail = f"the server failed on this request ({type(error).__name__}); its log says why"
+    return problem(500, "bug", detail, headers=dict(SECURITY_HEADERS))

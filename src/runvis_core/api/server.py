@@ -16,6 +16,7 @@ from runvis_core.api.app import create_app
 from runvis_core.api.tokens import read_tokens
 from runvis_core.errors import RunVisError, SettingsError
 from runvis_core.services.steps import STEPS
+from runvis_core.services.tokens import last_token_change
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 from runvis_core.store.steps import follow_steps
@@ -43,15 +44,22 @@ def serve(
     `followers` are by name a follower and its engine's address. Raises `SettingsError` if the server would listen
     beyond this machine without a token, or can't listen at all.
     """
-    if not read_tokens(settings) and not is_loopback(host):
+    if not is_loopback(host) and not read_tokens(settings) and not last_token_change(store):
         raise SettingsError(
-            f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, "
-            "RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
+            f"the server would take events from everybody on {host}, and answer them: issue a token (`runvis tokens "
+            "new`), or set RUNVIS_TOKEN, RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
         )
     app = create_app(store, settings)
     with _listen(host, port) as listener:
         server = _Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, lifespan="on"),
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=10,
+                lifespan="on",
+            ),
             lambda: on_ready(_address(listener)),
         )
         stop = threading.Event()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from runvis_core.api.committer import Committer
+from runvis_core.api.tokens import StoreTokens
+from runvis_core.services.principals import Principal
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 
@@ -18,11 +20,17 @@ class ServerState:
     store: Store
     settings: Settings
     committer: Committer
+    issued: StoreTokens
 
     @property
     def is_paused(self) -> bool:
         """Whether senders are asked to keep their events."""
         return self.settings.server.paused
+
+
+def principal_of(request: Request) -> Principal:
+    """Return who asks."""
+    return request.state.principal
 
 
 def state_of(request: Request) -> ServerState:

@@ -1,4 +1,4 @@
-"""Erasure: bodies and their salts leave by a decision that is itself an entry. The log and its tree stay as they were."""
+"""Erasure: bodies and their salts leave by a decision that is itself an entry; the log and its tree stay."""
 
 from __future__ import annotations
 
