@@ -121,7 +121,7 @@ class AccessControl:
         if principal is not LOCAL_PRINCIPAL and (wait := self._limiter.take(principal.name)):
             headers = {"Retry-After": str(math.ceil(wait))}
             return problem(429, "too-fast", "this token asks too fast: come again later", headers=headers)
-        refusal = _find_refusal(asked, self._routes.find(asked.method, asked.path), principal)
+        refusal = _find_refusal(self._routes.find(asked.method, asked.path), principal)
         if refusal is not None:
             return refusal
         if self._audited is not None and asked.method in ("GET", "HEAD"):
@@ -156,7 +156,7 @@ def _unauthorized(detail: str) -> ASGIApp:
     return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _find_refusal(asked: Asked, match: Match, principal: Principal) -> ASGIApp | None:
+def _find_refusal(match: Match, principal: Principal) -> ASGIApp | None:
     """Return the reply that refuses a principal; None if they may."""
     if not match.methods:
         return problem(404, "no-such-path", "there is nothing at this path")
