@@ -80,7 +80,7 @@ class StoreTokens:
                 raise
 
     def forget(self) -> None:
-        """Look for changes with the next request: this server made one itself."""
+        """Look for changes with the next request."""
         self._looked_at = float("-inf")
 
     def _refresh(self) -> None:
