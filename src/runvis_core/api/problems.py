@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runvis_core.api.headers import SECURITY_HEADERS
+from runvis_core.api.request_log import REQUEST_ID
 from runvis_core.errors import RunVisError
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
@@ -107,8 +108,8 @@ def _on_http(_: Request, error: Exception) -> Response:
     return problem(error.status_code, kinds.get(error.status_code, "refused"), str(error.detail))
 
 
-def _on_bug(_: Request, error: Exception) -> Response:
-    # Starlette logs the traceback; a reply must not hand out what is inside. It is made outside of all else that wraps
-    # the application, so it brings the headers itself.
+def _on_bug(request: Request, error: Exception) -> Response:
+    # The server logs the traceback; a reply must not hand out what is inside. It leaves by a way of its own, around
+    # whatever names requests and sets headers.
     detail = f"the server failed on this request ({type(error).__name__}); its log says why"
-    return problem(500, "bug", detail, headers=dict(SECURITY_HEADERS))
+    return problem(500, "bug", detail, headers={**SECURITY_HEADERS, REQUEST_ID: request.state.request_id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
@@ -11,6 +12,9 @@ from runvis_core.api.tokens import StoreTokens
 from runvis_core.services.principals import Principal
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
+
+if TYPE_CHECKING:
+    from runvis_core.api.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class ServerState:
     settings: Settings
     committer: Committer
     issued: StoreTokens
+    metrics: Metrics
 
     @property
     def is_paused(self) -> bool:

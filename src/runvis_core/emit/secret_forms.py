@@ -72,7 +72,8 @@ HINTS: Final = re.compile(
       pass(?:w|p|c|_|\W) | pwd | p(?<=\bdap)i[0-9a-f]{8}
     | key | k(?<=tok)en | k(?<=cook)ie | k(?<=\bsk)[-_] | k(?<=\brk)_ | k(?<=ak)ia
     | c(?<=sec)ret | cred | u(?<=au)th(?!or) | bearer | basic\s | j(?<=eyj) | jwt | dsn | z(?<=aiz)a
-    | _(?<=gh[pousr]_) | _(?<=_pat_) | _(?<=npm_) | _(?<=\brvt_) | _(?<=\bhf_) | _(?<=v1_) | _(?<=shp(?:at|ss|ca|pa)_) | _(?<=whsec_)
+    | _(?<=gh[pousr]_) | _(?<=_pat_) | _(?<=npm_) | _(?<=\brvt_) | _(?<=\bhf_) | _(?<=v1_) | _(?<=shp(?:at|ss|ca|pa)_)
+    | _(?<=whsec_)
     | -(?<=glpat-) | -(?<=xox[a-z]-) | -(?<=xapp-) | -(?<=pypi-) | -(?=begin)
     | \.(?<=\bsg\.) | \.(?<=hv[sbr]\.) | \.(?<=ya29\.) | a(?<=\ba)sia[0-9a-z]{16}
     """,

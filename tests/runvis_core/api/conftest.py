@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from runvis_core.api.app import create_app
-from runvis_core.api.server import _listen
+from runvis_core.api.server import listen
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 
@@ -33,7 +33,7 @@ def _running(app: FastAPI) -> Iterator[str]:
             await super().startup(sockets)
             started.put(None)
 
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         server = Server(uvicorn.Config(app, log_level="warning", lifespan="on", server_header=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
