@@ -109,39 +109,45 @@ class AccessControl:
             return
         is_http = scope["type"] == "http"
         asked = Asked(scope["method"] if is_http else "WEBSOCKET", scope["path"], dict(scope.get("headers", ())))
-        answer = await self._decide(asked)
+        answer = await self._authenticate(asked)
+        refusal: ASGIApp | None
         if isinstance(answer, Principal):
+            # Who was refused is known, too.
             scope.setdefault("state", {})["principal"] = answer
+            refusal = await self._authorise(asked, answer)
+        else:
+            refusal = answer
+        if refusal is None:
             await self._app(scope, receive, send)
         elif is_http:
-            await answer(scope, receive, send)
+            await refusal(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _decide(self, asked: Asked) -> Principal | ASGIApp:
-        """Return who may go on, or the reply that refuses."""
+    async def _authenticate(self, asked: Asked) -> Principal | ASGIApp:
+        """Return who asks, or the reply that refuses."""
         try:
             principal = await self._find_principal(asked)
         except ExpiredTokenError as error:
             return _unauthorized(f"{error}: use one that is valid (`runvis tokens new`)")
         except UnreachableError as error:
-            return problem(503, "store-unreachable", str(error), headers={"Retry-After": "5"})
-        if principal is None:
-            return self._refusal(asked)
+            return _unreachable(error)
+        return self._refusal(asked) if principal is None else principal
+
+    async def _authorise(self, asked: Asked, principal: Principal) -> ASGIApp | None:
+        """Return the reply that refuses; None for who may go on."""
         if principal is not LOCAL_PRINCIPAL and (wait := self._limiter.take(principal.name)):
             headers = {"Retry-After": str(math.ceil(wait))}
             return problem(429, "too-fast", "this token asks too fast: come again later", headers=headers)
         refusal = _find_refusal(self._routes.find(asked.method, asked.path), principal)
-        if refusal is not None:
-            return refusal
-        if self._audited is not None and asked.method in ("GET", "HEAD"):
+        if refusal is None and self._audited is not None and asked.method in ("GET", "HEAD"):
             try:
                 await run_in_threadpool(
                     record_access, self._audited, "read", f"{asked.method} {asked.path}", principal=principal.name
                 )
             except UnreachableError as error:
-                return problem(503, "store-unreachable", str(error), headers={"Retry-After": "5"})
-        return principal
+                return _unreachable(error)
+        return refusal
 
     async def _find_principal(self, asked: Asked) -> Principal | None:
         for authenticator in self._authenticators:
@@ -164,6 +170,10 @@ class AccessControl:
 
 def _unauthorized(detail: str) -> ASGIApp:
     return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _unreachable(error: UnreachableError) -> ASGIApp:
+    return problem(503, "store-unreachable", str(error), headers={"Retry-After": "5"})
 
 
 def _find_refusal(match: Match, principal: Principal) -> ASGIApp | None:

@@ -23,7 +23,7 @@ from runvis_core.errors import LogRuleError, StoreError, UnreachableError
 from runvis_core.store import tables as t
 from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
 from runvis_core.store.guards import PREFIX
-from runvis_core.store.guards.postgresql import partition_name, partition_statements
+from runvis_core.store.guards.postgresql import partition_name
 from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, upsert_tail
 
 COPY_FROM: Final = 20
@@ -217,8 +217,7 @@ class PostgresqlDriver:
         for number in range(first // t.PARTITION_SIZE, (last + half) // t.PARTITION_SIZE + 1):
             exists = self._execute("SELECT to_regclass(%b::text) IS NOT NULL", (partition_name(number),)).fetchone()
             if exists == (False,):
-                for statement in partition_statements(number):
-                    self._connection.execute(_query(statement))
+                self._execute("SELECT runvis_add_partition(%b::bigint)", (number,))
 
     def _write(self, changes: Changes) -> None:
         self._insert("entries", changes.entries)

@@ -17,6 +17,7 @@ from runvis_core.model.event import EventBase, StateEvent
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store, open_store
+from runvis_core.store.guards import create_functions
 from runvis_core.testing.event_log_suite import EventLogSuite, a_life, append, fill, is_refused
 from runvis_core.testing.factories import make
 from runvis_core.testing.histories import histories
@@ -128,6 +129,7 @@ class TestPostgresql(EventLogSuite):
         monkeypatch.setattr(t, "PARTITION_SIZE", 10)
         monkeypatch.setattr(postgresql, "_SIZE", 10)
         with store.engine.begin() as connection:
+            create_functions(connection)
             connection.execute(text("ALTER TABLE entries DETACH PARTITION entries_000000"))
             connection.execute(text("ALTER TABLE entries ATTACH PARTITION entries_000000 FOR VALUES FROM (0) TO (10)"))
         for second in range(2, 32):
