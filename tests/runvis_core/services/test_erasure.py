@@ -36,6 +36,7 @@ def a_run(name: str = "run") -> list[EventBase]:
             definition_kind="task",
             native_key=name,
             native_id=name,
+            trigger={"kind": "manual"},
             content={"actor": f"{CANARY} Ann"},
         ),
         make(ContextEvent, run_id=run_id, content={"parameters": {"who": CANARY}}),
