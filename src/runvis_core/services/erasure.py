@@ -57,6 +57,8 @@ def erase(store: Store, request: ErasureRequest, *, principal: str) -> ErasureVi
                     reason=request.reason,
                 )
             )
+        if any(body.name == MESSAGE for body in found):
+            _forget_failures(store, run_id)
         remaining = _wipe(store)
     return ErasureView(run_id=run_id, bodies=found, decisions=decisions, held_by=held_by, remaining=remaining)
 
@@ -65,14 +67,23 @@ def _find_bodies(
     connection: Connection, rows: Sequence[tuple[int, bytes]], request: ErasureRequest
 ) -> Iterator[ErasedBody]:
     for position, entry in rows:
-        refs = orjson.loads(entry)["event"].get("bodies") or {}
-        wanted = {name: ref["digest"] for name, ref in refs.items() if not request.bodies or name in request.bodies}
+        refs: dict[str, dict[str, Any]] = orjson.loads(entry)["event"].get("bodies") or {}
+        wanted: dict[str, str] = {
+            name: ref["digest"] for name, ref in refs.items() if not request.bodies or name in request.bodies
+        }
         if not wanted:
             continue
         query = select(bodies.c.digest).where(bodies.c.position == position)
         there = {bytes(digest).hex() for digest in connection.execute(query).scalars()}
         for digest, name in {digest: name for name, digest in wanted.items() if digest in there}.items():
             yield ErasedBody(position=position, name=name, digest=digest)
+
+
+def _forget_failures(store: Store, run_id: UUID) -> None:
+    """Remove what was kept for searching now; the step that keeps it does so too, when it comes to the decision."""
+    options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
+    with store.engine.connect().execution_options(**options) as connection, connection.begin():
+        forget_failures(connection, [run_id])
 
 
 def _parts(items: list[T]) -> Iterator[list[T]]:
