@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-
 PATIENCE = 3
 """How many times as long as on a machine that has nothing else to do is waited at most: engines start slowly on a busy
 one."""
