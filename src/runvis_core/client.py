@@ -20,6 +20,7 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.problems import ERRORS
 from runvis_core.settings import Settings
 
@@ -82,6 +83,18 @@ class Client:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
         return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
 
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        return self._read(CheckpointPage, "checkpoints", limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if nothing of it was signed yet."""
+        return self._get(f"proofs/{quote(name, safe='')}", {}).content
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path. Raises `NotFoundError`."""
+        return self._get(path, {}, prefix="").content
+
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""
         response = self._get("doctor", {})
@@ -99,13 +112,13 @@ class Client:
                 f"server as new as this client? ({error.error_count()} faults, first: {error.errors()[0]['msg']})"
             ) from error
 
-    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
+    def _get(self, path: str, asked: dict[str, Any], *, prefix: str = "api/v1/") -> httpx.Response:
         try:
-            response = self._client.get(f"/api/v1/{path}", params=asked)
+            response = self._client.get(f"/{prefix}{path}", params=asked)
             if response.status_code == 401 and self._settings.token_file is not None:
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
-                response = self._client.get(f"/api/v1/{path}", params=asked)
+                response = self._client.get(f"/{prefix}{path}", params=asked)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 f"the server {self.url} can't be reached: {type(error).__name__}: {error}"

@@ -92,6 +92,8 @@ def _allowed_parameters(request: Request) -> list[str]:
     path = request.url.path
     if path.endswith("/events"):
         return ["after", "limit"]
+    if path.endswith("/checkpoints"):
+        return ["before", "limit"]
     if "/definitions/" in path:
         return [*DefinitionFilter.model_fields]
     filters = DefinitionFilter if path.endswith("/definitions") else RunFilter

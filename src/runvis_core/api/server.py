@@ -15,6 +15,7 @@ from runvis_core.api.access import is_loopback
 from runvis_core.api.app import create_app
 from runvis_core.api.tokens import read_tokens
 from runvis_core.errors import RunVisError, SettingsError
+from runvis_core.services.checkpoints import keep_checkpointing, signing_keys
 from runvis_core.services.steps import STEPS
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
@@ -48,6 +49,9 @@ def serve(
             f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, "
             "RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
         )
+    if settings.ledger.key_file is not None:
+        # Said now, and not at each interval.
+        signing_keys(settings)
     app = create_app(store, settings)
     with _listen(host, port) as listener:
         server = _Server(
@@ -62,6 +66,12 @@ def serve(
             for name, said in followers.items()
         ]
         threads.append(threading.Thread(target=follow_steps, args=(store, STEPS, stop), name="steps", daemon=True))
+        if settings.ledger.key_file is not None:
+            threads.append(
+                threading.Thread(
+                    target=keep_checkpointing, args=(store, settings, stop), name="checkpoints", daemon=True
+                )
+            )
         for thread in threads:
             thread.start()
         try:

@@ -20,6 +20,7 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.settings import Settings, default_store_url, load_settings
 
 if TYPE_CHECKING:
@@ -61,6 +62,18 @@ class Source(Protocol):
 
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs."""
+        ...
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        ...
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run."""
+        ...
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path."""
         ...
 
 
@@ -119,6 +132,24 @@ class StoreSource:
         from runvis_core.services.definitions import get_definition
 
         return get_definition(self._store, name, filters)
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        from runvis_core.services.checkpoints import list_checkpoints
+
+        return list_checkpoints(self._store, limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run."""
+        from runvis_core.services.proofs import prove_run
+
+        return prove_run(self._store, name).data
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path."""
+        from runvis_core.services.proofs import get_tile
+
+        return get_tile(self._store, path)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

@@ -6,6 +6,7 @@ stands in a database.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table
@@ -16,17 +17,26 @@ PREFIX: Final = "runvis: "
 """How each refusal's message begins."""
 
 
-def create_guards(connection: Connection, tables: list[Table] | None = None) -> None:
-    """Create the guards of `tables`, or all that a new database needs."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for statement in dialect.create_statements(tables):
+def create_functions(connection: Connection) -> None:
+    """Create the functions that the guards call as this version ships them, where the database has functions."""
+    if connection.dialect.name == "postgresql":
+        for statement in postgresql.function_statements():
+            _run(connection, statement)
+
+
+def create_guards(connection: Connection, tables: Iterable[Table]) -> None:
+    """Create the guards of `tables`."""
+    for statement in _dialect(connection).create_statements(list(tables)):
         _run(connection, statement)
+
+
+def _dialect(connection: Connection) -> Any:
+    return postgresql if connection.dialect.name == "postgresql" else sqlite
 
 
 def changed_guards(connection: Connection) -> list[str]:
     """Return, by name and in words, the guards that are missing, turned off, or not as this version ships them."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.changed_guards(connection)
+    return _dialect(connection).changed_guards(connection)
 
 
 def create_partition(connection: Connection, number: int) -> None:

@@ -163,26 +163,27 @@ def _triggers(table: Table) -> list[Trigger]:
             "runs_change_by_rule", "BEFORE INSERT OR UPDATE", name, "FOR EACH ROW", "runvis_run_changed()"
         )
         return [changed, *_stays(name)]
-    return list(_insert_only(name)) if table in t.INSERT_ONLY else []
+    return list(_insert_only(name)) if table in t.INSERT_ONLY or table in t.LEDGER else []
 
 
-GUARDED: Final = (t.entries, t.event_ids, t.head, t.runs, *t.INSERT_ONLY)
+GUARDED: Final = (t.entries, t.event_ids, t.head, t.runs, *t.INSERT_ONLY, *t.LEDGER)
 
 
 def _create(trigger: Trigger) -> list[str]:
     return [trigger.definition, f"ALTER TABLE {trigger.table} ENABLE ALWAYS TRIGGER {trigger.name}"]
 
 
-def create_statements(tables: list[Table] | None = None) -> list[str]:
-    """Return the statements that create the guards of `tables`, or all and the functions that they call."""
-    statements: list[str] = []
-    if tables is None:
-        for name, source in FUNCTIONS.items():
-            statements.append(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $runvis${source}$runvis$")
-    for table in GUARDED if tables is None else tables:
-        for trigger in _triggers(table):
-            statements += _create(trigger)
-    return statements
+def function_statements() -> list[str]:
+    """Return the statements that create the functions which the guards call."""
+    return [
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $runvis${source}$runvis$"
+        for name, source in FUNCTIONS.items()
+    ]
+
+
+def create_statements(tables: list[Table]) -> list[str]:
+    """Return the statements that create the guards of `tables`."""
+    return [statement for table in tables for trigger in _triggers(table) for statement in _create(trigger)]
 
 
 def partition_name(number: int) -> str:

@@ -126,15 +126,15 @@ def _guards() -> dict[str, dict[str, str]]:
         "head": dict(_head()),
         "runs": dict(_runs()),
     }
-    for table in t.INSERT_ONLY:
+    for table in (*t.INSERT_ONLY, *t.LEDGER):
         guards[table.name] = {**dict(_insert_only(table)), **dict(_insert_once(table))}
     return guards
 
 
-def create_statements(tables: list[Table] | None = None) -> list[str]:
-    """Return the statements that create the guards of `tables`, or all."""
-    wanted = None if tables is None else {table.name for table in tables}
-    return [sql for name, guards in _guards().items() if wanted is None or name in wanted for sql in guards.values()]
+def create_statements(tables: list[Table]) -> list[str]:
+    """Return the statements that create the guards of `tables`."""
+    guards = _guards()
+    return [sql for table in tables for sql in guards.get(table.name, {}).values()]
 
 
 def drop_statements(tables: list[Table]) -> list[str]:
