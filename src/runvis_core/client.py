@@ -88,7 +88,7 @@ class Client:
         return self._read(CheckpointPage, "checkpoints", limit=limit)
 
     def prove_run(self, name: str) -> bytes:
-        """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if nothing of it was signed yet."""
+        """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
         return self._get(f"proofs/{quote(name, safe='')}", {}).content
 
     def get_tile(self, path: str) -> bytes:

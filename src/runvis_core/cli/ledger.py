@@ -178,8 +178,8 @@ def verify_proof_command(
     bundle = verify_bundle(data, _parse_keys(key))
     positions = [entry.position for entry in bundle.entries]
     typer.echo(
-        f"{len(positions)} entries about the run {bundle.run_id}, positions {positions[0]} to {positions[-1]}, stand in "
-        f"the log {clean(bundle.checkpoint.origin)} of {bundle.checkpoint.size} entries"
+        f"{len(positions)} entries about the run {bundle.run_id}, positions {positions[0]} to {positions[-1]}, "
+        f"stand in the log {clean(bundle.checkpoint.origin)} of {bundle.checkpoint.size} entries"
     )
     if bundle.newer_entries:
         typer.echo(f"its keeper says that {bundle.newer_entries} more came after that", err=True)
