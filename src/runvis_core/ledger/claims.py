@@ -86,13 +86,14 @@ class Claims:
                 continue
             try:
                 (signature,) = parse_signatures(row.line)
+                text = parse_note(notes[row.number]).text
             except (LedgerError, ValueError):
-                self.problems.append(f"{name}: is no signature")
+                self.problems.append(f"{name}: it, or the checkpoint, can't be read")
                 continue
             key = known.get((signature.name, signature.key_id))
             if (signature.name, signature.key_id) != (row.name, bytes(row.key_id)):
                 self.problems.append(f"{name}: is somebody else's")
-            elif key is not None and not signature_holds(key, parse_note(notes[row.number]).text, signature.signature):
+            elif key is not None and not signature_holds(key, text, signature.signature):
                 self.problems.append(f"{name}: does not hold")
 
     def _read_held(self, held: Mapping[str, Sequence[str]], origins: set[str]) -> Iterator[Claim]:
@@ -127,7 +128,8 @@ class Claims:
         expected = 1
         for number in numbers:
             if number != expected:
-                self.problems.append(f"{what} {expected}: removed")
+                missing = f"{expected}" if number == expected + 1 else f"{expected} to {number - 1}"
+                self.problems.append(f"{what} {missing}: removed, or {what} {number}: added")
             expected = number + 1
 
 

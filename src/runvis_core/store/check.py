@@ -52,7 +52,9 @@ def check_store(store: Store, *, progress: Progress | None = None) -> list[str]:
 def find_problems(connection: Connection, progress: Progress) -> Iterator[str]:
     """Yield what is wrong, in words, in the view of one connection."""
     yield from (f"guard {problem}" for problem in changed_guards(connection))
-    head = connection.execute(select(t.head.c.position, t.head.c.recorded_at)).one()
+    head = connection.execute(select(t.head)).one()
+    if head.id != 1:
+        yield f"head: its id is {head.id}, not 1"
     runs = connection.execute(select(func.count()).select_from(t.runs)).scalar_one()
     total = head.position + runs
     last: StoredEntry | None = None
