@@ -87,3 +87,25 @@ def new_epoch_command(
 
         note = declare_epoch(store, settings, reason=reason, now=datetime.now(UTC))
     typer.echo(clean(note, keep_lines=True), nl=False)
+
+
+@db.command("roles")
+def roles_command(
+    prefix: Annotated[str, typer.Option(help="What the roles' names begin with.")] = "runvis",
+    url: StoreOption = None,
+) -> None:
+    """Set up the roles of a PostgreSQL store: owner, writer, reader, archivist. It needs a superuser.
+
+    To do it again puts right what was changed. Nobody logs in as the owner. The others have no password yet: give them
+    one, or another way to log in.
+
+    Examples:
+
+      runvis db roles --url postgresql://postgres@db/runvis
+    """
+    with open_store_at(settings_for(url), must_exist=True) as store:
+        from runvis_core.store.roles import create_roles
+
+        roles = create_roles(store.engine, prefix=prefix)
+    typer.echo(f"{roles.owner} owns all and can't log in; servers connect as {roles.writer},")
+    typer.echo(f"who only looks as {roles.reader}, the archive as {roles.archivist}")

@@ -19,7 +19,7 @@ from runvis_core.store.producers import add_numbers
 from runvis_core.store.projection import project_beside
 from runvis_core.store.statements import COLUMNS, key_of
 
-_OTHERS: Final = (t.producers, *t.STEP_TABLES)
+_OTHERS: Final = (t.producers, *t.DECISIONS, *t.STEP_TABLES)
 TABLES: Final = tuple(table for table in t.PROJECTIONS if "run_id" not in table.c and table not in _OTHERS)
 
 
@@ -48,7 +48,7 @@ class RowsBesideRuns:
         for table in TABLES:
             if "position" in table.c and table.name not in self._once:
                 yield from self._compare(table.name, changes.inserts.get(table.name, ()), first, self._last)
-        yield from self._check_bodies(entries, first, self._last)
+        yield from self._find_added_bodies(entries, first, self._last)
         yield from self._check_producers(entries)
 
     def finish(self) -> Iterator[str]:
@@ -79,7 +79,7 @@ class RowsBesideRuns:
         query = f"SELECT {', '.join(COLUMNS[table])} FROM {table}{where}"  # noqa: S608 - our own names, and numbers
         return raw.execute(query).fetchall()
 
-    def _check_bodies(self, entries: Sequence[Entry], first: int, last: int) -> Iterator[str]:
+    def _find_added_bodies(self, entries: Sequence[Entry], first: int, last: int) -> Iterator[str]:
         columns = t.bodies.c
         query = select(columns.position, columns.digest).where(columns.position >= first, columns.position <= last)
         standing = {(row.position, bytes(row.digest)) for row in self._connection.execute(query)}
@@ -87,8 +87,6 @@ class RowsBesideRuns:
             (entry.position, bytes.fromhex(ref.digest)) for entry in entries for ref in entry.event.bodies.values()
         }
         read = {entry.position for entry in entries}
-        for position, digest in sorted(wanted - standing):
-            yield f"entry {position}: its body {digest.hex()[:12]} was removed"
         for position, digest in sorted(standing - wanted):
             if position in read:
                 yield f"entry {position}: the body {digest.hex()[:12]} was added: the entry holds no such digest"

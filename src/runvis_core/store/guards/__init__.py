@@ -20,13 +20,20 @@ PREFIX: Final = "runvis: "
 def create_functions(connection: Connection) -> None:
     """Create the functions that the guards call as this version ships them, where the database has functions."""
     if connection.dialect.name == "postgresql":
-        for statement in postgresql.function_statements():
+        schema = str(connection.exec_driver_sql("SELECT current_schema()").scalar_one())
+        for statement in postgresql.function_statements(schema):
             _run(connection, statement)
 
 
 def create_guards(connection: Connection, tables: Iterable[Table]) -> None:
     """Create the guards of `tables`."""
     for statement in _dialect(connection).create_statements(list(tables)):
+        _run(connection, statement)
+
+
+def drop_guards(connection: Connection, tables: Iterable[Table]) -> None:
+    """Drop the guards of `tables`: only a migration may, which then creates them as this version ships them."""
+    for statement in _dialect(connection).drop_statements(list(tables)):
         _run(connection, statement)
 
 
@@ -42,8 +49,7 @@ def changed_guards(connection: Connection) -> list[str]:
 def create_partition(connection: Connection, number: int) -> None:
     """Create a partition of `entries` with its guards, where the database has partitions."""
     if connection.dialect.name == "postgresql":
-        for statement in postgresql.partition_statements(number):
-            _run(connection, statement)
+        connection.exec_driver_sql(f"SELECT runvis_add_partition({number})")
 
 
 def _run(connection: Connection, statement: str) -> None:

@@ -13,7 +13,7 @@ from runvis_core.store.guards import create_guards
 from runvis_core.store.types import Moment, Position
 
 revision = "0003"
-down_revision = "0007"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
