@@ -256,7 +256,7 @@ def _names_of(table: Table, row: dict[str, Any], changed: dict[str, Any]) -> lis
         return [f"entry {one['position']}:" for one in rows]
     if table is t.runs:
         names += ["runs:"]
-    return [*(name for name in names), *(f"{table.name}: the row" for _ in [0] if not names)]
+    return [*(name for name in names), *([] if names else [f"{table.name}: the row", f"{table.name}: a row"])]
 
 
 def _bend(chance: random.Random, data: bytes) -> bytes:

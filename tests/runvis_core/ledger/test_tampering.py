@@ -44,7 +44,7 @@ from runvis_core.store import tables as t
 from runvis_core.store.database import Store, open_store
 from runvis_core.store.rebuild import rebuild_store
 from runvis_core.store.steps import catch_up
-from runvis_core.testing.event_log_suite import everything
+from runvis_core.testing.event_log_suite import fill
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.ledger import ORIGIN, lengthen
 from runvis_core.testing.story import a_story
@@ -80,8 +80,8 @@ def build(store: Store, folder: Path) -> Bent:
 
     plugins.register(Witness(), name="witness")
     held: list[str] = []
-    story = [*a_story(), *everything(), *a_process()]
-    ingest_events(store, story, principal="test")
+    fill(store)
+    ingest_events(store, [*a_story(), *a_process()], principal="test")
     for number in (200, 220, 150):
         lengthen(store, number)
         held.append(make_checkpoint(store, settings, plugins=plugins).checkpoint.note)
@@ -186,7 +186,8 @@ def test_an_older_copy_is_seen_by_a_checkpoint_that_was_kept_elsewhere(
 ) -> None:
     bent = original[1]
     older = open_store(f"sqlite:///{tmp_path / 'older.db'}")
-    ingest_events(older, [*a_story(), *everything(), *a_process()], principal="test")
+    fill(older)
+    ingest_events(older, [*a_story(), *a_process()], principal="test")
     # By itself it is a whole log, and nothing in it is wrong.
     assert problems(older, bent) == []
     found = problems(older, bent, with_held=True)
