@@ -70,6 +70,10 @@ class Claims:
             if checkpoint.size < before:
                 self.problems.append(f"{name}: covers fewer entries than the one before it")
             before = max(before, checkpoint.size)
+            if strangers := self._strangers(row.note, checkpoint.origin):
+                self.problems.append(
+                    f"{name}: is also signed by {strangers}, a key of this log that no declaration here introduces"
+                )
             tail = bytes(row.tail)
             if len(tail) != checkpoint.size % WIDTH * 32:
                 self.problems.append(f"{name}: the leaf hashes that were kept with it were altered")
@@ -116,6 +120,11 @@ class Claims:
                     )
                 else:
                     yield Claim(name, checkpoint)
+
+    def _strangers(self, note: str, origin: str) -> str:
+        known = {key.key_id for key in self.trust.keys}
+        signed = [one.key_id for one in parse_note(note).signatures if one.name == origin]
+        return ", ".join(one.hex() for one in signed if one not in known) if self._is_checking_signatures else ""
 
     def _open(self, note: str) -> Checkpoint:
         return (

@@ -14,6 +14,10 @@ from runvis_core.store import tables as t
 from runvis_core.store.log import StoredEntry
 
 
+NAME: Final = "ledger"
+"""The name of the step."""
+
+
 class LedgerStep:
     """Keeps the full tiles: a step beside the log.
 
@@ -21,7 +25,10 @@ class LedgerStep:
     log was, and `verify` says that they differ.
     """
 
-    name: Final = "ledger"
+    @property
+    def name(self) -> str:
+        """The name under which the step's position is kept."""
+        return NAME
 
     def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
         """Add the tiles that these entries fill."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, or_, select
 from runvis_core.ledger.claims import Claim
 from runvis_core.ledger.differences import Differences
 from runvis_core.ledger.growth import GrowingTree
-from runvis_core.ledger.stored_tiles import LedgerStep
+from runvis_core.ledger.stored_tiles import NAME
 from runvis_core.ledger.tiles import WIDTH, Tile, split_hashes, tile_counts
 from runvis_core.ledger.tree import EMPTY_ROOT, HASH_BYTES, full_subtree_root
 from runvis_core.store import tables as t
@@ -59,7 +59,7 @@ class LedgerCheck:
         self._claims = sorted(claims, key=lambda claim: claim.checkpoint.size)
         # What was signed and is gone is looked for, too.
         self._end = max([self.head, *(claim.checkpoint.size for claim in claims if claim.tail is not None)])
-        taken = select(t.steps.c.position).where(t.steps.c.name == LedgerStep.name)
+        taken = select(t.steps.c.position).where(t.steps.c.name == NAME)
         # Tiles are made a moment after their entries.
         self._tiled: int = (connection.execute(taken).scalar_one_or_none() or 0) // WIDTH
         self._suspects: list[tuple[_Part, list[bytes | None], bool]] = []

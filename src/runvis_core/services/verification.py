@@ -53,7 +53,7 @@ def verify_store(
     `span` looks at these positions and the tree above them only. `state` is a file in which it is kept how far the
     entries were found in order, so that an interrupted verification goes on from there.
     """
-    note = progress or (lambda _what, _done, _total: None)
+    note = progress or _say_nothing
     problems: list[str] = []
     with reading(store) as connection:
         claims = Claims(connection, keys, held or {})
@@ -83,6 +83,10 @@ def verify_store(
         total = check.head if span is None else max(0, min(span[1], check.head) - span[0] + 1)
     notes = [*claims.notes, *([f"the first {began} entries were verified before, as {state} says"] if began else [])]
     return Verified(problems, notes, total, len(claims.all) if span is None else 0)
+
+
+def _say_nothing(_what: str, _done: int, _total: int) -> None:
+    """Take note of nothing."""
 
 
 def _take(problems: list[str], found: Iterable[str]) -> None:
