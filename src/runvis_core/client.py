@@ -33,12 +33,14 @@ from runvis_core.services.decision_answers import (
     TokenView,
 )
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.problems import ERRORS
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+PREFIX: Final = "/api/v1/"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -128,6 +130,18 @@ class Client:
         """Return what a query names."""
         return self._read(Found, "search", q=query)
 
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        return self._read(CheckpointPage, "checkpoints", limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
+        return self._get(f"proofs/{quote(name, safe='')}", {}).content
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path. Raises `NotFoundError`."""
+        return self._get(path, {}, prefix="/").content
+
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""
         return self._read(AuditPage, "audit", limit=limit, before=before, name=name)
@@ -183,16 +197,16 @@ class Client:
                 f"server as new as this client? ({error.error_count()} faults, first: {error.errors()[0]['msg']})"
             ) from error
 
-    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
-        return self._send("GET", path, params=asked)
+    def _get(self, path: str, asked: dict[str, Any], *, prefix: str = PREFIX) -> httpx.Response:
+        return self._send("GET", path, prefix=prefix, params=asked)
 
-    def _send(self, method: str, path: str, **said: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, *, prefix: str = PREFIX, **said: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, f"/api/v1/{path}", **said)
+            response = self._client.request(method, f"{prefix}{path}", **said)
             if response.status_code == 401 and self._settings.token_file is not None:
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
-                response = self._client.request(method, f"/api/v1/{path}", **said)
+                response = self._client.request(method, f"{prefix}{path}", **said)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 f"the server {self.url} can't be reached: {type(error).__name__}: {error}"

@@ -14,6 +14,8 @@ from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
 from runvis_core.cli.holds import holds
+from runvis_core.cli.keys import keys
+from runvis_core.cli.ledger import checkpoint_command, prove_command, verify_command, verify_proof_command
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
 from runvis_core.cli.search import search_command
@@ -60,6 +62,11 @@ app.command("serve")(serve_command)
 app.command("follow")(follow_command)
 app.command("erase")(erase_command)
 app.command("doctor")(doctor_command)
+app.add_typer(keys, name="keys")
+app.command("checkpoint")(checkpoint_command)
+app.command("verify")(verify_command)
+app.command("prove")(prove_command)
+app.command("verify-proof")(verify_proof_command)
 app.command("plugins")(plugins_command)
 for _ in plugin_manager().ask("runvis_cli", group=app):
     pass

@@ -21,6 +21,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings, default_store_url, load_settings
@@ -94,6 +95,18 @@ class Source(Protocol):
 
     def search(self, query: str) -> Found:
         """Return what a query names."""
+        ...
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        ...
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run."""
+        ...
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path."""
         ...
 
 
@@ -196,6 +209,24 @@ class StoreSource:
         from runvis_core.services.search import search
 
         return search(self._store, query)
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        from runvis_core.services.checkpoints import list_checkpoints
+
+        return list_checkpoints(self._store, limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run."""
+        from runvis_core.services.proofs import prove_run
+
+        return prove_run(self._store, name).data
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path."""
+        from runvis_core.services.proofs import get_tile
+
+        return get_tile(self._store, path)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

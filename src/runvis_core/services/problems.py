@@ -6,6 +6,7 @@ from typing import Final
 
 from runvis_core.errors import (
     CursorError,
+    LedgerError,
     LogRuleError,
     NotFoundError,
     RunVisError,
@@ -22,6 +23,7 @@ STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     CursorError: ("cursor", 400),
     WideQuestionError: ("too-wide", 400),
     UnreachableError: ("store-unreachable", 503),
+    LedgerError: ("ledger", 409),
     LogRuleError: ("log-rule", 409),
     SettingsError: ("settings", 400),
 }

@@ -1,7 +1,8 @@
 """The tables of a store.
 
-`head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it,
-but for `liveness` (heartbeats are no entries) and `follower_watermarks` (a follower's own bookkeeping).
+`head`, `entries`, `event_ids` and `bodies` are the log; `LEDGER` testifies to it. All others are projections, which
+`rebuild` derives from it, but for `liveness` (heartbeats are no entries) and `follower_watermarks` (a follower's own
+bookkeeping).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -428,6 +429,51 @@ failure_words: Final = _table(
 STEP_TABLES: Final = (steps, rollups, rollup_runs, definition_health, failures, failure_words)
 """What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
 
+# The ledger over the log
+
+tiles: Final = _table(
+    "tiles",
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", Position, primary_key=True, autoincrement=False),
+    # Before the hashes, so that what only the level above needs is read without them.
+    Column("root", LargeBinary(32), nullable=False),
+    Column("hashes", LargeBinary(8192), nullable=False),
+    rowid=True,
+)
+
+checkpoints: Final = _table(
+    "checkpoints",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("made_at", Moment, nullable=False),
+    # What was signed and by whom, letter by letter.
+    Column("note", Text, nullable=False),
+    # The leaf hashes after the last full tile, so that an altered entry among them can be named.
+    Column("tail", LargeBinary, nullable=False),
+    rowid=True,
+)
+
+cosignatures: Final = _table(
+    "cosignatures",
+    Column("number", Position, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("key_id", LargeBinary(4), primary_key=True),
+    Column("line", Text, nullable=False),
+)
+
+declarations: Final = _table(
+    "declarations",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("made_at", Moment, nullable=False),
+    Column("note", Text, nullable=False),
+    rowid=True,
+)
+
+LEDGER: Final = (tiles, checkpoints, cosignatures, declarations)
+"""What testifies to the log: insert-only, and never derived anew, since it is held against the log."""
+
 INSERT_ONLY: Final = (
     bodies,
     testimonies,
@@ -464,5 +510,5 @@ RUN_WRITE_ONCE: Final = tuple(
 LOG: Final = (head, entries, event_ids, bodies)
 KEPT: Final = (liveness, follower_watermarks)
 """Tables that are neither log nor derived from it."""
-PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT))
+PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT, *LEDGER))
 """Tables that a rebuild derives from the log."""
