@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -31,10 +32,18 @@ MAX_TAG_BYTES: Final = 250
 """A longer tag stays in the record's context, but no list is filtered by it."""
 
 
-def project(entries: Sequence[Entry], driver: Driver, found: Found, *, received: Iterable[EventBase]) -> Changes:
+def project(
+    entries: Sequence[Entry],
+    driver: Driver,
+    found: Found,
+    *,
+    received: Iterable[EventBase],
+    now: datetime | None = None,
+) -> Changes:
     """Return what new entries change in the tables, given what the database has of their runs and producers.
 
-    `received` are the events as they came, the known ones among them too: their producers' numbers are accounted for.
+    `received` are the events as they came `now`, the known ones among them too: their producers' numbers are accounted
+    for.
     """
     changes = Changes()
     by_run: dict[UUID, list[Entry]] = {}
@@ -48,7 +57,7 @@ def project(entries: Sequence[Entry], driver: Driver, found: Found, *, received:
             define(changes, entry, driver.values)
     if by_run:
         _Runs(driver, found, changes).project(by_run)
-    changes.producers = received_rows(entries, received, found.producers, driver.values)
+    changes.producers = received_rows(entries, received, found.producers, driver.values, now=now)
     return changes
 
 

@@ -289,6 +289,10 @@ producers: Final = _table(
     Column("refused", BigInteger),
     # The numbers that came, JSON: [[from, to], …], both included, in order. Also those of reports already known.
     Column("received", Text, nullable=False),
+    # The numbers that did not come with those around them, JSON: [[from, to, noticed at, closed at or null], …].
+    Column("gaps", Text),
+    # When something of it came last, by the store's clock.
+    Column("last_heard_at", Moment),
 )
 
 liveness: Final = _table(
