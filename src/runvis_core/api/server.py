@@ -15,8 +15,10 @@ from runvis_core.api.access import is_loopback
 from runvis_core.api.app import create_app
 from runvis_core.api.tokens import read_tokens
 from runvis_core.errors import RunVisError, SettingsError
+from runvis_core.services.steps import STEPS
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
+from runvis_core.store.steps import follow_steps
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def serve(
             )
             for name, said in followers.items()
         ]
+        threads.append(threading.Thread(target=follow_steps, args=(store, STEPS, stop), name="steps", daemon=True))
         for thread in threads:
             thread.start()
         try:

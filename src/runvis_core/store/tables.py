@@ -310,6 +310,13 @@ follower_watermarks: Final = _table(
     Column("value", Text, nullable=False),
 )
 
+# Projections beside the log
+
+steps: Final = _table("steps", Column("name", Text, primary_key=True), _position())
+
+STEP_TABLES: Final = (steps,)
+"""What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
+
 INSERT_ONLY: Final = (
     bodies,
     testimonies,
