@@ -19,6 +19,7 @@ from runvis_core.services.answers import (
     RunSummary,
     TreeNode,
 )
+from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.settings import Settings
@@ -81,6 +82,10 @@ class Client:
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
         return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
+
+    def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
+        """Return the account of what is missing from the record."""
+        return self._read(Completeness, "completeness", filters, limit=limit)
 
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runvis_core.errors import RunVisError
+from runvis_core.services.completeness_answers import CompletenessFilter
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
 
@@ -92,6 +93,8 @@ def _allowed_parameters(request: Request) -> list[str]:
     path = request.url.path
     if path.endswith("/events"):
         return ["after", "limit"]
+    if path.endswith("/completeness"):
+        return [*CompletenessFilter.model_fields, "limit"]
     if "/definitions/" in path:
         return [*DefinitionFilter.model_fields]
     filters = DefinitionFilter if path.endswith("/definitions") else RunFilter

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from runvis_core.cli.completeness import completeness_command
 from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
@@ -47,6 +48,7 @@ app.add_typer(db, name="db")
 app.command("demo")(demo_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
+app.command("completeness")(completeness_command)
 app.command("doctor")(doctor_command)
 app.command("plugins")(plugins_command)
 for _ in plugin_manager().ask("runvis_cli", group=app):

@@ -19,6 +19,7 @@ from runvis_core.services.answers import (
     RunSummary,
     TreeNode,
 )
+from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.settings import Settings, default_store_url, load_settings
 
@@ -61,6 +62,10 @@ class Source(Protocol):
 
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs."""
+        ...
+
+    def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
+        """Return the account of what is missing from the record."""
         ...
 
 
@@ -119,6 +124,12 @@ class StoreSource:
         from runvis_core.services.definitions import get_definition
 
         return get_definition(self._store, name, filters)
+
+    def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
+        """Return the account of what is missing from the record."""
+        from runvis_core.services.completeness import get_completeness
+
+        return get_completeness(self._store, filters, limit=limit, now=datetime.now(UTC))
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

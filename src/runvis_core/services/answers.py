@@ -5,6 +5,7 @@ Times are aware UTC, durations are seconds. What a list leaves out of a run is c
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -84,6 +85,41 @@ class ContextView(Answer):
     native_url: str | None = None
 
 
+class Wholeness(StrEnum):
+    """What can be said of whether a run's record is whole."""
+
+    WHOLE = "whole"
+    """It ended, and nothing is known to be missing."""
+    OPEN = "open"
+    """It has not ended: more is to come."""
+    MISSING = "missing"
+    """A producer gave numbers around this run's events that never came."""
+    REFUSED = "refused"
+    """Events around this run's were refused at the door: their senders keep them as dead letters."""
+    LACKING = "lacking"
+    """Only others tell of it: its worker, whose word is expected, was not heard."""
+    UNCLOSED = "unclosed"
+    """Its worker neither told the end nor closed: whether it had more to say can't be known."""
+    UNHEARD = "unheard"
+    """No worker was ever heard of this definition, while those of others in the deployment are."""
+
+
+class RunCompleteness(Answer):
+    """Whether a run's record is whole."""
+
+    outcome: Wholeness
+    whole: bool | None = None
+    """None while that can't be known."""
+    missing: int = 0
+    """How many events are missing that may have been about this run."""
+    refused: int = 0
+    """How many events were refused that may have been about this run."""
+    lacking: list[Witness] = Field(default_factory=list[Witness])
+    """Whose word is expected and not there."""
+    reasons: list[str] = Field(default_factory=list[str])
+    """Why it is not whole, or not known to be, in words."""
+
+
 class RunSummary(Answer):
     """A run as lists have it."""
 
@@ -120,6 +156,8 @@ class RunSummary(Answer):
     context: ContextView = Field(default_factory=ContextView)
     witnesses: list[Witness] = Field(default_factory=list[Witness])
     event_count: int = 0
+    completeness: RunCompleteness | None = None
+    """Whether the record of the run is whole; None where a list of the past was asked for: it is kept of today only."""
     presumed: Verdict | None = None
     corrected: bool = False
     """True if another end than `state` was testified to afterwards: see the run's `corrections`."""

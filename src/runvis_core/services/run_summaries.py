@@ -25,6 +25,7 @@ from runvis_core.services.answers import (
     TriggerView,
 )
 from runvis_core.services.reading import SMALL_BODY_BYTES, chunks, find_bodies
+from runvis_core.services.run_completeness import judge_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
 
@@ -267,6 +268,7 @@ class _Page:
         self._previous = find_previous_attempts(connection, rows)
         self._corrected = find_corrected(connection, run_ids)
         self._counts = count_entries(connection, run_ids)
+        self._records = judge_runs(connection, rows, self._counts)
         self._datasets = _Collected(connection, datasets, run_ids, limit=limit)
         self._artifacts = _Collected(connection, artifacts, run_ids, limit=limit)
         self._metrics = _Collected(connection, metrics, run_ids, limit=limit)
@@ -304,6 +306,7 @@ class _Page:
             context=self._context(row, context, cut),
             witnesses=[Witness(name) for name in witnesses],
             event_count=event_count,
+            completeness=self._records[run_id].completeness,
             presumed=row.presumed,
             clock_suspect=bool(row.clock_suspect),
             cut=cut,

@@ -85,14 +85,17 @@ def received_rows(
             _close(producers[event.producer], event, values)
     for producer, came in numbers.items():
         assert now is not None, "what comes, comes at a time"
-        row = producers[producer]
-        before = orjson.loads(row.received)
-        after = add_numbers(before, came)
-        row.received = encode(after).decode()
-        row.last_heard_at = values.bind_moment(now)
-        if find_holes(before) != find_holes(after):
-            row.gaps = encode(move_gaps(read_gaps(row.gaps), before, after, now)).decode()
+        _receive(producers[producer], came, values, now)
     return [astuple(row) for row in producers.values()]
+
+
+def _receive(row: _Producer, came: Sequence[int], values: Values, now: datetime) -> None:
+    before = orjson.loads(row.received)
+    after = add_numbers(before, came)
+    row.received = encode(after).decode()
+    row.last_heard_at = values.bind_moment(now)
+    if find_holes(before) != find_holes(after):
+        row.gaps = encode(move_gaps(read_gaps(row.gaps), before, after, now)).decode()
 
 
 def _open(row: _Producer, event: ProducerOpenedEvent, values: Values) -> None:
@@ -161,7 +164,7 @@ def read_gaps(text: str | None) -> list[Gap]:
 
 
 def move_gaps(gaps: Sequence[Gap], before: Ranges, after: Ranges, now: datetime) -> list[Gap]:
-    """Return the gaps once numbers came: those noticed now opened, those filled closed, those filled in part divided."""
+    """Return the gaps once numbers came: new ones are open, filled ones closed, and those filled in part divided."""
     moment, holes = timestamp(now), find_holes(after)
     moved: list[Gap] = []
     for gap in gaps:
@@ -192,3 +195,21 @@ def carry_over(before: Row, rebuilt: Row | None) -> Row:
     row.received = encode(merge_ranges([*orjson.loads(row.received), *orjson.loads(kept.received)])).decode()
     row.gaps, row.last_heard_at = kept.gaps, kept.last_heard_at
     return astuple(row)
+
+
+def find_gaps_of(text: str | None, missing: Ranges) -> list[Gap]:
+    """Return a producer's gaps: what is missing now, each with when that was noticed, then those that closed.
+
+    What was refused is not missing, and a tail that its closing tells of was noticed with no later number: it has "".
+    """
+    remembered = read_gaps(text)
+    standing: list[Gap] = []
+    left = missing
+    for gap in remembered:
+        if gap.closed_at is None:
+            span = [[gap.low, gap.high]]
+            rest = without_numbers(left, span)
+            standing += [Gap(low, high, gap.noticed_at) for low, high in without_numbers(left, rest)]
+            left = rest
+    standing += [Gap(low, high, "") for low, high in left]
+    return [*sorted(standing), *(gap for gap in remembered if gap.closed_at is not None)]

@@ -24,6 +24,7 @@ from runvis_core.model.event import (
 from runvis_core.model.fold import fold_entries
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.run import Collected, Record
+from runvis_core.model.state import Witness
 from runvis_core.store.driver import Changes, Driver, Found, Row, Values
 from runvis_core.store.producers import received_rows
 from runvis_core.store.rows import RunRows, add_late, late_rows, run_values
@@ -183,6 +184,11 @@ _COLLECTORS: Final[dict[str, tuple[str, Callable[[Collected, Values], Row]]]] = 
 def _define_by_identity(changes: Changes, entry: Entry, values: Values) -> None:
     event = _as(IdentityEvent, entry.event)
     _add_definition(changes, entry, event.definition, event.definition_kind, values)
+    if event.witness is Witness.WORKER:
+        key = (event.engine, event.deployment, event.definition_kind, event.definition)
+        rows = changes.inserts_once.setdefault("worker_definitions", [])
+        if all(known[:4] != key for known in reversed(rows)):
+            rows.append((*key, values.bind_moment(event.occurred_at)))
 
 
 def _add_definition(changes: Changes, entry: Entry, definition: str, kind: str, values: Values) -> None:
