@@ -11,6 +11,7 @@ RunVisError
 │   ├── SchemaVersionError   the store's schema is not the one that this version works on
 │   └── LogRuleError         the database refused what would bend the record
 ├── NotFoundError            there is no such run, definition, …
+├── PastError                the past that was asked about can't be told of
 ├── CursorError              a cursor was not made by this list
 ├── DeliveryError            events could not be handed over now; they are kept and tried again
 └── RefusedError             events were refused for good; the sender keeps them apart
@@ -66,6 +67,10 @@ class LogRuleError(StoreError):
 
 class NotFoundError(RunVisError):
     """There is no such thing in the store."""
+
+
+class PastError(RunVisError):
+    """The past that was asked about can't be told of: it lies in the future, or a filter has no past."""
 
 
 class CursorError(RunVisError):

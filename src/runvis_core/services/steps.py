@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from runvis_core.store.account import ACCOUNT
+from runvis_core.store.intervals import INTERVALS
 from runvis_core.store.steps import Step
 
-STEPS: Final[tuple[Step, ...]] = (ACCOUNT,)
+STEPS: Final[tuple[Step, ...]] = (ACCOUNT, INTERVALS)
 """In the order in which they are brought up: a step may read what one before it wrote."""

@@ -358,13 +358,17 @@ run_intervals: Final = _table(
     Column("effective_state", Text),
     Column("native_state", Text),
     Column("trigger_kind", Text),
+    Column("native_key", Text),
     Column("parent_run_id", Id),
+    Column("caused_by_run_id", Id),
     Column("became_run_id", Id),
     Column("corrected", Boolean, nullable=False),
     Index("run_intervals_sort", "sort_at", "run_id"),
     Index("run_intervals_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
     Index("run_intervals_state", "effective_state", "sort_at", "run_id"),
+    _index_of_set("run_intervals_native_key", "native_key"),
     _index_of_set("run_intervals_parent", "parent_run_id"),
+    _index_of_set("run_intervals_cause", "caused_by_run_id"),
 )
 
 # How far, in seconds, the time that orders a run in lists lies after its first interval, and after its recording, at

@@ -68,7 +68,9 @@ def upgrade() -> None:
         sa.Column("effective_state", sa.Text(), nullable=True),
         sa.Column("native_state", sa.Text(), nullable=True),
         sa.Column("trigger_kind", sa.Text(), nullable=True),
+        sa.Column("native_key", sa.Text(), nullable=True),
         sa.Column("parent_run_id", Id(), nullable=True),
+        sa.Column("caused_by_run_id", Id(), nullable=True),
         sa.Column("became_run_id", Id(), nullable=True),
         sa.Column("corrected", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "known_from", "from_at"),
@@ -82,14 +84,11 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index("run_intervals_state", "run_intervals", ["effective_state", "sort_at", "run_id"], unique=False)
-    op.create_index(
-        "run_intervals_parent",
-        "run_intervals",
-        ["parent_run_id"],
-        unique=False,
-        sqlite_where=sa.text("parent_run_id IS NOT NULL"),
-        postgresql_where=sa.text("parent_run_id IS NOT NULL"),
-    )
+    for name, column in (("native_key", "native_key"), ("parent", "parent_run_id"), ("cause", "caused_by_run_id")):
+        is_set = sa.text(f"{column} IS NOT NULL")
+        op.create_index(
+            f"run_intervals_{name}", "run_intervals", [column], sqlite_where=is_set, postgresql_where=is_set
+        )
     op.create_table(
         "interval_bounds",
         sa.Column("name", sa.Text(), nullable=False),
