@@ -21,6 +21,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.settings import Settings
 
@@ -49,17 +50,19 @@ class Client:
         """Close the connections."""
         self._client.close()
 
-    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
-        """Return a page of the runs that the filters let through, newest first."""
-        return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor)
+    def list_runs(
+        self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Page[RunSummary]:
+        """Return a page of the runs that the filters let through, newest first, as they are or were."""
+        return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor, **past.as_query())
 
-    def get_run(self, name: str) -> RunDetail:
-        """Return all that is known about a run. Raises `NotFoundError`."""
-        return self._read(RunDetail, f"runs/{quote(name, safe='')}")
+    def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
+        """Return all that is or was known about a run. Raises `NotFoundError`."""
+        return self._read(RunDetail, f"runs/{quote(name, safe='')}", past)
 
-    def get_tree(self, name: str) -> TreeNode:
+    def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it. Raises `NotFoundError`."""
-        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree")
+        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree", past)
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
         """Return the entries after a position, in the log's order."""

@@ -13,11 +13,13 @@ from starlette.responses import Response
 
 from runvis_core.errors import RunVisError
 from runvis_core.services.completeness_answers import CompletenessFilter
-from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.filters import DefinitionFilter
+from runvis_core.services.past_filter import PastFilter, PastRunFilter
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
 
 _log = logging.getLogger(__name__)
 
+INVALID_STATUS: Final = 400
 MEDIA_TYPE: Final = "application/problem+json"
 
 
@@ -61,7 +63,8 @@ def _on_problem(_: Request, error: Exception) -> Response:
 def _on_error(_: Request, error: Exception) -> Response:
     for kind, (name, status) in STATUSES.items():
         if isinstance(error, kind):
-            more: dict[str, Any] = {"parameter": "cursor"} if name == "cursor" else {}
+            # What is asked wrongly names its parameter first.
+            more: dict[str, Any] = {"parameter": str(error).partition(":")[0]} if status == INVALID_STATUS else {}
             return problem(status, name, str(error), **more)
     _log.error("a request failed: %s", error)
     return problem(500, "store-failed", "the store could not do this; the server's log says why")
@@ -97,7 +100,9 @@ def _allowed_parameters(request: Request) -> list[str]:
         return [*CompletenessFilter.model_fields, "limit"]
     if "/definitions/" in path:
         return [*DefinitionFilter.model_fields]
-    filters = DefinitionFilter if path.endswith("/definitions") else RunFilter
+    if "/runs/" in path:
+        return [*PastFilter.model_fields]
+    filters = DefinitionFilter if path.endswith("/definitions") else PastRunFilter
     return [*filters.model_fields, "limit", "cursor"]
 
 

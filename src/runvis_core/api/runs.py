@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
+from runvis_core.services.asking import get_run_at, get_tree_at, list_runs_at
 from runvis_core.services.entries import list_run_entries
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
-from runvis_core.services.run_details import get_run
-from runvis_core.services.run_trees import get_tree
-from runvis_core.services.runs import list_runs
+from runvis_core.services.past_filter import PastFilter, PastRunFilter
 
 router = APIRouter()
 
@@ -23,8 +22,8 @@ RunName = Annotated[
 ]
 
 
-class RunQuery(RunFilter):
-    """Which runs, how many, and from where on."""
+class RunQuery(PastRunFilter):
+    """Which runs of which past, how many, and from where on."""
 
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before, with the same filters.")
@@ -41,9 +40,11 @@ class RunEntryQuery(BaseModel):
 
 @router.get("/runs")
 def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunSummary]:
-    """Return runs, newest first."""
-    filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor"}))
-    return list_runs(state_of(request).store, filters, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC))
+    """Return runs, newest first: as they are, or as they were in the past that is asked about."""
+    past = PastFilter(as_of=query.as_of, known_at=query.known_at)
+    filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor", *PastFilter.model_fields}))
+    store = state_of(request).store
+    return list_runs_at(store, filters, past, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC))
 
 
 # A native id may have slashes in it, so the longer paths come first.
@@ -54,12 +55,12 @@ def get_run_events(request: Request, name: RunName, query: Annotated[RunEntryQue
 
 
 @router.get("/runs/{name:path}/tree")
-def get_run_tree(request: Request, name: RunName) -> TreeNode:
+def get_run_tree(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> TreeNode:
     """Return a run and what ran inside it."""
-    return get_tree(state_of(request).store, name)
+    return get_tree_at(state_of(request).store, name, past, now=datetime.now(UTC))
 
 
 @router.get("/runs/{name:path}")
-def get_one_run(request: Request, name: RunName) -> RunDetail:
+def get_one_run(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> RunDetail:
     """Return all that is known about a run, named by its id or the beginning of it, a native id or an alias."""
-    return get_run(state_of(request).store, name, now=datetime.now(UTC))
+    return get_run_at(state_of(request).store, name, past, now=datetime.now(UTC))

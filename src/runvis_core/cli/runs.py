@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from runvis_core.cli.exits import Group
 from runvis_core.cli.options import (
+    AsOfOption,
     CursorOption,
     DeploymentOption,
     EngineOption,
+    KnownAtOption,
     LimitOption,
     OutputOption,
     UrlOption,
@@ -26,6 +28,7 @@ from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, RunSummary
 from runvis_core.services.filters import RunFilter
+from runvis_core.services.past_filter import PastFilter
 
 runs = typer.Typer(cls=Group, no_args_is_help=True, help="What ran, and what is known about it.")
 
@@ -49,6 +52,8 @@ def list_command(
     correlation: Annotated[str | None, typer.Option(help="Only runs of this correlation id.")] = None,
     silent: Annotated[bool, typer.Option("--silent", help="Only live runs whose heartbeat is overdue.")] = False,
     conflicting: Annotated[bool, typer.Option("--conflicting", help="Only runs with corrections.")] = False,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
     output: OutputOption = Format.TABLE,
@@ -63,6 +68,8 @@ def list_command(
       runvis runs list --engine airflow --definition etl -o jsonl
 
       runvis runs list --silent --url http://runvis:8642
+
+      runvis runs list --state Running --as-of 2024-05-01T06:00Z
     """
     filters = _filters(
         engine=engine,
@@ -79,7 +86,7 @@ def list_command(
         conflicting=conflicting,
     )
     with open_source(url) as source:
-        page = source.list_runs(filters, limit=limit, cursor=cursor)
+        page = source.list_runs(filters, limit=limit, cursor=cursor, past=_past(as_of, known_at))
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output is not Format.TABLE:
@@ -101,6 +108,10 @@ def _filters(**given: Any) -> RunFilter:
         option = "--" + str(fault["loc"][0]).replace("_", "-")
         states = f": one of {', '.join(State)}" if option == "--state" else f": {fault['msg']}"
         raise typer.BadParameter(f"{clean(repr(fault['input']))} is not allowed{states}", param_hint=option) from error
+
+
+def _past(as_of: datetime | None, known_at: int | datetime | None) -> PastFilter:
+    return PastFilter(as_of=as_of, known_at=known_at)
 
 
 def _print_table(items: list[RunSummary]) -> None:
@@ -127,6 +138,8 @@ def _print_table(items: list[RunSummary]) -> None:
 def show_command(
     run: Annotated[str, typer.Argument(help="Its id (six characters are enough), the engine's own id, or an alias.")],
     tree: Annotated[bool, typer.Option("--tree", help="Only the run and what ran inside it.")] = False,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -139,9 +152,12 @@ def show_command(
       runvis runs show 3f2a9c1b --tree
 
       runvis runs show manual__2024-05-01T00:00:00+00:00 -o json
+
+      runvis runs show 3f2a9c1b --known-at 120
     """
     with open_source(url) as source:
-        found = source.get_tree(run) if tree else source.get_run(run)
+        past = _past(as_of, known_at)
+        found = source.get_tree(run, past) if tree else source.get_run(run, past)
     if output is not Format.TABLE:
         print_one(found, output)
     elif tree:

@@ -21,6 +21,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.settings import Settings, default_store_url, load_settings
 
 if TYPE_CHECKING:
@@ -30,15 +31,17 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """What can be asked."""
 
-    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
-        """Return a page of runs, newest first."""
+    def list_runs(
+        self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Page[RunSummary]:
+        """Return a page of runs, newest first, as they are or were."""
         ...
 
-    def get_run(self, name: str) -> RunDetail:
-        """Return all that is known about a run."""
+    def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
+        """Return all that is or was known about a run."""
         ...
 
-    def get_tree(self, name: str) -> TreeNode:
+    def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it."""
         ...
 
@@ -75,23 +78,25 @@ class StoreSource:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
-        """Return a page of runs, newest first."""
-        from runvis_core.services.runs import list_runs
+    def list_runs(
+        self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Page[RunSummary]:
+        """Return a page of runs, newest first, as they are or were."""
+        from runvis_core.services.asking import list_runs_at
 
-        return list_runs(self._store, filters, limit=limit, cursor=cursor, now=datetime.now(UTC))
+        return list_runs_at(self._store, filters, past, limit=limit, cursor=cursor, now=datetime.now(UTC))
 
-    def get_run(self, name: str) -> RunDetail:
-        """Return all that is known about a run."""
-        from runvis_core.services.run_details import get_run
+    def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
+        """Return all that is or was known about a run."""
+        from runvis_core.services.asking import get_run_at
 
-        return get_run(self._store, name, now=datetime.now(UTC))
+        return get_run_at(self._store, name, past, now=datetime.now(UTC))
 
-    def get_tree(self, name: str) -> TreeNode:
+    def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it."""
-        from runvis_core.services.run_trees import get_tree
+        from runvis_core.services.asking import get_tree_at
 
-        return get_tree(self._store, name)
+        return get_tree_at(self._store, name, past, now=datetime.now(UTC))
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
         """Return the entries after a position."""

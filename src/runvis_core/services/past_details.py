@@ -97,7 +97,7 @@ def _provisional(runs: PastRuns, run_id: UUID) -> list[UUID]:
 
 
 def _testimony(word: Testimony, logged: dict[int, LoggedEntry]) -> TestimonyView:
-    report = {**dict(logged[word.position].report()), "occurred_at": word.occurred_at}
+    report: dict[str, Any] = {**dict(logged[word.position].report()), "occurred_at": word.occurred_at}
     return TestimonyView(**report, state=word.state, native_state=word.native_state)
 
 

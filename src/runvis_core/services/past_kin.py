@@ -179,7 +179,7 @@ def find_past_caused(past: PastRuns, found: Collection[PastRun]) -> dict[UUID, l
     caused: dict[UUID, list[PastRun]] = defaultdict(list)
     for run_id, run in started.items():
         cause = run.row.caused_by_run_id or causes.get(run_id)
-        if cause in sources:
+        if cause is not None and cause in sources:
             caused[cause].append(run)
     for runs in caused.values():
         runs.sort(key=lambda run: (run.row.sort_at, run.row.run_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from runvis_core.model.state import Relation
@@ -110,5 +111,5 @@ class _Tree:
         )
 
 
-def _fields(run: PastRun) -> dict[str, object]:
+def _fields(run: PastRun) -> dict[str, Any]:
     return run_ref_fields(run.row, corrected=bool(run.record.corrections))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from runvis_core.errors import CursorError, NotFoundError, RunVisError, UnreachableError
+from runvis_core.errors import CursorError, NotFoundError, PastError, RunVisError, UnreachableError
 
 PREFIX: Final = "urn:runvis:problem:"
 INVALID: Final = "invalid-request"
@@ -12,6 +12,7 @@ INVALID: Final = "invalid-request"
 STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
+    PastError: ("past", 400),
     UnreachableError: ("store-unreachable", 503),
 }
 """By error: the last word of its problem's type, and the HTTP status."""

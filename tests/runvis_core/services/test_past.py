@@ -101,7 +101,7 @@ def check_the_present(store: Store) -> None:
 
 
 @given(worlds())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_the_present_is_todays_answer_on_sqlite(told: list[EventBase]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{Path(folder) / 'runvis.db'}")
