@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
 from runvis_core.services.asking import get_run_at, get_tree_at, list_runs_at
+from runvis_core.services.compare import compare_runs, compare_with_last_success
+from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.entries import list_run_entries
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
@@ -58,6 +60,18 @@ def get_run_events(request: Request, name: RunName, query: Annotated[RunEntryQue
 def get_run_tree(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> TreeNode:
     """Return a run and what ran inside it."""
     return get_tree_at(state_of(request).store, name, past, now=datetime.now(UTC))
+
+
+@router.get("/runs/{name:path}/compare/{other:path}")
+def get_comparison(request: Request, name: RunName, other: RunName) -> Comparison:
+    """Return what differs between two runs, ranked: the first run is the left side, the other one the right side."""
+    return compare_runs(state_of(request).store, name, other)
+
+
+@router.get("/runs/{name:path}/compare")
+def get_comparison_with_last_success(request: Request, name: RunName) -> Comparison:
+    """Return what differs from the last run before it that went well (left) to this run (right)."""
+    return compare_with_last_success(state_of(request).store, name)
 
 
 @router.get("/runs/{name:path}")

@@ -19,6 +19,7 @@ from runvis_core.services.answers import (
     RunSummary,
     TreeNode,
 )
+from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.past_filter import PRESENT, PastFilter
@@ -43,6 +44,14 @@ class Source(Protocol):
 
     def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it."""
+        ...
+
+    def compare_runs(self, left: str, right: str) -> Comparison:
+        """Return what differs between two runs."""
+        ...
+
+    def compare_with_last_success(self, name: str) -> Comparison:
+        """Return what differs from the last run before it that went well to the named run."""
         ...
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
@@ -97,6 +106,18 @@ class StoreSource:
         from runvis_core.services.asking import get_tree_at
 
         return get_tree_at(self._store, name, past, now=datetime.now(UTC))
+
+    def compare_runs(self, left: str, right: str) -> Comparison:
+        """Return what differs between two runs."""
+        from runvis_core.services.compare import compare_runs
+
+        return compare_runs(self._store, left, right)
+
+    def compare_with_last_success(self, name: str) -> Comparison:
+        """Return what differs from the last run before it that went well to the named run."""
+        from runvis_core.services.compare import compare_with_last_success
+
+        return compare_with_last_success(self._store, name)
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
         """Return the entries after a position."""
