@@ -21,6 +21,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
+from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
@@ -98,6 +99,12 @@ class Client:
     def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
         """Return the account of what is missing from the record."""
         return self._read(Completeness, "completeness", filters, limit=limit)
+
+    def list_corrections(
+        self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[CorrectionSummary]:
+        """Return a page of corrections, the last recorded first."""
+        return self._read(Page[CorrectionSummary], "corrections", filters, limit=limit, cursor=cursor)
 
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""

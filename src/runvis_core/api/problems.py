@@ -14,6 +14,7 @@ from starlette.responses import Response
 from runvis_core.api.request_log import REQUEST_ID
 from runvis_core.errors import RunVisError
 from runvis_core.services.completeness_answers import CompletenessFilter
+from runvis_core.services.correction_answers import CorrectionFilter
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
@@ -97,6 +98,8 @@ def _allowed_parameters(request: Request) -> list[str]:
     path = request.url.path
     if path.endswith("/events"):
         return ["after", "limit"]
+    if path.endswith("/corrections"):
+        return [*CorrectionFilter.model_fields, "limit", "cursor"]
     if path.endswith("/completeness"):
         return [*CompletenessFilter.model_fields, "limit"]
     if "/definitions/" in path:

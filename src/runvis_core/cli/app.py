@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from runvis_core.cli.completeness import completeness_command
+from runvis_core.cli.corrections import corrections
 from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
@@ -43,6 +44,7 @@ def runvis(
 
 app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
+app.add_typer(corrections, name="corrections")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.command("demo")(demo_command)

@@ -21,6 +21,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
+from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.settings import Settings, default_store_url, load_settings
@@ -78,6 +79,12 @@ class Source(Protocol):
 
     def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
         """Return the account of what is missing from the record."""
+        ...
+
+    def list_corrections(
+        self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[CorrectionSummary]:
+        """Return a page of corrections, the last recorded first."""
         ...
 
 
@@ -156,6 +163,14 @@ class StoreSource:
         from runvis_core.services.completeness import get_completeness
 
         return get_completeness(self._store, filters, limit=limit, now=datetime.now(UTC))
+
+    def list_corrections(
+        self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[CorrectionSummary]:
+        """Return a page of corrections, the last recorded first."""
+        from runvis_core.services.corrections import list_corrections
+
+        return list_corrections(self._store, filters, limit=limit, cursor=cursor)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

@@ -194,6 +194,9 @@ class TestimonyView(Report):
 
     state: State
     native_state: str | None = None
+    event_id: UUID | None = None
+    kind: str | None = None
+    """What it rests on: a transition that was told (`state`), or the engine's books (`snapshot`)."""
 
 
 class CorrectionView(Answer):
@@ -214,6 +217,50 @@ class PresumptionView(Answer):
     reason: str
     evidence: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     report: Report
+
+
+class AttestationView(Answer):
+    """Another witness or principal reported what was known already."""
+
+    attested_by: Witness
+    attested_event_id: UUID
+    attested_position: int | None = None
+    """Where what they attest stands in the log."""
+    report: Report
+
+
+class ConflictView(Answer):
+    """A report that came under the id of another one and says otherwise: it is kept, and changes nothing."""
+
+    conflicting_event_id: UUID
+    conflicting_position: int | None = None
+    """Where the report whose id it has stands in the log."""
+    said: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """The report, whole."""
+    report: Report
+
+
+class Rule(StrEnum):
+    """The rules that decide a run's effective state."""
+
+    ALL_AGREE = "all_agree"
+    """It ended, and all who told how say the same."""
+    LATEST_TESTIMONY = "latest_testimony"
+    """It ended, those who told how disagree, and the word with the latest time counts."""
+    PRESUMPTION = "presumption"
+    """Nobody told of an end, and the verdict on its silence stands until somebody does."""
+    LATEST_STATE = "latest_state"
+    """It has not ended: the latest state by the engine's clock counts."""
+    NOBODY = "nobody"
+    """Nobody has told of its state."""
+
+
+class Judgement(Answer):
+    """Which rule decided a run's effective state, and whose word it rests on."""
+
+    rule: Rule
+    reason: str
+    decided_by: Report | None = None
 
 
 class LateFactView(Answer):
@@ -335,7 +382,13 @@ class RunDetail(RunSummary):
     transitions: list[Transition] = Field(default_factory=list[Transition])
     testimony: list[TestimonyView] = Field(default_factory=list[TestimonyView])
     corrections: list[CorrectionView] = Field(default_factory=list[CorrectionView])
+    judgement: Judgement | None = None
+    """Why its effective state is what it is."""
     presumption: PresumptionView | None = None
+    """The verdict that counts of those in `presumptions`."""
+    presumptions: list[PresumptionView] = Field(default_factory=list[PresumptionView])
+    attestations: list[AttestationView] = Field(default_factory=list[AttestationView])
+    conflicts: list[ConflictView] = Field(default_factory=list[ConflictView])
     late: list[LateFactView] = Field(default_factory=list[LateFactView])
     links: list[LinkView] = Field(default_factory=list[LinkView])
     aliases: list[AliasView] = Field(default_factory=list[AliasView])

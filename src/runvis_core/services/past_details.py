@@ -23,6 +23,7 @@ from runvis_core.services.answers import (
     TestimonyView,
 )
 from runvis_core.services.definitions import find_version
+from runvis_core.services.judgement import JUDGED_KINDS, find_judgement
 from runvis_core.services.past import PastRun, PastRuns, reading_past
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_kin import find_past_attempts
@@ -32,11 +33,9 @@ from runvis_core.services.past_trees import build_past_tree
 from runvis_core.services.reading import LoggedEntry
 from runvis_core.services.run_details import (
     MAX_ITEMS,
-    PRESUMPTION_KINDS,
     SAID_KINDS,
     TRANSITION_KINDS,
     find_log,
-    find_presumption,
     find_said,
     find_transitions,
 )
@@ -57,6 +56,8 @@ def get_past_run_detail(store: Store, name: str, asked: PastFilter, *, now: date
         (summary,) = summarise_past(runs, [run], whole=True)
         run_id, record = run.row.run_id, run.record
         logged = {entry.position: entry for entry in run.logged}
+        transitions = find_transitions(_of_kinds(run, TRANSITION_KINDS), until=past.moment)
+        testimony = [_testimony(word, logged) for word in record.testimonies[:MAX_ITEMS]]
         return RunDetail(
             **dict(summary),
             asked_for=name,
@@ -65,10 +66,17 @@ def get_past_run_detail(store: Store, name: str, asked: PastFilter, *, now: date
             provisional_run_ids=_provisional(runs, run_id),
             frozen_position=run.row.frozen_position,
             attempts=[AttemptView(**attempt_fields(one.row)) for one in find_past_attempts(runs, run, limit=MAX_ITEMS)],
-            transitions=find_transitions(_of_kinds(run, TRANSITION_KINDS), until=past.moment),
-            testimony=[_testimony(word, logged) for word in record.testimonies[:MAX_ITEMS]],
+            transitions=transitions,
+            testimony=testimony,
             corrections=_corrections(record, logged),
-            presumption=find_presumption(_of_kinds(run, PRESUMPTION_KINDS)),
+            **find_judgement(
+                connection,
+                _of_kinds(run, JUDGED_KINDS),
+                record.run.state,
+                frozen_position=run.row.frozen_position,
+                testimony=testimony,
+                transitions=transitions,
+            ),
             late=_late(record),
             links=_links(record),
             aliases=_aliases(record),
@@ -98,7 +106,8 @@ def _provisional(runs: PastRuns, run_id: UUID) -> list[UUID]:
 
 def _testimony(word: Testimony, logged: dict[int, LoggedEntry]) -> TestimonyView:
     report: dict[str, Any] = {**dict(logged[word.position].report()), "occurred_at": word.occurred_at}
-    return TestimonyView(**report, state=word.state, native_state=word.native_state)
+    kind = logged[word.position].event["kind"]
+    return TestimonyView(**report, state=word.state, native_state=word.native_state, event_id=word.event_id, kind=kind)
 
 
 def _corrections(record: Record, logged: dict[int, LoggedEntry]) -> list[CorrectionView]:

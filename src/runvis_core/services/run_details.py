@@ -18,7 +18,6 @@ from runvis_core.services.answers import (
     LinkView,
     Liveness,
     LogView,
-    PresumptionView,
     Report,
     RunDetail,
     SaidView,
@@ -26,6 +25,7 @@ from runvis_core.services.answers import (
     Transition,
 )
 from runvis_core.services.definitions import find_version
+from runvis_core.services.judgement import JUDGED_KINDS, find_judgement
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import LoggedEntry, find_bodies, find_entries, read_envelope, reading
 from runvis_core.services.run_summaries import Context, as_text, find_attempts, find_contexts, summarise
@@ -34,7 +34,6 @@ from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies
 
 TRANSITION_KINDS: Final = ("state", "snapshot")
-PRESUMPTION_KINDS: Final = ("presumption",)
 SAID_KINDS: Final = ("note", "action")
 MAX_ITEMS: Final = 1000
 """How many attempts, transitions, links, notes and so on a run's page shows of each kind."""
@@ -52,6 +51,7 @@ def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
         contexts = find_contexts(connection, [row])
         (summary,) = summarise(connection, [row], whole=True, contexts=contexts)
         testimony, ends = _testimony(connection, run_id)
+        transitions = find_transitions(_entries_of_kinds(connection, run_id, TRANSITION_KINDS))
         return RunDetail(
             **dict(summary),
             asked_for=name,
@@ -62,10 +62,17 @@ def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
             ),
             frozen_position=row.frozen_position,
             attempts=find_attempts(connection, row, limit=MAX_ITEMS),
-            transitions=find_transitions(_entries_of_kinds(connection, run_id, TRANSITION_KINDS)),
+            transitions=transitions,
             testimony=testimony,
             corrections=ends,
-            presumption=find_presumption(_entries_of_kinds(connection, run_id, PRESUMPTION_KINDS)),
+            **find_judgement(
+                connection,
+                _entries_of_kinds(connection, run_id, JUDGED_KINDS),
+                summary.state,
+                frozen_position=row.frozen_position,
+                testimony=testimony,
+                transitions=transitions,
+            ),
             late=_late_facts(connection, run_id),
             links=_links(connection, run_id),
             aliases=_aliases(connection, run_id),
@@ -158,6 +165,8 @@ def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView
             **{**dict(logged[row.position].report()), "occurred_at": row.occurred_at},
             state=row.state,
             native_state=row.native_state,
+            event_id=row.event_id,
+            kind=logged[row.position].event["kind"],
         )
         for row in said
     ]
@@ -171,21 +180,6 @@ def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView
         )
         for row in ends
     ]
-
-
-def find_presumption(said: Sequence[LoggedEntry]) -> PresumptionView | None:
-    """Return the latest of the verdicts on a run; None without any."""
-    if not said:
-        return None
-    # The same order as the fold's.
-    entry = max(said, key=lambda found: (found.report().occurred_at, found.event["event_id"].replace("-", "")))
-    return PresumptionView(
-        verdict=entry.event["verdict"],
-        state=entry.event.get("state"),
-        reason=entry.event["reason"],
-        evidence=entry.event.get("evidence") or {},
-        report=entry.report(),
-    )
 
 
 def _late_facts(connection: Connection, run_id: UUID) -> list[LateFactView]:

@@ -73,7 +73,7 @@ def without_today_only(answer: RunSummary) -> dict[str, Any]:
 
 def _sort_caused(node: dict[str, Any] | None) -> None:
     for one in [node] if node else []:
-        one["caused"].sort(key=lambda run: str(run["run_id"]))
+        one["caused"].sort(key=str)
         for child in one["children"]:
             _sort_caused(child)
 
