@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from runvis_core.errors import CursorError, NotFoundError, PastError, RunVisError, UnreachableError
+from runvis_core.errors import (
+    CursorError,
+    LogRuleError,
+    NotFoundError,
+    PastError,
+    RunVisError,
+    SettingsError,
+    UnreachableError,
+)
 
 PREFIX: Final = "urn:runvis:problem:"
 INVALID: Final = "invalid-request"
@@ -14,6 +22,8 @@ STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     CursorError: ("cursor", 400),
     PastError: ("past", 400),
     UnreachableError: ("store-unreachable", 503),
+    LogRuleError: ("log-rule", 409),
+    SettingsError: ("settings", 400),
 }
 """By error: the last word of its problem's type, and the HTTP status."""
 

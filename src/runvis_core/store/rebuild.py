@@ -16,6 +16,7 @@ from runvis_core.store.guards import create_guards
 from runvis_core.store.log import NUL, driver_on, parse_entry
 from runvis_core.store.producers import carry_over
 from runvis_core.store.projection import project
+from runvis_core.store.roles import ddl_allowed
 from runvis_core.store.statements import COLUMNS
 
 CHUNK: Final = 2000
@@ -35,7 +36,8 @@ def rebuild_store(store: Store, *, progress: Progress | None = None) -> None:
     """
     options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
     try:
-        with store.engine.connect().execution_options(**options) as connection, connection.begin():
+        connecting = store.engine.connect().execution_options(**options)
+        with connecting as connection, connection.begin(), ddl_allowed(connection):
             _rebuild(connection, progress or (lambda _done, _total: None))
     except OperationalError as error:
         raise UnreachableError(f"the store can't be rebuilt now: {error.orig}") from error
