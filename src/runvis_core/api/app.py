@@ -10,7 +10,21 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core.api import admin, definitions, doctor, events, health, ledger, metrics, runs, search, stats, stream
+from runvis_core.api import (
+    admin,
+    completeness,
+    corrections,
+    definitions,
+    doctor,
+    events,
+    health,
+    ledger,
+    metrics,
+    runs,
+    search,
+    stats,
+    stream,
+)
 from runvis_core.api.access import AccessControl, BearerTokens
 from runvis_core.api.committer import Committer
 from runvis_core.api.headers import SecurityHeaders
@@ -59,7 +73,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, stream, runs, stats, definitions, search, doctor, admin, ledger):
+    for module in (events, stream, runs, stats, definitions, completeness, corrections, search, doctor, admin, ledger):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(ledger.tile_router)
     app.include_router(health.router)

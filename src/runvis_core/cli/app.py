@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from runvis_core.cli.audit import audit, erase_command
+from runvis_core.cli.completeness import completeness_command
+from runvis_core.cli.corrections import corrections
 from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
@@ -49,6 +51,7 @@ def runvis(
 
 app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
+app.add_typer(corrections, name="corrections")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.add_typer(tokens, name="tokens")
@@ -60,6 +63,7 @@ app.command("health")(health_command)
 app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
+app.command("completeness")(completeness_command)
 app.command("erase")(erase_command)
 app.command("doctor")(doctor_command)
 app.add_typer(keys, name="keys")

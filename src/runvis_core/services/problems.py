@@ -9,6 +9,7 @@ from runvis_core.errors import (
     LedgerError,
     LogRuleError,
     NotFoundError,
+    PastError,
     RunVisError,
     SettingsError,
     UnreachableError,
@@ -21,6 +22,7 @@ INVALID: Final = "invalid-request"
 STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
+    PastError: ("past", 400),
     WideQuestionError: ("too-wide", 400),
     UnreachableError: ("store-unreachable", 503),
     LedgerError: ("ledger", 409),

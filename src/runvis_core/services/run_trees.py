@@ -24,7 +24,8 @@ MAX_CHILDREN: Final = 500
 """How many children a tree shows of each run."""
 MAX_CAUSED: Final = 50
 """How many runs started elsewhere a tree shows of each run."""
-_MAX_LEVELS: Final = 64
+MAX_LEVELS: Final = 64
+"""How many levels down a tree goes."""
 
 
 def get_tree(store: Store, name: str) -> TreeNode:
@@ -38,7 +39,7 @@ def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
     top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
     found = _Found({run_id: top}, defaultdict(list), defaultdict(int))
     level = [run_id]
-    for _ in range(_MAX_LEVELS):
+    for _ in range(MAX_LEVELS):
         if not level:
             break
         level = _read_level(connection, level, found)
