@@ -32,6 +32,8 @@ ROUTES: Final[Mapping[tuple[str, str], Scope]] = {
     ("GET", f"{API}/definitions/{{name:path}}/trend"): Scope.READ,
     ("GET", f"{API}/definitions/{{name:path}}/grid"): Scope.READ,
     ("GET", f"{API}/stats"): Scope.READ,
+    ("GET", f"{API}/completeness"): Scope.READ,
+    ("GET", f"{API}/corrections"): Scope.READ,
     ("GET", f"{API}/health"): Scope.READ,
     ("GET", f"{API}/search"): Scope.READ,
     ("GET", f"{API}/stream"): Scope.READ,
