@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from runvis_core.lineage.step import LineageStep
 from runvis_core.store.steps import Step
 
-STEPS: Final[tuple[Step, ...]] = ()
+STEPS: Final[tuple[Step, ...]] = (LineageStep(),)
 """In the order in which they are brought up: a step may read what one before it wrote."""
