@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from runvis_core.model.entry import Entry
     from runvis_core.model.event import EventBase
     from runvis_core.model.run import Run
+    from runvis_core.services.lineage_answers import NewLoop
 
 PROJECT = "runvis"
 
@@ -41,6 +42,11 @@ def runvis_events_recorded(entries: Sequence[Entry]) -> None:
 @hookspec
 def runvis_run_ended(run: Run) -> None:
     """Take note of a run that ended, after this is durable."""
+
+
+@hookspec
+def runvis_loop_detected(loop: NewLoop) -> None:
+    """Take note of a loop: a chain of causes came back to its beginning by a way that none had taken before."""
 
 
 @hookspec(firstresult=True)

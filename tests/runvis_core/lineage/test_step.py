@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.runvis_core.lineage.tables import an_identity, contents, histories
 
@@ -47,7 +47,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(history=histories, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4), data=st.data())
 def test_any_portions_and_a_rebuild_give_the_same_tables(
     template: Path, history: list[EventBase], sizes: list[int], data: st.DataObject
@@ -137,8 +137,8 @@ def test_a_loop_is_told_once_and_after_it_is_durable(store: Store, record: Recor
     told: list[tuple[list[str], int]] = []
 
     def tell(new: list[Turn], nodes: dict[int, Node]) -> None:
-        for turn in new:
-            told.append(([nodes[number].name for number in turn.path], len(contents(store)["lineage_turns"])))
+        kept = len(contents(store)["lineage_turns"])
+        told.extend(([nodes[number].name for number in turn.path], kept) for turn in new)
 
     step = LineageStep(tell)
     for event in chain("a", "b", "c", "a", "b", "c", "a"):
