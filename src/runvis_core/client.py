@@ -21,6 +21,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
 from runvis_core.services.problems import ERRORS
 from runvis_core.settings import Settings
 
@@ -90,6 +91,14 @@ class Client:
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
         return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node. Raises `NotFoundError`."""
+        return self._read(Lineage, "lineage", query)
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, those that turned last first."""
+        return self._read(Page[Loop], "loops", limit=limit)
 
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""

@@ -12,6 +12,7 @@ from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
+from runvis_core.cli.lineage import lineage
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
 from runvis_core.cli.serve import follow_command, serve_command
@@ -42,6 +43,7 @@ def runvis(
 
 app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
+app.add_typer(lineage, name="lineage")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.command("demo")(demo_command)

@@ -21,6 +21,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
 from runvis_core.settings import Settings, default_store_url, load_settings
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ class Source(Protocol):
 
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs."""
+        ...
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node."""
+        ...
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph."""
         ...
 
 
@@ -140,6 +149,18 @@ class StoreSource:
         from runvis_core.services.definitions import get_definition
 
         return get_definition(self._store, name, filters)
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node."""
+        from runvis_core.services.lineage import get_lineage
+
+        return get_lineage(self._store, query)
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph."""
+        from runvis_core.services.lineage import list_loops
+
+        return list_loops(self._store, limit=limit)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

@@ -38,7 +38,7 @@ EDGES_A_NODE: Final = 10
 
 
 def get_lineage(store: Store, query: LineageQuery) -> Lineage:
-    """Return what is within a depth of a node. Raises `NotFoundError` if there is no such node, or if there are several.
+    """Return what is within a depth of a node. Raises `NotFoundError` for no such node, or for several.
 
     It costs one query for each level and direction, whatever the size of the graph.
     """
@@ -74,9 +74,7 @@ class _Neighbourhood:
             if query.direction in (direction, "both"):
                 self._walk(start, here, there, query.depth, 1 if direction == "down" else -1)
         # An edge to a node that had no room leads nowhere.
-        self.edges = {
-            key: row for key, row in self.edges.items() if key[0] in self.depths and key[1] in self.depths
-        }
+        self.edges = {key: row for key, row in self.edges.items() if key[0] in self.depths and key[1] in self.depths}
 
     def _walk(self, start: int, here: str, there: str, depth: int, sign: int) -> None:
         level, seen = [start], {start}

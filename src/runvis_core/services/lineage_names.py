@@ -66,6 +66,9 @@ def _none_such(connection: Connection, name: str) -> str:
 
 
 def _listed(rows: Any) -> str:
-    homes = [f"{row.engine} {row.deployment}" if row.kind == "definition" else f"dataset in {row.namespace}" for row in rows]
-    listed = [f"{row.name} ({home}, {row.node_id})" for row, home in zip(rows, homes, strict=True)]
+    listed = [f"{row.name} ({_home(row)}, {row.node_id})" for row in rows]
     return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")
+
+
+def _home(row: Any) -> str:
+    return f"{row.engine} {row.deployment}" if row.kind == "definition" else f"dataset in {row.namespace}"
