@@ -6,9 +6,12 @@ from typing import Final
 
 from runvis_core.lineage.step import LineageStep
 from runvis_core.services.loop_news import tell_of_loops
+from runvis_core.store.failures import Failures
+from runvis_core.store.rollups import Rollups
 from runvis_core.store.steps import Step
 
+ROLLUPS: Final = Rollups()
+FAILURES: Final = Failures()
 LINEAGE: Final = LineageStep(tell_of_loops)
-
-STEPS: Final[tuple[Step, ...]] = (LINEAGE,)
+STEPS: Final[tuple[Step, ...]] = (ROLLUPS, FAILURES, LINEAGE)
 """In the order in which they are brought up: a step may read what one before it wrote."""
