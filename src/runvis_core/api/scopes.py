@@ -29,6 +29,8 @@ ROUTES: Final[Mapping[tuple[str, str], Scope]] = {
     ("GET", f"{API}/runs/{{name:path}}/compare/{{other:path}}"): Scope.READ,
     ("GET", f"{API}/definitions"): Scope.READ,
     ("GET", f"{API}/definitions/{{name:path}}"): Scope.READ,
+    ("GET", f"{API}/lineage"): Scope.READ,
+    ("GET", f"{API}/loops"): Scope.READ,
     ("GET", f"{API}/doctor"): Scope.READ,
     ("GET", f"{API}/openapi.json"): Scope.READ,
     ("GET", "/metrics"): Scope.READ,
