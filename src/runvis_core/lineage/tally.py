@@ -52,8 +52,10 @@ class EdgeRow(NamedTuple):
     def update() -> Update:
         """Return the statement that changes a row."""
         columns = t.lineage_edges.c
-        key = [columns[name] == bindparam(f"key_{name}") for name in ("source", "target", "kind")]
-        values = {name: bindparam(name) for name in ("last_position", "last_seen_at", "run_count", "last_runs")}
+        key: list[Any] = [columns[name] == bindparam(f"key_{name}") for name in ("source", "target", "kind")]
+        values: dict[str, Any] = {
+            name: bindparam(name) for name in ("last_position", "last_seen_at", "run_count", "last_runs")
+        }
         return update(t.lineage_edges).where(*key).values(values)
 
     def values(self) -> dict[str, Any]:
