@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from runvis_core.ledger.made import MadeCheckpoint
     from runvis_core.model.entry import Entry
     from runvis_core.model.event import EventBase
     from runvis_core.model.run import Run
     from runvis_core.services.lineage_answers import NewLoop
+    from runvis_core.settings import Settings
 
 PROJECT = "runvis"
 
@@ -47,6 +49,11 @@ def runvis_run_ended(run: Run) -> None:
 @hookspec
 def runvis_loop_detected(loop: NewLoop) -> None:
     """Take note of a loop: a chain of causes came back to its beginning by a way that none had taken before."""
+
+
+@hookspec
+def runvis_checkpoint_made(checkpoint: MadeCheckpoint, settings: Settings) -> str | None:
+    """Take a new checkpoint of the log to where it can't be rewritten; return a witness's signature lines, if any."""
 
 
 @hookspec(firstresult=True)

@@ -24,8 +24,9 @@ MAX_CHILDREN: Final = 500
 """How many children a tree shows of each run."""
 MAX_CAUSED: Final = 50
 """How many runs that it started a tree shows of each run."""
-_MAX_LEVELS: Final = 64
-_MAX_DEPTH: Final = 90
+MAX_LEVELS: Final = 64
+"""How many levels of children down a tree goes."""
+MAX_DEPTH: Final = 90
 """How deep a tree is in all, from child to child and from cause to what it started: no JSON is read much deeper."""
 
 
@@ -43,9 +44,9 @@ def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
     """
     top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
     found = _Found({run_id: top}, defaultdict(list), defaultdict(int), defaultdict(list), defaultdict(int))
-    tops, room = [run_id], _MAX_DEPTH
+    tops, room = [run_id], MAX_DEPTH
     while tops:
-        inside, levels = _read_contained(connection, tops, found, most=min(_MAX_LEVELS, room))
+        inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
         room -= levels + 1
         tops = _read_caused(connection, [*tops, *inside], found, may_go_on=room > 0)
     corrected = find_corrected(connection, list(found.rows))
@@ -78,7 +79,8 @@ def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, 
     return inside, most
 
 
-def _child_edges(parents: Sequence[UUID]) -> Any:
+def child_edges(parents: Sequence[UUID]) -> Any:
+    """Select `parent`, `child` and whether it was carried over, of what ran right inside some runs."""
     contained = select(runs.c.parent_run_id.label("parent"), runs.c.run_id.label("child"), literal(0).label("carried"))
     contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
     carried = select(links.c.run_id, links.c.target_run_id, literal(1))
@@ -117,7 +119,7 @@ def _carried_by_key(parents: Sequence[UUID]) -> Any:
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
     for chunk in chunks(parents):
-        edges = _child_edges(chunk)
+        edges = child_edges(chunk)
         order = (runs.c.sort_at, runs.c.run_id)
         numbered = (
             select(
@@ -149,7 +151,7 @@ def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> l
 def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(parents):
-        edges = _child_edges(chunk)
+        edges = child_edges(chunk)
         query = select(edges.c.parent, func.count().label("children")).group_by(edges.c.parent)
         counts.update((row.parent, row.children) for row in connection.execute(query))
     return counts

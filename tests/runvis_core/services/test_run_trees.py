@@ -121,7 +121,7 @@ def test_a_long_chain_of_causes_is_followed_as_far_as_its_bound(
     store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(store, a_chain(*["airflow"] * 6))
-    monkeypatch.setattr(run_trees, "_MAX_DEPTH", 6)
+    monkeypatch.setattr(run_trees, "MAX_DEPTH", 6)
     tree = get_tree(store, str(a_run_id("r0")))
     assert started(tree) == {"r1": {"r2": {}}}
     last = tree.children[0].caused[0].children[0].caused[0].children[0]
