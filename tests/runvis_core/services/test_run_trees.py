@@ -63,7 +63,7 @@ def test_a_tree_has_a_bound_for_all_its_runs_together(
 
 
 def test_a_tree_deeper_than_its_bound_says_so(store: Store, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_trees, "_MAX_LEVELS", 2)
+    monkeypatch.setattr(run_trees, "MAX_LEVELS", 2)
     record(store, [child("a", of=None), child("b", of="a"), child("c", of="b"), child("d", of="c")])
     tree = get_tree(store, str(a_run_id("a")))
     assert shape(tree) == {"b": {"c": {}}}
