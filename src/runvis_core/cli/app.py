@@ -15,6 +15,7 @@ from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
 from runvis_core.cli.holds import holds
 from runvis_core.cli.plugins import plugins_command
+from runvis_core.cli.redact import redact
 from runvis_core.cli.runs import runs
 from runvis_core.cli.serve import follow_command, serve_command
 from runvis_core.cli.spool import spool
@@ -49,6 +50,7 @@ app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.add_typer(tokens, name="tokens")
 app.add_typer(audit, name="audit")
+app.add_typer(redact, name="redact")
 app.add_typer(holds, name="holds")
 app.command("demo")(demo_command)
 app.command("serve")(serve_command)
