@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -33,12 +34,16 @@ from runvis_core.services.decision_answers import (
     TokenRequest,
     TokenView,
 )
-from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
+from runvis_core.services.search_answers import Found
+from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+PREFIX: Final = "/api/v1/"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -107,6 +112,41 @@ class Client:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
         return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
 
+    def get_trend(
+        self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
+    ) -> Trend:
+        """Return how a definition's runs went over time. Raises `NotFoundError`."""
+        bounds = {"since": since and since.isoformat(), "until": until and until.isoformat()}
+        return self._read(Trend, f"definitions/{quote(name, safe='')}/trend", filters, step=step.value, **bounds)
+
+    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+        """Return a definition's last runs beside one another. Raises `NotFoundError`."""
+        return self._read(Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor)
+
+    def list_stats(self, filters: StatFilter) -> StatTable:
+        """Return how many runs there were and how long they took."""
+        return self._read(StatTable, "stats", filters)
+
+    def get_health(self) -> Health:
+        """Return which definitions fail or are late, and which runs are silent."""
+        return self._read(Health, "health")
+
+    def search(self, query: str) -> Found:
+        """Return what a query names."""
+        return self._read(Found, "search", q=query)
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        return self._read(CheckpointPage, "checkpoints", limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
+        return self._get(f"proofs/{quote(name, safe='')}", {}).content
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path. Raises `NotFoundError`."""
+        return self._get(path, {}, prefix="/").content
+
     def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
         """Return the account of what is missing from the record."""
         return self._read(Completeness, "completeness", filters, limit=limit)
@@ -172,16 +212,16 @@ class Client:
                 f"server as new as this client? ({error.error_count()} faults, first: {error.errors()[0]['msg']})"
             ) from error
 
-    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
-        return self._send("GET", path, params=asked)
+    def _get(self, path: str, asked: dict[str, Any], *, prefix: str = PREFIX) -> httpx.Response:
+        return self._send("GET", path, prefix=prefix, params=asked)
 
-    def _send(self, method: str, path: str, **said: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, *, prefix: str = PREFIX, **said: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, f"/api/v1/{path}", **said)
+            response = self._client.request(method, f"{prefix}{path}", **said)
             if response.status_code == 401 and self._settings.token_file is not None:
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
-                response = self._client.request(method, f"/api/v1/{path}", **said)
+                response = self._client.request(method, f"{prefix}{path}", **said)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 f"the server {self.url} can't be reached: {type(error).__name__}: {error}"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from runvis_core.ledger.made import MadeCheckpoint
     from runvis_core.model.entry import Entry
     from runvis_core.model.event import EventBase
     from runvis_core.model.run import Run
+    from runvis_core.settings import Settings
 
 PROJECT = "runvis"
 
@@ -41,6 +43,11 @@ def runvis_events_recorded(entries: Sequence[Entry]) -> None:
 @hookspec
 def runvis_run_ended(run: Run) -> None:
     """Take note of a run that ended, after this is durable."""
+
+
+@hookspec
+def runvis_checkpoint_made(checkpoint: MadeCheckpoint, settings: Settings) -> str | None:
+    """Take a new checkpoint of the log to where it can't be rewritten; return a witness's signature lines, if any."""
 
 
 @hookspec(firstresult=True)

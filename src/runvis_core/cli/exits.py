@@ -18,6 +18,7 @@ from runvis_core.errors import (
     SettingsError,
     StoreAddressError,
     UnreachableError,
+    WideQuestionError,
 )
 
 
@@ -42,6 +43,7 @@ _STATUSES: dict[type[RunVisError], Exit] = {
     StoreAddressError: Exit.USAGE,
     CursorError: Exit.USAGE,
     PastError: Exit.USAGE,
+    WideQuestionError: Exit.USAGE,
 }
 
 

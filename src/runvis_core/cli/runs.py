@@ -28,6 +28,7 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, RunSummary
+from runvis_core.services.exports import PAGE_SIZE, follow_pages
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.past_filter import PastFilter
 
@@ -42,6 +43,9 @@ def list_command(
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
     definition: Annotated[str | None, typer.Option(help="Only this definition: a DAG, a flow, a task.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind of definition: dag, task, flow, …")] = None,
+    parent: Annotated[str | None, typer.Option(help="Only what ran inside this run.")] = None,
+    text: Annotated[str | None, typer.Option(help="Only runs whose error has these words in its first line.")] = None,
     state: Annotated[list[str] | None, typer.Option(help="Only this state; may be given several times.")] = None,
     native_state: Annotated[str | None, typer.Option(help="Only this state in the engine's own word.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
@@ -57,6 +61,7 @@ def list_command(
     known_at: KnownAtOption = None,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them, as jsonl or csv, however many.")] = False,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -70,12 +75,17 @@ def list_command(
 
       runvis runs list --silent --url http://runvis:8642
 
+      runvis runs list --since 30d --all -o csv
+
       runvis runs list --state Running --as-of 2024-05-01T06:00Z
     """
     filters = _filters(
         engine=engine,
         deployment=deployment,
         definition=definition,
+        kind=kind,
+        parent=parent,
+        text=text,
         state=state or [],
         native_state=native_state,
         tag=tag,
@@ -86,8 +96,17 @@ def list_command(
         silent=silent,
         conflicting=conflicting,
     )
+    if every and output not in (Format.JSONL, Format.CSV):
+        raise typer.BadParameter("goes with -o jsonl or -o csv", param_hint="--all")
     with open_source(url) as source:
-        page = source.list_runs(filters, limit=limit, cursor=cursor, past=_past(as_of, known_at))
+        past = _past(as_of, known_at)
+        if every:
+            pages = follow_pages(
+                lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place, past=past), cursor
+            )
+            print_page((run for page in pages for run in page.items), output)
+            return
+        page = source.list_runs(filters, limit=limit, cursor=cursor, past=past)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output is not Format.TABLE:

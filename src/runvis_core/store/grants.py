@@ -24,7 +24,7 @@ CHANGED: Final = Grant(("SELECT", "INSERT", "UPDATE"))
 KEPT: Final = Grant(("SELECT", "INSERT", "UPDATE", "DELETE"))
 
 GRANTS: Final[dict[str, Grant]] = {
-    **{table.name: ADDED for table in t.INSERT_ONLY},
+    **{table.name: ADDED for table in (*t.INSERT_ONLY, *t.LEDGER)},
     **{table.name: KEPT for table in t.STEP_TABLES},
     "entries": ADDED._replace(archivist=("SELECT", "DELETE")),
     "event_ids": ADDED,

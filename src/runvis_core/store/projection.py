@@ -47,19 +47,25 @@ def project(
     `received` are the events as they came `now`, the known ones among them too: their producers' numbers are accounted
     for.
     """
-    changes = Changes()
+    changes = project_beside(entries, driver.values)
     by_run: dict[UUID, list[Entry]] = {}
     for entry in entries:
-        event = entry.event
-        run_id: UUID | None = getattr(event, "run_id", None)
+        run_id: UUID | None = getattr(entry.event, "run_id", None)
         if run_id is not None:
             by_run.setdefault(run_id, []).append(entry)
-        define = _DEFINERS.get(event.kind)
-        if define is not None:
-            define(changes, entry, driver.values)
     if by_run:
         _Runs(driver, found, changes).project(by_run)
     changes.producers = received_rows(entries, received, found.producers, driver.values, now=now)
+    return changes
+
+
+def project_beside(entries: Iterable[Entry], values: Values) -> Changes:
+    """Return what new entries add to the tables whose rows are no run's: definitions and the like."""
+    changes = Changes()
+    for entry in entries:
+        define = _DEFINERS.get(entry.event.kind)
+        if define is not None:
+            define(changes, entry, values)
     return changes
 
 

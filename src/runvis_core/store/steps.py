@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from runvis_core.errors import UnreachableError
+from runvis_core.errors import RunVisError, UnreachableError
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store
 from runvis_core.store.log import StoredEntry
@@ -44,6 +44,15 @@ class Step(Protocol):
 
         Tables that the log's own transaction keeps (`runs`, …) may already say what later entries brought.
         """
+        ...
+
+
+@runtime_checkable
+class CheckedStep(Protocol):
+    """A step that can say whether its tables are what the log makes of them, up to the step's position."""
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Yield each row that the log does not support, and each that is lacking, in words that name it."""
         ...
 
 
@@ -101,12 +110,14 @@ def list_lags(connection: Connection, steps: Iterable[Step]) -> list[Lag]:
 
 
 def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> None:
-    """Keep steps at the head of the log until `stop` is set. An error is said, once, and tried again."""
+    """Keep steps at the head of the log until `stop` is set. An error is said, once, and tried again.
+
+    A step that fails does not hold up the others.
+    """
     is_down = False
     while not stop.is_set():
-        try:
-            taken = sum(advance(store, step) for step in steps)
-        except UnreachableError as error:
+        taken, error = _advance_each(store, steps)
+        if error is not None:
             if not is_down:
                 _log.warning("%s; it is tried again every %.0f s", error, TROUBLE_SECONDS)
             is_down = True
@@ -117,6 +128,16 @@ def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> 
             is_down = False
         if not taken:
             stop.wait(PAUSE_SECONDS)
+
+
+def _advance_each(store: Store, steps: Sequence[Step]) -> tuple[int, RunVisError | None]:
+    taken, failed = 0, None
+    for step in steps:
+        try:
+            taken += advance(store, step)
+        except RunVisError as error:
+            failed = failed or error
+    return taken, failed
 
 
 def _find_lag(store: Store, step: Step) -> Lag:

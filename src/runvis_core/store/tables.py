@@ -1,8 +1,8 @@
 """The tables of a store.
 
-`head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it,
-but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own bookkeeping) and `refusals`
-(what was refused is no entry).
+`head`, `entries`, `event_ids` and `bodies` are the log; `LEDGER` testifies to it. All others are projections, which
+`rebuild` derives from it, but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own
+bookkeeping) and `refusals` (what was refused is no entry).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-from runvis_core.store.types import Id, Moment, Position
+from runvis_core.store.types import Id, Moment, Position, Word
 
 metadata: Final = MetaData()
 
@@ -225,6 +225,7 @@ definitions: Final = _table(
     Column("definition_kind", Text, primary_key=True),
     Column("first_position", BigInteger, nullable=False),
     Column("first_seen_at", Moment, nullable=False),
+    Index("definitions_name", "definition", postgresql_ops={"definition": "text_pattern_ops"}),
 )
 
 definition_versions: Final = _table(
@@ -245,6 +246,13 @@ definition_versions: Final = _table(
     Column("bodies", Text, nullable=False),  # JSON: {name: {digest, size}}
     Column("occurred_at", Moment, nullable=False),
     Index("definition_versions_definition", "definition", "position"),
+    Index(
+        "definition_versions_code",
+        "code_version",
+        sqlite_where=text("code_version IS NOT NULL"),
+        postgresql_where=text("code_version IS NOT NULL"),
+        postgresql_ops={"code_version": "text_pattern_ops"},
+    ),
 )
 
 definition_errors: Final = _table(
@@ -480,7 +488,7 @@ failures: Final = _table(
 
 failure_words: Final = _table(
     "failure_words",
-    Column("word", Text, primary_key=True),
+    Column("word", Word, primary_key=True),
     Column("sort_at", Moment, primary_key=True),
     Column("run_id", Id, primary_key=True),
     Index("failure_words_run", "run_id"),
@@ -498,6 +506,51 @@ STEP_TABLES: Final = (
     failure_words,
 )
 """What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
+
+# The ledger over the log
+
+tiles: Final = _table(
+    "tiles",
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", Position, primary_key=True, autoincrement=False),
+    # Before the hashes, so that what only the level above needs is read without them.
+    Column("root", LargeBinary(32), nullable=False),
+    Column("hashes", LargeBinary(8192), nullable=False),
+    rowid=True,
+)
+
+checkpoints: Final = _table(
+    "checkpoints",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("made_at", Moment, nullable=False),
+    # What was signed and by whom, letter by letter.
+    Column("note", Text, nullable=False),
+    # The leaf hashes after the last full tile, so that an altered entry among them can be named.
+    Column("tail", LargeBinary, nullable=False),
+    rowid=True,
+)
+
+cosignatures: Final = _table(
+    "cosignatures",
+    Column("number", Position, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("key_id", LargeBinary(4), primary_key=True),
+    Column("line", Text, nullable=False),
+)
+
+declarations: Final = _table(
+    "declarations",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("made_at", Moment, nullable=False),
+    Column("note", Text, nullable=False),
+    rowid=True,
+)
+
+LEDGER: Final = (tiles, checkpoints, cosignatures, declarations)
+"""What testifies to the log: insert-only, and never derived anew, since it is held against the log."""
 
 # What the door refused and could name, by producer: it is in no entry, and must not count as missing
 refusals: Final = _table(
@@ -547,5 +600,5 @@ RUN_WRITE_ONCE: Final = tuple(
 LOG: Final = (head, entries, event_ids, bodies)
 KEPT: Final = (liveness, follower_watermarks, refusals)
 """Tables that are neither log nor derived from it."""
-PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT))
+PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT, *LEDGER))
 """Tables that a rebuild derives from the log."""
