@@ -39,6 +39,8 @@ ROUTES: Final[Mapping[tuple[str, str], Scope]] = {
     ("GET", f"{API}/proofs/{{name:path}}"): Scope.READ,
     ("GET", "/checkpoint"): Scope.READ,
     ("GET", "/tile/{path:path}"): Scope.READ,
+    ("GET", f"{API}/completeness"): Scope.READ,
+    ("GET", f"{API}/corrections"): Scope.READ,
     ("GET", f"{API}/doctor"): Scope.READ,
     ("GET", f"{API}/openapi.json"): Scope.READ,
     ("GET", "/metrics"): Scope.READ,
