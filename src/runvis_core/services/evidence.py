@@ -21,13 +21,15 @@ from sqlalchemy import Connection, select
 from runvis_core.errors import NotFoundError, SettingsError
 from runvis_core.model.encoding import leaf_hash
 from runvis_core.services.answers import RunDetail, TreeNode
+from runvis_core.services.checkpoints import find_checkpoint
 from runvis_core.services.completeness import get_completeness
 from runvis_core.services.completeness_answers import By, CompletenessFilter
 from runvis_core.services.evidence_readme import README
 from runvis_core.services.past import PastRuns, reading_past
 from runvis_core.services.past_details import describe_past_run
 from runvis_core.services.past_filter import PastFilter
-from runvis_core.services.reading import chunks
+from runvis_core.services.proofs import prove_run
+from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_completeness import judge_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
@@ -74,6 +76,7 @@ def collect_evidence(store: Store, subject: Subject, *, now: datetime) -> Pack:
             details.update((detail.run_id, detail) for detail in found)
             level = [run_id for detail in found for run_id in _inside(detail.tree) if run_id not in details]
         logged = _find_entries(connection, list(details), past.position)
+        first_positions = {run.row.run_id: run.row.first_position for run in past_runs.load(details)}
         files = {
             "runs.jsonl": _lines(details.values()),
             "entries.jsonl": _lines(logged),
@@ -96,7 +99,8 @@ def collect_evidence(store: Store, subject: Subject, *, now: datetime) -> Pack:
         now=subject.until,
     )
     files["completeness.json"] = _json(account)
-    files["README.md"] = _readme(subject, past.position, recorded_at, details, logged)
+    proven = _prove(store, first_positions, files)
+    files["README.md"] = _readme(subject, past.position, recorded_at, details, logged, proven)
     files["SHA256SUMS"] = _sums(files)
     return Pack(files, len(details), len(logged), past.position)
 
@@ -114,8 +118,8 @@ def write_pack(pack: Pack, output: Path) -> None:
                     member.create_system, member.external_attr = 3, 0o644 << 16
                     archive.writestr(member, data)
             return
-        output.mkdir(parents=True)
         for name, data in pack.files.items():
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
             (output / name).write_bytes(data)
     except OSError as error:
         raise SettingsError(f"the pack can't be written to {output}: {error}") from error
@@ -194,12 +198,28 @@ def _erasures(connection: Connection, positions: Sequence[int]) -> Iterable[dict
             }
 
 
+def _prove(store: Store, first_positions: Mapping[UUID, int], files: dict[str, bytes]) -> str:
+    """Add the last checkpoint and a proof of each run that it covers; return in words what was proven."""
+    with reading(store) as connection:
+        checkpoint = find_checkpoint(connection)
+    if checkpoint is None:
+        return "Nothing of this log was ever signed, so nothing is proven here."
+    files["checkpoint.txt"] = checkpoint.note.encode()
+    covered = [run_id for run_id, position in first_positions.items() if position <= checkpoint.size]
+    for run_id in covered:
+        files[f"proofs/{run_id}.json"] = prove_run(store, str(run_id)).data
+    newer = len(first_positions) - len(covered)
+    rest = f"; the entries of {newer} runs are all newer than it" if newer else ""
+    return f"The last checkpoint covers {checkpoint.size} entries, and proves {len(covered)} runs{rest}."
+
+
 def _readme(
     subject: Subject,
     position: int,
     recorded_at: datetime | None,
     details: Mapping[UUID, RunDetail],
     logged: Sequence[Mapping[str, Any]],
+    proven: str,
 ) -> bytes:
     whose = " ".join(word for word in (subject.engine, subject.deployment) if word)
     bent = sum(entry["leaf_hash"] != entry["hashes_to"] for entry in logged)
@@ -212,6 +232,7 @@ def _readme(
         entries=len(logged),
         corrected=sum(bool(detail.corrections) for detail in details.values()),
         bent=bent,
+        proven=proven,
         position=position,
         recorded_at=f"{recorded_at:%Y-%m-%d %H:%M:%S UTC}" if recorded_at else "never",
         version=version("runvis"),

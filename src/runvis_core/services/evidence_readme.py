@@ -23,7 +23,9 @@ written by RunVis {version}. The same log gives the same pack, byte for byte.
 | `completeness-of-runs.jsonl` | run: whether its record is whole, and if not, what is missing and why that is known |
 | `erasures.jsonl` | part of an entry that was erased by a decision: which, by whose decision, and why |
 
-`completeness.json` is the account of the definition, day by day. `SHA256SUMS` has the digest of each file.
+`completeness.json` is the account of the definition, day by day. `checkpoint.txt` is the last signature over the whole
+log, and each file in `proofs` shows of one run that its entries stand in the log that was signed. {proven}
+`SHA256SUMS` has the digest of each file.
 
 ## How to read it
 
@@ -47,6 +49,8 @@ says so in `erasures.jsonl`. The rest stands in `runs.jsonl`.
        assert hashlib.sha256(b"\\0" + entry["entry"].encode()).hexdigest() == entry["leaf_hash"], entry["position"]
    ```
 3. What the runs say follows from the entries: each report names its position. Look it up in `entries.jsonl`.
-4. That no entry was left out or put in later, these files alone can't show: for that the log itself has to be checked,
-   against something of it that was kept elsewhere before.
+4. The entries stand in the log that was signed: `runvis verify-proof proofs/RUN.json --key KEY`, with the log's public
+   key, which you need to have from somewhere else than this pack. It needs no access to the log.
+5. That the log shows you the same as others, and has no second history, a pack alone can't show: compare
+   `checkpoint.txt` with a checkpoint that was kept elsewhere.
 """

@@ -13,10 +13,15 @@ import pytest
 from sqlalchemy import text
 
 from runvis_core.errors import NotFoundError, SettingsError
-from runvis_core.model.event import EventBase
+from runvis_core.ledger.bundles import verify_bundle
+from runvis_core.ledger.keyring import Keyring, write_keys
+from runvis_core.ledger.notes import new_key
+from runvis_core.model.event import EventBase, StateEvent
+from runvis_core.services.checkpoints import make_checkpoint
 from runvis_core.services.evidence import Pack, Subject, collect_evidence, write_pack
+from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
-from runvis_core.testing.factories import at
+from runvis_core.testing.factories import at, make
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2, a_story
 
 Record = Callable[[Store, Iterable[EventBase]], None]
@@ -98,6 +103,27 @@ def test_a_pack_is_narrowed_and_of_nothing_there_is_none(store: Store, record: R
     ):
         with pytest.raises(NotFoundError):
             collect_evidence(store, wanted, now=NOW)
+
+
+def test_runs_are_proven_where_the_log_was_signed(
+    store: Store, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record(store, a_story())
+    assert "Nothing of this log was ever signed" in pack_of(store).files["README.md"].decode()
+    key, file = new_key("test.example/log"), tmp_path / "ledger.key"
+    write_keys(file, Keyring([key], []))
+    make_checkpoint(store, load_settings(url="sqlite:///unused", ledger={"key_file": file}))
+    record(store, [make(StateEvent, run_id=CHILD, seconds=300, state="Succeeded")])
+    pack = pack_of(store)
+    proofs = [name for name in pack.files if name.startswith("proofs/")]
+    assert proofs == [f"proofs/{run_id}.json" for run_id in (ETL, LOAD_1, LOAD_2)]
+    for name in proofs:
+        bundle = verify_bundle(pack.files[name], [key.verifier])
+        assert bundle.checkpoint.size == len(a_story())
+    assert "proves 3 runs." in pack.files["README.md"].decode()
+    write_pack(pack, tmp_path / "pack")
+    assert (tmp_path / "pack" / proofs[0]).read_bytes() == pack.files[proofs[0]]
 
 
 def test_nothing_is_written_over(store: Store, record: Record, tmp_path: Path) -> None:
