@@ -36,14 +36,20 @@ T = TypeVar("T")
 
 def measure(part: str = "") -> Iterator[Result]:
     """Measure both databases, or the named one."""
-    for name, databases in {"sqlite": _sqlite_files, "postgresql": _postgresql_databases}.items():
-        if part in ("", name):
-            with databases() as (make, versions):
-                yield from _measure_database(name, make, versions)
+    for name, make, versions in open_databases(part):
+        yield from _measure_database(name, make, versions)
 
 
 Make = Callable[[], str]
 """Makes an empty database and returns its address."""
+
+
+def open_databases(part: str) -> Iterator[tuple[str, Make, dict[str, str]]]:
+    """Yield both kinds of databases, or the named one, each open until the next: name, how one is made, versions."""
+    for name, databases in {"sqlite": _sqlite_files, "postgresql": _postgresql_databases}.items():
+        if part in ("", name):
+            with databases() as (make, versions):
+                yield name, make, versions
 
 
 @contextmanager
