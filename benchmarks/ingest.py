@@ -36,20 +36,14 @@ T = TypeVar("T")
 
 def measure(part: str = "") -> Iterator[Result]:
     """Measure both databases, or the named one."""
-    for name, make, versions in open_databases(part):
-        yield from _measure_database(name, make, versions)
+    for name, databases in DATABASES.items():
+        if part in ("", name):
+            with databases() as (make, versions):
+                yield from _measure_database(name, make, versions)
 
 
 Make = Callable[[], str]
 """Makes an empty database and returns its address."""
-
-
-def open_databases(part: str) -> Iterator[tuple[str, Make, dict[str, str]]]:
-    """Yield both kinds of databases, or the named one, each open until the next: name, how one is made, versions."""
-    for name, databases in {"sqlite": _sqlite_files, "postgresql": _postgresql_databases}.items():
-        if part in ("", name):
-            with databases() as (make, versions):
-                yield name, make, versions
 
 
 @contextmanager
@@ -63,6 +57,9 @@ def _sqlite_files() -> Iterator[tuple[Make, dict[str, str]]]:
 def _postgresql_databases() -> Iterator[tuple[Make, dict[str, str]]]:
     with postgresql.server() as server, ExitStack() as stack:
         yield lambda: stack.enter_context(server.database()), {"postgresql": server.version()}
+
+
+DATABASES = {"sqlite": _sqlite_files, "postgresql": _postgresql_databases}
 
 
 def _measure_database(name: str, make: Make, versions: dict[str, str]) -> Iterator[Result]:

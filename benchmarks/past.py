@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from benchmarks.environments import own_versions
 from benchmarks.harness import Goal, Result, Side, alternate, compare
-from benchmarks.ingest import open_databases
+from benchmarks.ingest import DATABASES
 from runvis_core.model.encoding import seal, wire_item
 from runvis_core.model.event import ContextEvent, DatasetEvent, EventBase, IdentityEvent, MetricEvent, StateEvent
 from runvis_core.model.identity import run_id
@@ -40,11 +40,12 @@ _ENDED = _BEGAN + RUNS * APART + timedelta(days=1)
 
 def measure(part: str = "") -> Iterator[Result]:
     """Measure both databases, or the named one."""
-    for name, make, versions in open_databases(part):
-        with closing(open_store(make())) as store:
-            _fill(store)
-            catch_up(store, [INTERVALS])
-            yield from _measure(name, store, versions | own_versions("sqlalchemy", "psycopg"))
+    for name, databases in DATABASES.items():
+        if part in ("", name):
+            with databases() as (make, versions), closing(open_store(make())) as store:
+                _fill(store)
+                catch_up(store, [INTERVALS])
+                yield from _measure(name, store, versions | own_versions("sqlalchemy", "psycopg"))
 
 
 def _measure(name: str, store: Store, versions: dict[str, str]) -> Iterator[Result]:
