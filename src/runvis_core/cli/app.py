@@ -14,6 +14,7 @@ from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
+from runvis_core.cli.evidence import evidence_command
 from runvis_core.cli.exits import Group
 from runvis_core.cli.holds import holds
 from runvis_core.cli.keys import keys
@@ -68,6 +69,7 @@ app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
 app.command("completeness")(completeness_command)
+app.command("evidence")(evidence_command)
 app.command("erase")(erase_command)
 app.command("doctor")(doctor_command)
 app.add_typer(keys, name="keys")
