@@ -13,7 +13,6 @@ from runvis_core.ledger.tree import full_subtree_root
 from runvis_core.store import tables as t
 from runvis_core.store.log import StoredEntry
 
-
 NAME: Final = "ledger"
 """The name of the step."""
 
