@@ -9,9 +9,11 @@ from runvis_core.errors import (
     LedgerError,
     LogRuleError,
     NotFoundError,
+    PastError,
     RunVisError,
     SettingsError,
     UnreachableError,
+    WideQuestionError,
 )
 
 PREFIX: Final = "urn:runvis:problem:"
@@ -20,6 +22,8 @@ INVALID: Final = "invalid-request"
 STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
+    PastError: ("past", 400),
+    WideQuestionError: ("too-wide", 400),
     UnreachableError: ("store-unreachable", 503),
     LedgerError: ("ledger", 409),
     LogRuleError: ("log-rule", 409),

@@ -24,7 +24,8 @@ MAX_CHILDREN: Final = 500
 """How many children a tree shows of each run."""
 MAX_CAUSED: Final = 50
 """How many runs started elsewhere a tree shows of each run."""
-_MAX_LEVELS: Final = 64
+MAX_LEVELS: Final = 64
+"""How many levels down a tree goes."""
 
 
 def get_tree(store: Store, name: str) -> TreeNode:
@@ -38,7 +39,7 @@ def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
     top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
     found = _Found({run_id: top}, defaultdict(list), defaultdict(int))
     level = [run_id]
-    for _ in range(_MAX_LEVELS):
+    for _ in range(MAX_LEVELS):
         if not level:
             break
         level = _read_level(connection, level, found)
@@ -57,7 +58,8 @@ class _Found(NamedTuple):
     cut: dict[UUID, int]
 
 
-def _child_edges(parents: Sequence[UUID]) -> Any:
+def child_edges(parents: Sequence[UUID]) -> Any:
+    """Select `parent`, `child` and whether it was carried over, of what ran right inside some runs."""
     contained = select(runs.c.parent_run_id.label("parent"), runs.c.run_id.label("child"), literal(0).label("carried"))
     contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
     carried = select(links.c.run_id, links.c.target_run_id, literal(1))
@@ -96,7 +98,7 @@ def _carried_by_key(parents: Sequence[UUID]) -> Any:
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
     for chunk in chunks(parents):
-        edges = _child_edges(chunk)
+        edges = child_edges(chunk)
         order = (runs.c.sort_at, runs.c.run_id)
         numbered = (
             select(
@@ -128,7 +130,7 @@ def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> l
 def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(parents):
-        edges = _child_edges(chunk)
+        edges = child_edges(chunk)
         query = select(edges.c.parent, func.count().label("children")).group_by(edges.c.parent)
         counts.update((row.parent, row.children) for row in connection.execute(query))
     return counts

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from runvis_core.ledger.stored_tiles import LedgerStep
+from runvis_core.store.account import ACCOUNT
 from runvis_core.store.failures import Failures
+from runvis_core.store.intervals import INTERVALS
 from runvis_core.store.rollups import Rollups
 from runvis_core.store.steps import Step
 
 LEDGER: Final = LedgerStep()
 ROLLUPS: Final = Rollups()
 FAILURES: Final = Failures()
-STEPS: Final[tuple[Step, ...]] = (LEDGER, ROLLUPS, FAILURES)
+STEPS: Final[tuple[Step, ...]] = (LEDGER, ACCOUNT, INTERVALS, ROLLUPS, FAILURES)
 """In the order in which they are brought up: a step may read what one before it wrote."""

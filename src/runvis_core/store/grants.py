@@ -31,6 +31,8 @@ GRANTS: Final[dict[str, Grant]] = {
     "bodies": Grant(("SELECT", "INSERT", "DELETE"), archivist=("SELECT", "DELETE")),
     # Not inserted: the one row is there from the first. The update is also the lock that writers take.
     "head": Grant(("SELECT", "UPDATE")),
+    "worker_definitions": ADDED,
+    "refusals": CHANGED,
     "runs": CHANGED,
     "producers": CHANGED,
     "liveness": KEPT,
