@@ -36,6 +36,7 @@ from runvis_core.services.decision_answers import (
 )
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
+from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.services.search_answers import Found
@@ -156,6 +157,14 @@ class Client:
     ) -> Page[CorrectionSummary]:
         """Return a page of corrections, the last recorded first."""
         return self._read(Page[CorrectionSummary], "corrections", filters, limit=limit, cursor=cursor)
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node. Raises `NotFoundError`."""
+        return self._read(Lineage, "lineage", query)
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, those that turned last first."""
+        return self._read(Page[Loop], "loops", limit=limit)
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runvis_core.model.entry import Entry
     from runvis_core.model.event import EventBase
     from runvis_core.model.run import Run
+    from runvis_core.services.lineage_answers import NewLoop
     from runvis_core.settings import Settings
 
 PROJECT = "runvis"
@@ -48,6 +49,11 @@ def runvis_run_ended(run: Run) -> None:
 @hookspec
 def runvis_checkpoint_made(checkpoint: MadeCheckpoint, settings: Settings) -> str | None:
     """Take a new checkpoint of the log to where it can't be rewritten; return a witness's signature lines, if any."""
+
+
+@hookspec
+def runvis_loop_detected(loop: NewLoop) -> None:
+    """Take note of a loop: a chain of causes came back to its beginning by a way that none had taken before."""
 
 
 @hookspec(firstresult=True)

@@ -19,6 +19,7 @@ from runvis_core.api import (
     events,
     health,
     ledger,
+    lineage,
     metrics,
     runs,
     search,
@@ -42,6 +43,21 @@ from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 
 PREFIX: Final = "/api/v1"
+ROUTED: Final = (
+    events,
+    stream,
+    runs,
+    stats,
+    definitions,
+    completeness,
+    corrections,
+    lineage,
+    search,
+    doctor,
+    admin,
+    ledger,
+)
+"""Modules with routes under the prefix."""
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
@@ -73,7 +89,20 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, stream, runs, stats, definitions, completeness, corrections, search, doctor, admin, ledger):
+    for module in (
+        events,
+        stream,
+        runs,
+        stats,
+        definitions,
+        completeness,
+        corrections,
+        lineage,
+        search,
+        doctor,
+        admin,
+        ledger,
+    ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(ledger.tile_router)
     app.include_router(health.router)

@@ -18,6 +18,7 @@ from runvis_core.cli.exits import Group
 from runvis_core.cli.holds import holds
 from runvis_core.cli.keys import keys
 from runvis_core.cli.ledger import checkpoint_command, prove_command, verify_command, verify_proof_command
+from runvis_core.cli.lineage import lineage
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
 from runvis_core.cli.search import search_command
@@ -52,6 +53,7 @@ def runvis(
 app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
 app.add_typer(corrections, name="corrections")
+app.add_typer(lineage, name="lineage")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.add_typer(tokens, name="tokens")

@@ -17,7 +17,7 @@ LOG_LINES: Final = 30
 
 
 def print_tree(node: RunSummary | TreeNode) -> None:
-    """Print a run and what ran inside it."""
+    """Print a run, what ran inside it, and what it started in any engine."""
     assert isinstance(node, TreeNode)
     console().print(_tree(node))
 
@@ -291,8 +291,8 @@ def _grow(branch: Tree, node: TreeNode) -> None:
         _grow(branch.add(_label(child, carried_over=child.carried_over)), child)
     if node.cut_children:
         branch.add(Text(f"… {node.cut_children} more", style="dim"))
-    for ref in node.caused:
-        branch.add(Text("⇒ started ", style="magenta").append_text(_label(ref)))
+    for started in node.caused:
+        _grow(branch.add(Text("⇒ started ", style="magenta").append_text(_label(started))), started)
     if node.cut_caused:
         branch.add(Text(f"⇒ … {node.cut_caused} more", style="dim"))
 

@@ -157,7 +157,9 @@ def _print_table(items: list[RunSummary]) -> None:
 @runs.command("show")
 def show_command(
     run: Annotated[str, typer.Argument(help="Its id (six characters are enough), the engine's own id, or an alias.")],
-    tree: Annotated[bool, typer.Option("--tree", help="Only the run and what ran inside it.")] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Only the run, what ran inside it, and what it started in any engine.")
+    ] = False,
     as_of: AsOfOption = None,
     known_at: KnownAtOption = None,
     output: OutputOption = Format.TABLE,

@@ -24,6 +24,7 @@ from runvis_core.services.completeness_answers import Completeness, Completeness
 from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
+from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
@@ -122,6 +123,14 @@ class Source(Protocol):
         self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
     ) -> Page[CorrectionSummary]:
         """Return a page of corrections, the last recorded first."""
+        ...
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node."""
+        ...
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph."""
         ...
 
 
@@ -258,6 +267,18 @@ class StoreSource:
         from runvis_core.services.corrections import list_corrections
 
         return list_corrections(self._store, filters, limit=limit, cursor=cursor)
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node."""
+        from runvis_core.services.lineage import get_lineage
+
+        return get_lineage(self._store, query)
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph."""
+        from runvis_core.services.lineage import list_loops
+
+        return list_loops(self._store, limit=limit)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

@@ -339,8 +339,8 @@ class TreeNode(RunRef):
     children: list[TreeNode] = Field(default_factory=list["TreeNode"])
     cut_children: int = 0
     """How many children are not shown."""
-    caused: list[RunRef] = Field(default_factory=list[RunRef])
-    """Runs that this one started; they lie in no tree of its own."""
+    caused: list[TreeNode] = Field(default_factory=list["TreeNode"])
+    """Runs that this one started, here or in another engine, each with what ran inside it and what it started."""
     cut_caused: int = 0
 
 

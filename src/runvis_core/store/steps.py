@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, insert, select, update
@@ -39,10 +39,11 @@ class Step(Protocol):
         """The name under which its position is kept, the same for good."""
         ...
 
-    def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
+    def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> Callable[[], None] | None:
         """Write what follows from entries, given in order of position, each once.
 
-        Tables that the log's own transaction keeps (`runs`, …) may already say what later entries brought.
+        What it returns, if anything, is called once all of it is durable. Tables that the log's own transaction keeps
+        (`runs`, …) may already say what later entries brought.
         """
         ...
 
@@ -84,13 +85,16 @@ def advance(store: Store, step: Step, *, limit: int = CHUNK) -> int:
             after = _lock(connection, step.name)
             query = select(t.entries).where(t.entries.c.position > after).order_by(t.entries.c.position).limit(limit)
             entries = [StoredEntry(*row) for row in connection.execute(query)]
+            tell = None
             if entries:
-                step.take(connection, entries)
+                tell = step.take(connection, entries)
                 moved = update(t.steps).where(t.steps.c.name == step.name)
                 connection.execute(moved.values(position=entries[-1].position))
-            return len(entries)
     except DBAPIError as error:
         raise UnreachableError(f"'{step.name}' can't be brought up to the log now: {error.orig}") from error
+    if tell is not None:
+        tell()
+    return len(entries)
 
 
 def catch_up(store: Store, steps: Iterable[Step]) -> None:

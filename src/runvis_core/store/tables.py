@@ -425,6 +425,64 @@ interval_bounds: Final = _table(
     Column("seconds", Float(53), nullable=False),
 )
 
+# Lineage
+
+lineage_nodes: Final = _table(
+    "lineage_nodes",
+    # In the order in which the log first told of them.
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("node_id", Id, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("engine", Text),
+    Column("deployment", Text),
+    Column("definition_kind", Text),
+    Column("namespace", Text),
+    # The definition's, or the dataset's within its namespace.
+    Column("name", Text, nullable=False),
+    Index("lineage_nodes_name", "name"),
+    rowid=True,
+)
+
+lineage_edges: Final = _table(
+    "lineage_edges",
+    Column("source", BigInteger, primary_key=True),
+    Column("target", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("last_seen_at", Moment, nullable=False),
+    Column("run_count", BigInteger, nullable=False),
+    # JSON: [[run id, position], …], the last runs that showed it, the latest first.
+    Column("last_runs", Text, nullable=False),
+    Index("lineage_edges_target", "target", "source", "kind"),
+)
+
+# What started what, run by run: all attempts that share a native key are one thing.
+lineage_triggers: Final = _table(
+    "lineage_triggers",
+    Column("thing", Id, primary_key=True),
+    Column("source", BigInteger, primary_key=True),
+    Column("target", BigInteger, nullable=False),
+    Column("cause", Id, nullable=False),
+    Column("run_id", Id, nullable=False),
+    _position(),
+    Index("lineage_triggers_cause", "cause"),
+)
+
+lineage_turns: Final = _table(
+    "lineage_turns",
+    Column("thing", Id, primary_key=True),
+    Column("node", BigInteger, nullable=False),
+    # Which definitions the chain of causes went through.
+    Column("cycle", Id, nullable=False),
+    Column("run_id", Id, nullable=False),
+    _position(),
+    Column("seen_at", Moment, nullable=False),
+    Index("lineage_turns_node", "node", "position"),
+    Index("lineage_turns_cycle", "cycle"),
+)
+
 # Counts of runs by the time of `runs.sort_at` and by effective state ("" where nobody said), of three spans: an `hour`
 # and a `day` of each definition, and a day of a `kind` of definition, whose definition is "".
 rollups: Final = _table(
@@ -499,6 +557,10 @@ STEP_TABLES: Final = (
     run_producers,
     run_intervals,
     interval_bounds,
+    lineage_nodes,
+    lineage_edges,
+    lineage_triggers,
+    lineage_turns,
     rollups,
     rollup_runs,
     definition_health,
