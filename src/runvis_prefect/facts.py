@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from runvis_core.model.event import ContextEvent, EventBase, Json, SnapshotEvent, StateEvent, Trigger
+from runvis_core.model.event import ContextEvent, EventBase, IdentityEvent, Json, SnapshotEvent, StateEvent, Trigger
 from runvis_core.model.state import State, TriggerKind, Witness
-from runvis_prefect.identity import ENGINE, flow_run_id
+from runvis_prefect.identity import ENGINE, flow_run_id, task_run_id
 from runvis_prefect.states import canonical_state
 from runvis_prefect.values import json_object
 
@@ -56,6 +56,44 @@ class Report:
             "occurred_at": self.at.astimezone(UTC),
             "witness": self.witness,
         }
+
+
+def flow_identity(
+    flow_name: str, flow_run: Any, attempt: int, run: Report, around: Surroundings, **more: Any
+) -> IdentityEvent:
+    """Say who an attempt of a flow run is; `more` is what only the teller knows."""
+    return IdentityEvent(
+        **run.fields,
+        definition=flow_name,
+        definition_kind="flow",
+        native_key=str(flow_run.id),
+        native_id=str(flow_run.id),
+        attempt=attempt,
+        trigger=flow_trigger(flow_run, attempt),
+        **known(
+            parent_run_id=around.parent_run_id,
+            retry_of=flow_run_id(around.deployment, flow_run.id, attempt - 1) if attempt > 1 else None,
+            correlation_id=correlation_id(flow_run),
+            **more,
+        ),
+    )
+
+
+def task_identity(task_name: str, task_run: Any, attempt: int, run: Report, around: Surroundings) -> IdentityEvent:
+    """Say who an attempt of a task run is."""
+    return IdentityEvent(
+        **run.fields,
+        definition=f"{around.flow_name}.{task_name}" if around.flow_name else task_name,
+        definition_kind="task",
+        native_key=str(task_run.id),
+        native_id=str(task_run.id),
+        attempt=attempt,
+        **known(
+            trigger=Trigger(kind=TriggerKind.RETRY) if attempt > 1 else None,
+            parent_run_id=parent_of_task(task_run, around),
+            retry_of=task_run_id(around.deployment, task_run.id, attempt - 1) if attempt > 1 else None,
+        ),
+    )
 
 
 def flow_context(flow_run: Any, run: Report, around: Surroundings) -> ContextEvent:
@@ -111,7 +149,7 @@ def queued(native: Any, run: Report, attempt: int) -> list[EventBase]:
 
 
 def state_event(run: Report, state: Any) -> StateEvent:
-    """Say that a run entered a state. Prefect's id of it is the event's, so that all who tell it tell the same event."""
+    """Say that a run entered a state. Prefect's id of the state is the event's: all who tell it tell the same."""
     scheduled = state.state_details.scheduled_time if state.name == "AwaitingRetry" else None
     return StateEvent(
         **run.fields,
@@ -147,10 +185,9 @@ def flow_trigger(flow_run: Any, attempt: int) -> Trigger:
 
 def parent_of_task(task_run: Any, around: Surroundings) -> UUID | None:
     """Return the attempt of the flow run that a task run is a part of."""
-    if task_run.flow_run_id is None:
-        return None
-    attempt = max(1, int(task_run.flow_run_run_count))
-    return flow_run_id(around.deployment, task_run.flow_run_id, attempt)
+    attempt = int(task_run.flow_run_run_count)
+    # Before it runs, a task run has no word of its flow run's attempt.
+    return flow_run_id(around.deployment, task_run.flow_run_id, attempt) if task_run.flow_run_id and attempt else None
 
 
 def correlation_id(flow_run: Any) -> str | None:

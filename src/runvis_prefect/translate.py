@@ -13,16 +13,14 @@ from datetime import UTC, timedelta
 from typing import Any
 
 from runvis_core.model import identity
-from runvis_core.model.event import DefinitionEvent, EventBase, FailureEvent, IdentityEvent, Trigger
-from runvis_core.model.state import State, TriggerKind, Witness
+from runvis_core.model.event import DefinitionEvent, EventBase, FailureEvent, IdentityEvent
+from runvis_core.model.state import State, Witness
+from runvis_prefect import facts
 from runvis_prefect.facts import (
     Report,
     Surroundings,
-    correlation_id,
     flow_context,
-    flow_trigger,
     known,
-    parent_of_task,
     queued,
     retry_event,
     state_event,
@@ -56,22 +54,14 @@ def flow_started(flow: Any, flow_run: Any, state: Any, around: Surroundings) -> 
 
 def flow_identity(flow: Any, flow_run: Any, state: Any, around: Surroundings) -> IdentityEvent:
     """Return who a flow run is; of what this process can't know it says nothing."""
-    attempt = flow_attempt(flow_run, state)
     version_id = identity.definition_version_id(ENGINE, around.deployment, str(flow.name), flow_version(flow))
-    return IdentityEvent(
-        **_flow_run(flow_run, state, around).fields,
-        definition=str(flow.name),
-        definition_kind="flow",
-        native_key=str(flow_run.id),
-        native_id=str(flow_run.id),
-        attempt=attempt,
+    return facts.flow_identity(
+        str(flow.name),
+        flow_run,
+        flow_attempt(flow_run, state),
+        _flow_run(flow_run, state, around),
+        around,
         definition_version_id=version_id,
-        trigger=flow_trigger(flow_run, attempt),
-        **known(
-            parent_run_id=around.parent_run_id,
-            retry_of=flow_run_id(around.deployment, flow_run.id, attempt - 1) if attempt > 1 else None,
-            correlation_id=correlation_id(flow_run),
-        ),
     )
 
 
@@ -105,20 +95,8 @@ def task_started(task: Any, task_run: Any, state: Any, around: Surroundings) -> 
 
 def task_identity(task: Any, task_run: Any, state: Any, around: Surroundings) -> IdentityEvent:
     """Return who a task run is."""
-    attempt = task_attempt(task_run)
-    return IdentityEvent(
-        **_task_run(task_run, state, around).fields,
-        definition=f"{around.flow_name}.{task.name}" if around.flow_name else str(task.name),
-        definition_kind="task",
-        native_key=str(task_run.id),
-        native_id=str(task_run.id),
-        attempt=attempt,
-        **known(
-            trigger=Trigger(kind=TriggerKind.RETRY) if attempt > 1 else None,
-            parent_run_id=parent_of_task(task_run, around),
-            retry_of=task_run_id(around.deployment, task_run.id, attempt - 1) if attempt > 1 else None,
-        ),
-    )
+    run = _task_run(task_run, state, around)
+    return facts.task_identity(str(task.name), task_run, task_attempt(task_run), run, around)
 
 
 def task_ended(task_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
