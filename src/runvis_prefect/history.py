@@ -129,9 +129,12 @@ def flow_run_of(event: PrefectEvent) -> FlowRun:
 def place(change: Change) -> Placed | None:
     """Return the attempt of a change; None where only the run's whole history tells it.
 
-    What waits after an attempt that ended is the next one; after a pause it is still the same.
+    What waits after an attempt that ended is the next one; after a pause it is still the same. But a pause that the
+    flow's process waits out raises Prefect's count all the same.
     """
     state, count = change.state, change.run_count
+    if change.kind == "flow" and count > 1:
+        return None
     before_type, before_name = change.before
     if state.type not in ("SCHEDULED", "PENDING") or state.name == AWAITING_RETRY or count == 0:
         retried = state.type == "RUNNING" and before_type == "RUNNING" and count > 1
@@ -144,7 +147,7 @@ def place(change: Change) -> Placed | None:
 
 
 def walk(states: Iterable[StateRow]) -> list[Placed]:
-    """Return all states of a run with their attempts, counted as Prefect counts them."""
+    """Return all states of a run with their attempts: a pause ends none."""
     placed: list[Placed] = []
     count, resuming, before = 0, False, ""
     for state in sorted(states, key=lambda state: (state.timestamp, state.id)):

@@ -12,7 +12,7 @@ from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
 from runvis_prefect import history
 from runvis_prefect.books import Books
-from runvis_prefect.history import AWAITING_RETRY, Change, Kind, Placed, Source, count_of
+from runvis_prefect.history import AWAITING_RETRY, Change, Kind, Placed, Source
 from runvis_prefect.identity import ENGINE
 from runvis_prefect.memory import Recent
 from runvis_prefect.reader import Reader
@@ -47,6 +47,7 @@ class Journal:
         self._heartbeat_seconds = heartbeat_seconds
         self._read: Recent[UUID, bool] = Recent(KEPT)
         self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT)
+        self._placed_before: Recent[UUID, Placed] = Recent(KEPT)
         self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT)
         self._beats: dict[UUID, Heartbeat] = {}
 
@@ -223,16 +224,18 @@ class Journal:
             return []
         present = Placed(state, history.present_attempt(row, resuming=resuming), ends_attempt_before=False)
         is_first = state.type == "SCHEDULED" and state.name == "Scheduled" and row.run_count == 0
-        if state.id in known_states or is_first:
+        if is_first or (state.id in known_states and row.run_count <= 1):
             return [present]
-        found = self._books.history(kind, row.id)
-        has_all = count_of(found) == row.run_count and any(placed.state.id == state.id for placed in found)
-        # It went on meanwhile, or Prefect counts anew: then what the row says is certain, and no more than that.
-        return found if has_all else [present]
+        known = self._placed_before.find(state.id)
+        if state.id in known_states and known is not None:
+            return [known]
+        # Whoever goes on meanwhile is read again at the next sweep.
+        return self._books.history(kind, row.id) or [present]
 
     def _states(self, kind: Kind, native: UUID, placed: Sequence[Placed], now: datetime) -> Iterator[EventBase]:
         for one in placed:
             self._attempts.set(native, (kind, one.attempt))
+            self._placed_before.set(one.state.id, one)
             yield from history.state_events(kind, native, one, self._source)
             if one.state.timestamp <= now - FAILURE_WAITS:
                 yield from history.failure_events(kind, native, one, self._source)

@@ -41,42 +41,53 @@ def task_attempt(task_run: Any) -> int:
     return max(1, int(task_run.run_count))
 
 
-def flow_started(flow: Any, flow_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
+def flow_started(
+    flow: Any, flow_run: Any, state: Any, around: Surroundings, attempt: int | None = None
+) -> list[EventBase]:
     """A flow run entered Running: who it is, with what it runs, and that it runs."""
-    run = _flow_run(flow_run, state, around)
+    attempt = attempt or flow_attempt(flow_run, state)
+    run = _flow_run(flow_run, state, around, attempt)
     return [
-        flow_identity(flow, flow_run, state, around),
+        flow_identity(flow, flow_run, state, around, attempt),
         flow_context(flow_run, run, around),
-        *queued(flow_run, run, flow_attempt(flow_run, state)),
+        *queued(flow_run, run, attempt),
         state_event(run, state),
     ]
 
 
-def flow_identity(flow: Any, flow_run: Any, state: Any, around: Surroundings) -> IdentityEvent:
+def flow_identity(
+    flow: Any, flow_run: Any, state: Any, around: Surroundings, attempt: int | None = None
+) -> IdentityEvent:
     """Return who a flow run is; of what this process can't know it says nothing."""
+    attempt = attempt or flow_attempt(flow_run, state)
     version_id = identity.definition_version_id(ENGINE, around.deployment, str(flow.name), flow_version(flow))
     return facts.flow_identity(
         str(flow.name),
         flow_run,
-        flow_attempt(flow_run, state),
-        _flow_run(flow_run, state, around),
+        attempt,
+        _flow_run(flow_run, state, around, attempt),
         around,
         definition_version_id=version_id,
     )
 
 
-def flow_ended(flow_run: Any, state: Any, around: Surroundings) -> list[EventBase]:
-    """A flow run entered a state other than Running. Context comes first: what follows the end counts as late."""
-    run = _flow_run(flow_run, state, around)
+def flow_ended(flow_run: Any, state: Any, around: Surroundings, attempt: int | None = None) -> list[EventBase]:
+    """A flow run entered a state other than Running. Context comes first: what follows the end counts as late.
+
+    `attempt` is told where the process knows it: a pause that it waits out raises Prefect's count.
+    """
+    run = _flow_run(flow_run, state, around, attempt or flow_attempt(flow_run, state))
     return [flow_context(flow_run, run, around), *_failure(run, state), state_event(run, state)]
 
 
-def flow_retried(flow_run: Any, state: Any, error: BaseException | None, around: Surroundings) -> list[EventBase]:
+def flow_retried(
+    flow_run: Any, state: Any, error: BaseException | None, around: Surroundings, attempt: int | None = None
+) -> list[EventBase]:
     """A flow run is Running again in the process where its attempt before failed: that attempt's end.
 
     No hook tells of AwaitingRetry. The attempt ended one retry delay before it was tried again, at the latest.
     """
-    attempt = flow_attempt(flow_run, state)
+    attempt = attempt or flow_attempt(flow_run, state)
     delay = timedelta(seconds=float(getattr(flow_run.empirical_policy, "retry_delay", None) or 0))
     run = Report(around.deployment, flow_run_id(around.deployment, flow_run.id, attempt - 1), state.timestamp - delay)
     return [*_failure_of(run, error, None), retry_event(run, expected_at=state.timestamp)]
@@ -148,9 +159,8 @@ def code_digest(function: Any) -> str:
     return hashlib.sha256(repr(_code_parts(code)).encode()).hexdigest() if code is not None else repr(function)
 
 
-def _flow_run(flow_run: Any, state: Any, around: Surroundings) -> Report:
-    run_id = flow_run_id(around.deployment, flow_run.id, flow_attempt(flow_run, state))
-    return Report(around.deployment, run_id, state.timestamp)
+def _flow_run(flow_run: Any, state: Any, around: Surroundings, attempt: int) -> Report:
+    return Report(around.deployment, flow_run_id(around.deployment, flow_run.id, attempt), state.timestamp)
 
 
 def _task_run(task_run: Any, state: Any, around: Surroundings) -> Report:

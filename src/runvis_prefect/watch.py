@@ -88,7 +88,8 @@ class Watch:
             live.native = flow_run
         else:
             yield translate.flow_identity(flow, flow_run, state, around)
-        yield from self._ends(live, state, translate.flow_ended(flow_run, state, around))
+        attempt = live.attempt if live is not None else None
+        yield from self._ends(live, state, translate.flow_ended(flow_run, state, around, attempt))
 
     def task_hook(self, task: Any, task_run: Any, state: Any) -> Iterator[EventBase]:
         """Tell the state that a task run entered."""
@@ -119,15 +120,19 @@ class Watch:
             state = live.native.state
             if state is None or state.id == live.told_state_id or not canonical_state(state).is_terminal:
                 continue
-            ended = translate.flow_ended if live.kind == "flow" else translate.task_ended
-            yield from self._ends(live, state, ended(live.native, state, live.around))
+            if live.kind == "flow":
+                told = translate.flow_ended(live.native, state, live.around, live.attempt)
+            else:
+                told = translate.task_ended(live.native, state, live.around)
+            yield from self._ends(live, state, told)
 
     def _flow_begins(self, flow: Any, flow_run: Any, state: Any, error: BaseException | None) -> Iterator[EventBase]:
         attempt = translate.flow_attempt(flow_run, state)
         before = self._live.get(flow_run.id)
         if before is not None and before.attempt < attempt:
+            attempt = before.attempt + 1
             yield from self._log_of(before, state)
-            yield from translate.flow_retried(flow_run, state, error, before.around)
+            yield from translate.flow_retried(flow_run, state, error, before.around, attempt)
         around = self._around.flow_run(flow, flow_run) if before is None else before.around
         run_id = flow_run_id(around.deployment, flow_run.id, attempt)
         self._begin(LiveRun("flow", flow, flow_run, around, run_id, attempt, state.id))
@@ -135,7 +140,7 @@ class Watch:
         if (flow.name, version) not in self._told_definitions:
             self._told_definitions.add((flow.name, version))
             yield translate.flow_definition(flow, state, around)
-        yield from self._news(flow_run.id, translate.flow_started(flow, flow_run, state, around))
+        yield from self._news(flow_run.id, translate.flow_started(flow, flow_run, state, around, attempt))
 
     def _task_begins(self, task: Any, task_run: Any, state: Any) -> Iterator[EventBase]:
         around = self._around.task_run(task, task_run)

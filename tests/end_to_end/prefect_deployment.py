@@ -44,6 +44,15 @@ class PrefectClient:
         deployment = self.call("GET", f"/deployments/name/{name}")
         return str(self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", json={})["id"])
 
+    def resume(self, flow_run_id: str) -> None:
+        self.call("POST", f"/flow_runs/{flow_run_id}/resume")
+
+    def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
+        return self.call("POST", "/flow_runs/filter", json=filters)
+
+    def state_name(self, flow_run_id: str) -> str:
+        return str(self.flow_run(flow_run_id)["state_name"])
+
     def cancel(self, flow_run_id: str) -> None:
         self.call("POST", f"/flow_runs/{flow_run_id}/set_state", json={"state": {"type": "CANCELLING"}})
 
