@@ -20,7 +20,7 @@ from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.identity import timestamp
 from runvis_core.services.attempts import find_attempts
 from runvis_core.services.ingest import ingest_events, record_heartbeats
-from runvis_core.services.known import find_known_events
+from runvis_core.services.known import find_known_events, find_run_of_event
 from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark, set_watermark
 from runvis_core.settings import PrefectSettings, Settings
@@ -100,6 +100,10 @@ class Teller:
         there = [said.run_id for said in found if said.first_at <= moment]
         return there[-1] if there else None
 
+    def find_run_of_event(self, event_id: UUID) -> UUID | None:
+        """Return the run that an event is about."""
+        return find_run_of_event(self._store, event_id)
+
     def _store_all(self, batch: dict[UUID, EventBase]) -> None:
         if not batch:
             return
@@ -148,7 +152,7 @@ class Following:
             books,
             tell=teller.tell,
             find_known=teller.find_known,
-            find_attempt=teller.find_attempt,
+            record=teller,
         )
         live = threading.Thread(target=self._tell_live, name="runvis-prefect-live", daemon=True)
         try:
@@ -210,7 +214,7 @@ class Following:
             books,
             self._source,
             reader,
-            find_attempt=self._teller.find_attempt,
+            record=self._teller,
             heartbeat_seconds=self._settings.heartbeat_seconds,
         )
         return reader, books, journal

@@ -16,8 +16,16 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from runvis_core.emit.current import dataset_name
-from runvis_core.model.event import ArtifactEvent, ContextEvent, DatasetEvent, DefinitionEvent, EventBase, FailureEvent
-from runvis_core.model.state import State, Witness
+from runvis_core.model.event import (
+    ArtifactEvent,
+    ContextEvent,
+    DatasetEvent,
+    DefinitionEvent,
+    EventBase,
+    FailureEvent,
+    LinkEvent,
+)
+from runvis_core.model.state import Relation, State, Witness
 from runvis_prefect import facts
 from runvis_prefect.facts import Report, Surroundings, known
 from runvis_prefect.identity import ENGINE, flow_run_id, task_run_id
@@ -270,6 +278,12 @@ def worker_context(event: PrefectEvent, run_id: UUID, source: Source) -> Context
     context = known(worker=event.resource.get("prefect.resource.name"), work_pool=next(iter(pools), None))
     report = Report(source.deployment, run_id, event.occurred, Witness.FOLLOWER)
     return ContextEvent(**report.fields, engine_context=context)
+
+
+def caused_by(event: PrefectEvent, started: UUID, cause: UUID, source: Source) -> LinkEvent:
+    """Say which run made an automation start a flow run."""
+    report = source.report("flow", started, 1, event.occurred)
+    return LinkEvent(**report.fields, relation=Relation.CAUSED_BY, target_run_id=cause)
 
 
 def artifact_event(artifact: Artifact, run_id: UUID, source: Source) -> ArtifactEvent:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from runvis_core.model.event import EventBase
@@ -23,30 +23,49 @@ KEPT: Final = 50_000
 FAILURE_WAITS: Final = timedelta(seconds=10)
 """How long the process has the first word on why it failed: it knows the exception, the server a line about it."""
 FILTERS: Final[dict[str, Any]] = {
-    "event": {"prefix": ["prefect.flow-run.", "prefect.task-run.", "prefect.asset.", "prefect.worker."]}
+    "event": {
+        "prefix": [
+            "prefect.flow-run.",
+            "prefect.task-run.",
+            "prefect.asset.",
+            "prefect.worker.",
+            "prefect.automation.action.executed",
+        ]
+    }
 }
 """Which events are read."""
 HEARTBEAT: Final = "prefect.flow-run.heartbeat"
 MATERIALIZED: Final = "prefect.asset.materialization.succeeded"
 WORKER_TOOK: Final = "prefect.worker.submitted-flow-run"
+AUTOMATED: Final = "prefect.automation.action.executed"
 
-FindAttempt = Callable[[UUID, datetime], UUID | None]
-"""Returns the run that a flow run or task run, by Prefect's id, was at a moment; None if it is not known."""
+
+class Record(Protocol):
+    """What was told before."""
+
+    def find_attempt(self, native: UUID, moment: datetime) -> UUID | None:
+        """Return the run that a flow run or task run, by Prefect's id, was at a moment; None if it is not known."""
+        ...
+
+    def find_run_of_event(self, event_id: UUID) -> UUID | None:
+        """Return the run that an event is about; None if it is not known, or about none."""
+        ...
 
 
 class Journal:
     """Reads what the server says, for one thread; raises `PrefectApiError` where it must ask and gets no answer."""
 
     def __init__(
-        self, books: Books, source: Source, reader: Reader, *, find_attempt: FindAttempt, heartbeat_seconds: float
+        self, books: Books, source: Source, reader: Reader, *, record: Record, heartbeat_seconds: float
     ) -> None:
         self._books = books
         self._source = source
         self._reader = reader
-        self._find_attempt = find_attempt
+        self._record = record
         self._heartbeat_seconds = heartbeat_seconds
         self._read: Recent[UUID, bool] = Recent(KEPT)
         self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT)
+        self._runs: Recent[UUID, UUID] = Recent(KEPT)
         self._placed_before: Recent[UUID, Placed] = Recent(KEPT)
         self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT)
         self._beats: dict[UUID, Heartbeat] = {}
@@ -66,10 +85,12 @@ class Journal:
         fresh = [event for event in self._reader.rows(PrefectEvent, raw) if event.id not in self._read]
         changes: dict[UUID, Change] = {}
         for event in fresh:
-            self._read.set(event.id, True)
-            change = self._reader.value("state", lambda event=event: history.state_change(event))
-            if change is not None:
-                changes[event.id] = change
+            found = self._reader.value("state", lambda event=event: [history.state_change(event)])
+            if found is not None:
+                self._read.set(event.id, True)
+            for change in found or ():
+                if change is not None:
+                    changes[event.id] = change
         flow_runs = self._books.flow_runs(self._unknown(changes.values(), "flow"))
         self._books.learn(list(flow_runs.values()))
         bare = [event for event in fresh if event.id in changes and not event.payload.get("task_run")]
@@ -126,7 +147,7 @@ class Journal:
             row = self._reader.value("flow run", lambda: history.flow_run_of(event))
         if row is not None and self._is_new(change.native_id, placed.attempt):
             yield from self._flow_run(row, placed.attempt, placed.state.timestamp, event=event)
-        self._attempts.set(change.native_id, ("flow", placed.attempt))
+        self._remember("flow", change.native_id, placed)
         yield from history.state_events("flow", change.native_id, placed, self._source)
 
     def _task_change(self, event: PrefectEvent, change: Change, row: TaskRun | None) -> Iterator[EventBase]:
@@ -140,7 +161,7 @@ class Journal:
             flow_name = next((related.name for related in event.find_related("flow")), None)
             at = placed.state.timestamp
             yield from history.task_run_events(row, placed.attempt, self._source, at=at, flow_name=flow_name)
-        self._attempts.set(change.native_id, ("task", placed.attempt))
+        self._remember("task", change.native_id, placed)
         yield from history.state_events("task", change.native_id, placed, self._source)
 
     def _certain(self, kind: Kind, change: Change) -> Placed | None:
@@ -159,6 +180,11 @@ class Journal:
         """Return a task run with the attempt of its flow run, which it doesn't say itself before it runs."""
         flow_run = self._attempts.find(row.flow_run_id) if row.flow_run_id and not row.flow_run_run_count else None
         return row.model_copy(update={"flow_run_run_count": flow_run[1]}) if flow_run is not None else row
+
+    def _remember(self, kind: Kind, native: UUID, placed: Placed) -> None:
+        self._attempts.set(native, (kind, placed.attempt))
+        self._placed_before.set(placed.state.id, placed)
+        self._runs.set(placed.state.id, self._source.run_id(kind, native, placed.attempt))
 
     def _is_new(self, native: UUID, attempt: int, *, under: int = 0) -> bool:
         is_new = self._introduced.find((native, attempt)) != under
@@ -192,6 +218,18 @@ class Journal:
             run_id = self._run_at(event.related_uuid("flow-run", "flow-run"), event.occurred)
             if run_id is not None:
                 yield history.worker_context(event, run_id, self._source)
+        elif event.event == AUTOMATED:
+            yield from self._automated(event)
+
+    def _automated(self, event: PrefectEvent) -> Iterator[EventBase]:
+        """Say which run an automation answered with which, where it was a run's state that set it off."""
+        started = event.related_uuid("flow-run", "flow-run")
+        state_id = event.related_uuid("triggering-event", "event")
+        if started is None or state_id is None:
+            return
+        cause = self._runs.find(state_id) or self._record.find_run_of_event(state_id)
+        if cause is not None:
+            yield history.caused_by(event, started, cause, self._source)
 
     def _beat(self, event: PrefectEvent) -> None:
         run_id = self._run_at(native_id(event.resource_id, "flow-run"), event.occurred)
@@ -211,7 +249,7 @@ class Journal:
         known = self._attempts.find(native)
         if known is not None:
             return self._source.run_id(known[0], native, known[1])
-        return self._find_attempt(native, moment)
+        return self._record.find_attempt(native, moment)
 
     # --- rows ---
 
@@ -234,8 +272,7 @@ class Journal:
 
     def _states(self, kind: Kind, native: UUID, placed: Sequence[Placed], now: datetime) -> Iterator[EventBase]:
         for one in placed:
-            self._attempts.set(native, (kind, one.attempt))
-            self._placed_before.set(one.state.id, one)
+            self._remember(kind, native, one)
             yield from history.state_events(kind, native, one, self._source)
             if one.state.timestamp <= now - FAILURE_WAITS:
                 yield from history.failure_events(kind, native, one, self._source)

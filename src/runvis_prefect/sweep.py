@@ -17,7 +17,7 @@ from runvis_core.model.identity import timestamp
 from runvis_prefect import history
 from runvis_prefect.books import Books
 from runvis_prefect.history import Source
-from runvis_prefect.journal import FILTERS, FindAttempt, Journal
+from runvis_prefect.journal import FILTERS, Journal, Record
 from runvis_prefect.memory import Recent
 from runvis_prefect.reader import Reader
 from runvis_prefect.rest import PAGE_SIZE, PrefectApi
@@ -50,7 +50,7 @@ class Sweeper:
         *,
         tell: Tell,
         find_known: FindKnown,
-        find_attempt: FindAttempt,
+        record: Record,
     ) -> None:
         self._api = api
         self._source = source
@@ -59,7 +59,7 @@ class Sweeper:
         self._books = books
         self._tell = tell
         self._find_known = find_known
-        self._find_attempt = find_attempt
+        self._record = record
         self._settled: Recent[UUID, bool] = Recent(KEPT)
 
     def run(self, since: datetime, begun: datetime) -> bool:
@@ -116,7 +116,7 @@ class Sweeper:
     def _told_of(self, artifacts: Iterable[Artifact]) -> Iterator[EventBase]:
         for artifact in artifacts:
             native = artifact.task_run_id or artifact.flow_run_id
-            run_id = self._find_attempt(native, artifact.created) if native is not None else None
+            run_id = self._record.find_attempt(native, artifact.created) if native is not None else None
             if run_id is not None:
                 yield history.artifact_event(artifact, run_id, self._source)
 
