@@ -44,6 +44,12 @@ class PrefectClient:
         deployment = self.call("GET", f"/deployments/name/{name}")
         return str(self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", json={})["id"])
 
+    def make_deployment(self, flow: str, name: str, *, entrypoint: str, pool: str, **fields: Any) -> None:
+        """Make a deployment of a flow in the folder of flows, for a work pool."""
+        flow_id = self.call("POST", "/flows/", json={"name": flow})["id"]
+        where = {"path": str(FLOWS), "entrypoint": entrypoint, "work_pool_name": pool}
+        self.call("POST", "/deployments/", json={"flow_id": flow_id, "name": name, **where, **fields})
+
     def resume(self, flow_run_id: str) -> None:
         self.call("POST", f"/flow_runs/{flow_run_id}/resume")
 

@@ -117,6 +117,15 @@ def acted(folder: Path, *, server: dict[str, str]) -> Iterator[Followed]:
 def _act(told: Followed, stack: ExitStack) -> None:
     prefect, api = told.prefect, told.api
     run_cli(told, "work-pool", "create", "pool", "--type", "process")
+    api.make_deployment(
+        "echo",
+        "pooled",
+        entrypoint="deployed.py:echo",
+        pool="pool",
+        version="3",
+        tags=["pooled"],
+        parameters={"word": "hello"},
+    )
     captured = told.together.engine_env(DEPLOYMENT)
     variables = {"READY_DIR": str(told.folder / "ready"), "TICKS_IN_SECONDS": "25"}
     runner = stack.enter_context(prefect.start_flow(FLOWS / "deployed.py", **variables, **RUNNER, **captured))

@@ -47,6 +47,8 @@ def serve_command(
       runvis serve --host 0.0.0.0 --token-file /run/secrets/runvis --url postgresql://runvis@db/runvis
 
       runvis serve --follow airflow=http://localhost:8080
+
+      runvis serve --follow prefect=http://localhost:4200/api
     """
     settings = settings_for(url, token_file=token_file)
     followers = dict(_follower_at(said) for said in follow or [])
@@ -89,7 +91,7 @@ def find_follower(engine: str) -> Callable[..., None]:
 
 
 def follow_command(
-    engine: Annotated[str, typer.Argument(help="The engine: airflow, …")],
+    engine: Annotated[str, typer.Argument(help="The engine: airflow, prefect, …")],
     address: Annotated[str, typer.Argument(help="The address of its API.")],
     url: StoreOption = None,
 ) -> None:
@@ -98,6 +100,8 @@ def follow_command(
     Examples:
 
       runvis follow airflow http://localhost:8080 --url postgresql://runvis@db/runvis
+
+      runvis follow prefect http://localhost:4200/api --url postgresql://runvis@db/runvis
     """
     follow = find_follower(engine)
     settings = settings_for(url)

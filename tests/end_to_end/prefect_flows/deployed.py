@@ -1,7 +1,4 @@
-"""Flows as deployments: most served by this process, one for a work pool.
-
-Each run that holds leaves its pid in READY_DIR.
-"""
+"""Flows as deployments, served by this process. Each run that holds leaves its pid in READY_DIR."""
 
 from __future__ import annotations
 
@@ -62,10 +59,6 @@ def suspending() -> str:
 
 
 if __name__ == "__main__":
-    folder = Path(__file__).parent
-    echo.from_source(source=str(folder), entrypoint=f"{Path(__file__).name}:echo").deploy(
-        name="pooled", work_pool_name="pool", build=False, print_next_steps=False, version="3", tags=["pooled"]
-    )
     in_a_while = datetime.now(UTC) + timedelta(seconds=float(os.environ["TICKS_IN_SECONDS"]))
     once = Interval(timedelta(days=1), anchor_date=in_a_while)
     after_tick = DeploymentEventTrigger(
