@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -69,6 +69,27 @@ class EmitSettings(BaseModel):
     )
 
 
+class LimitSettings(BaseModel):
+    """What the server takes at most: section `limits`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wire_bytes: int = Field(
+        default=1024**2, ge=1024, le=1024**3, description="Bytes of a request's body as it comes over the wire."
+    )
+    decoded_bytes: int = Field(
+        default=10 * 1024**2, ge=1024, le=1024**3, description="Bytes that a compressed body may grow to."
+    )
+    batch_items: int = Field(default=1000, ge=1, le=100_000, description="Events, and heartbeats, of one batch.")
+    event_bytes: int = Field(
+        default=59 * 1024, ge=1024, le=59 * 1024, description="Bytes of one event; its large parts are bodies."
+    )
+    depth: int = Field(default=32, ge=4, le=100, description="Objects and arrays within one another in an event.")
+    requests_per_second: float = Field(
+        default=500, gt=0, description="Requests of one token, on average; what comes faster is asked to come again."
+    )
+
+
 class ServerSettings(BaseModel):
     """What `runvis serve` does: section `server`."""
 
@@ -79,8 +100,16 @@ class ServerSettings(BaseModel):
         description='Tokens that the server takes, by the name of who has it, e.g. `{"airflow-prod": "…"}`. '
         "The name stands in each entry that comes with the token.",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="How the server logs: `text` for a person, or `json`, one object a line, with a line for each "
+        "request.",
+    )
     paused: bool = Field(
         default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."
+    )
+    audit_reads: bool = Field(
+        default=False, description="Make each question that is asked with a token an entry of the audit trail."
     )
 
 
@@ -159,6 +188,11 @@ class Settings(BaseSettings):
         description="The name of this installation of an engine, the same in all its processes and for good. "
         "Required to record into anything but a `sqlite` file.",
     )
+    public_url: str | None = Field(
+        default=None,
+        description="Where people see the server in a browser, e.g. `https://runvis.example`: links in notices and in "
+        "Airflow's UI lead there. Without it, `RUNVIS_URL` if that is a server's.",
+    )
     token: SecretStr | None = Field(default=None, description="The bearer token for the server.")
     token_file: Path | None = Field(
         default=None, description="A file that holds the token; read again when the server no longer takes the token."
@@ -169,6 +203,7 @@ class Settings(BaseSettings):
     )
     disabled: bool = Field(default=False, description="Record nothing.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What the server takes at most.")
     airflow: AirflowSettings = Field(
         default_factory=AirflowSettings, description="How `runvis follow airflow` reads Airflow's REST API."
     )
@@ -186,6 +221,13 @@ class Settings(BaseSettings):
             raise ValueError("is no address: begin it with http://, https://, sqlite:/// or postgresql://")
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_a_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("is no address of a web page: begin it with https:// or http://")
+        return value
+
     @field_validator("deployment")
     @classmethod
     def _deployment_is_a_plain_name(cls, value: str | None) -> str | None:
@@ -201,6 +243,11 @@ class Settings(BaseSettings):
     def is_local_file(self) -> bool:
         """Whether the store is a file of this machine."""
         return self.url is not None and self.url.startswith("sqlite")
+
+    def find_public_url(self) -> str | None:
+        """Return where people see the server, without a slash at its end; None where nobody said it."""
+        url = self.public_url or (self.url if self.url and self.url.startswith(("http://", "https://")) else None)
+        return url.rstrip("/") if url else None
 
     def get_deployment(self) -> str:
         """Return the deployment to record under. Raises `SettingsError` where one must be named."""

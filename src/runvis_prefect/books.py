@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
-from runvis_prefect.history import Cause, Kind, Placed, Source, count_of, walk
+from runvis_prefect.history import Caller, Kind, Placed, Source, count_of, walk
 from runvis_prefect.memory import Recent
 from runvis_prefect.reader import Reader
 from runvis_prefect.rest import PAGE_SIZE, PrefectApi
@@ -26,7 +26,7 @@ class Books:
         self._reader = reader
         self._flow_names: Recent[UUID, str] = Recent(KEPT)
         self._deployment_names: Recent[UUID, str] = Recent(KEPT)
-        self._causes: Recent[UUID, Cause | None] = Recent(KEPT)
+        self._callers: Recent[UUID, Caller | None] = Recent(KEPT)
 
     def flow_runs(self, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
         """Return flow runs by their ids; those that are gone are left out."""
@@ -42,7 +42,7 @@ class Books:
         """Ask in one go for what these flow runs only name by its id."""
         self.learn_flows(row.flow_id for row in rows)
         self._learn_deployments(rows)
-        self._learn_causes([row for row in rows if row.parent_task_run_id and row.id not in self._causes])
+        self._learn_callers([row for row in rows if row.parent_task_run_id and row.id not in self._callers])
 
     def learn_flows(self, flow_ids: Iterable[UUID]) -> None:
         """Ask in one go for the names of flows."""
@@ -58,9 +58,9 @@ class Books:
         """Return the name of a flow run's deployment."""
         return self._deployment_names.find(row.deployment_id) if row.deployment_id else None
 
-    def cause(self, row: FlowRun) -> Cause | None:
+    def caller(self, row: FlowRun) -> Caller | None:
         """Return the run that called a subflow or started a deployment."""
-        return self._causes.find(row.id)
+        return self._callers.find(row.id)
 
     def history(self, kind: Kind, native: UUID) -> list[Placed]:
         """Return all states that a run was in, with their attempts."""
@@ -78,18 +78,20 @@ class Books:
         for deployment in self._reader.rows(Deployment, self._by_id("/deployments/filter", "deployments", unknown)):
             self._deployment_names.set(deployment.id, deployment.name)
 
-    def _learn_causes(self, rows: Sequence[FlowRun]) -> None:
+    def _learn_callers(self, rows: Sequence[FlowRun]) -> None:
         tracking = self.task_runs(row.parent_task_run_id for row in rows if row.parent_task_run_id)
         parents = self.flow_runs({task.flow_run_id for task in tracking.values() if task.flow_run_id})
+        self.learn_flows(parent.flow_id for parent in parents.values())
         for row in rows:
             task = tracking.get(row.parent_task_run_id) if row.parent_task_run_id else None
             parent = parents.get(task.flow_run_id) if task is not None and task.flow_run_id else None
             if task is None or parent is None:
-                self._causes.set(row.id, None)
+                self._callers.set(row.id, None)
                 continue
             attempt = self._attempt_at(parent, task.expected_start_time)
             run_id = self._source.run_id("flow", parent.id, attempt)
-            self._causes.set(row.id, Cause(run_id, contains=row.deployment_id is None))
+            under = task.model_copy(update={"flow_run_run_count": attempt})
+            self._callers.set(row.id, Caller(run_id, self.flow_name(parent.flow_id), under))
 
     def _attempt_at(self, flow_run: FlowRun, moment: datetime | None) -> int:
         """Return the attempt in which a flow run was: the task that stands for a child has no word of it."""

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from runvis_core.model.cause import read_labels
 from runvis_core.model.event import ContextEvent, EventBase, IdentityEvent, Json, SnapshotEvent, StateEvent, Trigger
 from runvis_core.model.state import State, TriggerKind, Witness
+from runvis_prefect.causes import find_causes
 from runvis_prefect.identity import ENGINE, flow_run_id, task_run_id
 from runvis_prefect.states import canonical_state
 from runvis_prefect.values import json_object
@@ -73,7 +75,7 @@ def flow_identity(
         **known(
             parent_run_id=around.parent_run_id,
             retry_of=flow_run_id(around.deployment, flow_run.id, attempt - 1) if attempt > 1 else None,
-            correlation_id=correlation_id(flow_run),
+            **find_causes(flow_run, around.deployment)._asdict(),
             **more,
         ),
     )
@@ -173,6 +175,8 @@ def flow_trigger(flow_run: Any, attempt: int) -> Trigger:
         return Trigger(kind=TriggerKind.RETRY, native=getattr(flow_run.empirical_policy, "retry_type", None))
     if flow_run.auto_scheduled or creator == "SCHEDULE":
         return Trigger(kind=TriggerKind.SCHEDULE, native="SCHEDULE")
+    if read_labels(flow_run.labels) is not None:
+        return Trigger(kind=TriggerKind.RUN, native=creator or None)
     if creator:
         return Trigger(kind=TriggerKind.API, native=creator)
     if flow_run.parent_task_run_id is not None:
@@ -188,12 +192,6 @@ def parent_of_task(task_run: Any, around: Surroundings) -> UUID | None:
     attempt = int(task_run.flow_run_run_count)
     # Before it runs, a task run has no word of its flow run's attempt.
     return flow_run_id(around.deployment, task_run.flow_run_id, attempt) if task_run.flow_run_id and attempt else None
-
-
-def correlation_id(flow_run: Any) -> str | None:
-    """Return the trace id of the W3C traceparent that Prefect keeps in a label when it traces."""
-    parts = str(flow_run.labels.get("__OTEL_TRACEPARENT", "")).split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None
 
 
 def known(**values: Any) -> dict[str, Any]:

@@ -77,12 +77,12 @@ class Placed(NamedTuple):
     """True where a run was tried again with no state in between: this one then says that the one before failed."""
 
 
-class Cause(NamedTuple):
-    """The attempt of a flow run that called a subflow or started a deployment."""
+class Caller(NamedTuple):
+    """Who called a subflow or started a deployment: an attempt of a flow run, and the task run that stands for it."""
 
     run_id: UUID
-    contains: bool
-    """True for a subflow: it is part of its caller."""
+    flow_name: str
+    task: TaskRun
 
 
 def state_change(event: PrefectEvent) -> Change | None:
@@ -214,7 +214,7 @@ def flow_run_events(
     at: datetime,
     flow_name: str,
     prefect_deployment: str | None,
-    cause: Cause | None,
+    caller: Caller | None,
 ) -> Iterator[EventBase]:
     """Say who an attempt of a flow run is and with what it runs."""
     report = source.report("flow", row.id, attempt, at)
@@ -222,7 +222,7 @@ def flow_run_events(
         source.deployment,
         ui_url=source.ui_url,
         prefect_deployment=prefect_deployment,
-        parent_run_id=cause.run_id if cause and cause.contains else None,
+        parent_run_id=caller.run_id if caller and row.deployment_id is None else None,
     )
     creator = row.created_by.display_value if row.created_by else None
     yield facts.flow_identity(
@@ -231,7 +231,6 @@ def flow_run_events(
         attempt,
         report,
         around,
-        caused_by_run_id=cause.run_id if cause and not cause.contains and attempt == 1 else None,
         content={"actor": creator} if creator else None,
     )
     yield facts.flow_context(row, report, around)

@@ -12,7 +12,7 @@ from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
 from runvis_prefect import history
 from runvis_prefect.books import Books
-from runvis_prefect.history import AWAITING_RETRY, Change, Kind, Placed, Source
+from runvis_prefect.history import AWAITING_RETRY, Caller, Change, Kind, Placed, Source
 from runvis_prefect.identity import ENGINE
 from runvis_prefect.memory import Recent
 from runvis_prefect.reader import Reader
@@ -37,6 +37,8 @@ FILTERS: Final[dict[str, Any]] = {
 HEARTBEAT: Final = "prefect.flow-run.heartbeat"
 MATERIALIZED: Final = "prefect.asset.materialization.succeeded"
 WORKER_TOOK: Final = "prefect.worker.submitted-flow-run"
+STARTS_DEPLOYMENT: Final = "run_deployment"
+"""In the key of a task run that stands for the run of a deployment."""
 AUTOMATED: Final = "prefect.automation.action.executed"
 
 
@@ -118,9 +120,9 @@ class Journal:
     def read_task_runs(
         self, rows: Sequence[TaskRun], known_states: set[UUID], flow_names: Mapping[UUID, str], *, now: datetime
     ) -> Iterator[EventBase]:
-        """Yield what rows say of task runs; those that only stand for a child flow run are no runs of their own."""
+        """Yield what rows say of task runs; those that only stand for a subflow are no runs of their own."""
         for row in rows:
-            if _stands_for_child(row):
+            if _stands_for_subflow(row):
                 continue
             flow_name = flow_names.get(row.flow_run_id) if row.flow_run_id else None
             placed = self._placed(row, "task", known_states)
@@ -195,6 +197,9 @@ class Journal:
         self, row: FlowRun, attempt: int, at: datetime, *, event: PrefectEvent | None = None
     ) -> Iterator[EventBase]:
         flow_name = next((related.name for related in event.find_related("flow")), None) if event else None
+        caller = self._books.caller(row)
+        if caller is not None and row.deployment_id is not None and self._is_new(caller.task.id, 1):
+            yield from self._start_of_deployment(caller)
         yield from history.flow_run_events(
             row,
             attempt,
@@ -202,8 +207,16 @@ class Journal:
             at=at,
             flow_name=flow_name or self._books.flow_name(row.flow_id),
             prefect_deployment=self._books.deployment_name(row),
-            cause=self._books.cause(row),
+            caller=caller,
         )
+
+    def _start_of_deployment(self, caller: Caller) -> Iterator[EventBase]:
+        """Tell the task run that stands for a deployment's run: there is no event of it."""
+        task, state = caller.task, caller.task.state
+        if state is not None:
+            yield from history.task_run_events(task, 1, self._source, at=state.timestamp, flow_name=caller.flow_name)
+            placed = Placed(state, 1, ends_attempt_before=False)
+            yield from history.state_events("task", task.id, placed, self._source)
 
     def _other(self, event: PrefectEvent) -> Iterator[EventBase]:
         if event.event == MATERIALIZED:
@@ -286,9 +299,12 @@ def _attempts_of(placed: Iterable[Placed]) -> Iterator[tuple[int, datetime]]:
     yield from first.items()
 
 
-def _stands_for_child(row: TaskRun) -> bool:
-    """Whether a task run only stands for a child flow run; until the child is there, it has no word of it."""
+def _stands_for_subflow(row: TaskRun) -> bool:
+    """Whether a task run only stands for a subflow; until that is there, the task run has no word of it."""
     state = row.state
-    if state is None or state.state_details.child_flow_run_id is not None:
+    if state is None:
         return True
-    return row.flow_run_id is not None and state.type == "PENDING" and row.run_count == 0
+    if STARTS_DEPLOYMENT in row.task_key:
+        return False
+    is_waiting = row.flow_run_id is not None and state.type == "PENDING" and row.run_count == 0
+    return is_waiting or state.state_details.child_flow_run_id is not None

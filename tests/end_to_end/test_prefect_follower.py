@@ -185,6 +185,8 @@ def test_a_run_for_a_work_pool_from_scheduled_to_its_end(told: Followed) -> None
 def test_a_deployment_without_capture_in_its_process_is_told_by_the_server_alone(told: Followed) -> None:
     assert told.the(told.together, "late").witnesses == ["follower"]
     assert told.the(told.together, "suspended").witnesses == ["follower", "worker"]
+    assert told.together.definition("suspending").witnesses == ["follower", "worker"]
+    assert told.alone.definition("suspending").witnesses == ["follower"]
 
 
 def test_deployments_are_definitions(told: Followed) -> None:
@@ -219,7 +221,9 @@ def test_a_run_that_another_flow_started(told: Followed) -> None:
     calling = told.the(told.alone, "calling")
     [called] = [run for run in told.alone.runs("echo") if run.caused_by_run_id is not None]
 
-    assert called.caused_by_run_id == calling.run_id
+    assert called.caused_by_run_id is not None
+    starting = told.alone.run(called.caused_by_run_id)
+    assert (starting.kind, starting.parent_run_id) == ("task", calling.run_id)
     assert called.parent_run_id is None
     assert called.trigger is not None
     assert (called.trigger.kind, called.trigger.native) == ("run", "run_deployment")

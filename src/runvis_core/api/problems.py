@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from runvis_core.api.headers import SECURITY_HEADERS
+from runvis_core.api.request_log import REQUEST_ID
 from runvis_core.errors import RunVisError
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
@@ -90,6 +92,8 @@ def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
 
 def _allowed_parameters(request: Request) -> list[str]:
     path = request.url.path
+    if path.endswith("/audit"):
+        return ["before", "name", "limit"]
     if path.endswith("/events"):
         return ["after", "limit"]
     if "/definitions/" in path:
@@ -104,6 +108,8 @@ def _on_http(_: Request, error: Exception) -> Response:
     return problem(error.status_code, kinds.get(error.status_code, "refused"), str(error.detail))
 
 
-def _on_bug(_: Request, error: Exception) -> Response:
-    # Starlette logs the traceback; a reply must not hand out what is inside.
-    return problem(500, "bug", f"the server failed on this request ({type(error).__name__}); its log says why")
+def _on_bug(request: Request, error: Exception) -> Response:
+    # The server logs the traceback; a reply must not hand out what is inside. It leaves by a way of its own, around
+    # whatever names requests and sets headers.
+    detail = f"the server failed on this request ({type(error).__name__}); its log says why"
+    return problem(500, "bug", detail, headers={**SECURITY_HEADERS, REQUEST_ID: request.state.request_id})
