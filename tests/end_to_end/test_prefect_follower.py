@@ -214,7 +214,7 @@ def test_a_run_by_an_automation(told: Followed) -> None:
 
     assert reacting.trigger is not None
     assert (reacting.trigger.kind, reacting.trigger.native) == ("api", "AUTOMATION")
-    assert reacting.caused_by_run_id == told.the(told.alone, "ticking").run_id
+    assert reacting.caused_by_run_id == told.the(told.alone, "calling").run_id
 
 
 def test_a_run_that_another_flow_started(told: Followed) -> None:
