@@ -33,11 +33,12 @@ def find_causes(flow_run: Any, deployment: str) -> FlowCauses:
     """
     handed = read_labels(flow_run.labels)
     tracked = flow_run.deployment_id is not None and flow_run.parent_task_run_id is not None
-    correlation_id = (handed and handed.correlation_id) or read_traceparent((flow_run.labels or {}).get(TRACEPARENT))
+    labels: dict[str, Any] = flow_run.labels or {}
+    correlation_id = (handed and handed.correlation_id) or read_traceparent(labels.get(TRACEPARENT))
     if correlation_id is None and handed is None and flow_run.parent_task_run_id is None:
         correlation_id = UUID(str(flow_run.id)).hex
     if handed is not None:
         return FlowCauses(handed.run_id, correlation_id)
     if tracked:
-        return FlowCauses(task_run_id(deployment, flow_run.parent_task_run_id, 1), correlation_id)
+        return FlowCauses(task_run_id(deployment, UUID(str(flow_run.parent_task_run_id)), 1), correlation_id)
     return FlowCauses(None, correlation_id)

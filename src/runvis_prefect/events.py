@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 from websockets.typing import Subprotocol
 
 from runvis_core.model.identity import timestamp
@@ -104,7 +105,7 @@ class EventStream:
         while not self._is_over() and (left := deadline - time.monotonic()) > 0:
             self._stop.wait(min(left, _LISTEN_SECONDS))
 
-    def _connect(self) -> ClientConnection:
+    def _connect(self) -> Connection:
         options: dict[str, Any] = {"proxy": self._settings.proxy} if self._settings.proxy else {}
         address = f"ws{self._api.url.removeprefix('http')}/events/out"
         if address.startswith("wss:") and self._api.trust is not None:
@@ -119,7 +120,7 @@ class EventStream:
             **options,
         )
 
-    def _subscribe(self, connection: ClientConnection) -> None:
+    def _subscribe(self, connection: Connection) -> None:
         connection.send(json.dumps({"type": "auth", "token": self._api.token()}))
         answer = json.loads(connection.recv(timeout=10))
         if answer.get("type") != "auth_success":
@@ -133,14 +134,14 @@ class EventStream:
         filters = {**self._filters, "occurred": occurred}
         connection.send(json.dumps({"type": "filter", "filter": filters, "backfill": True}))
 
-    def _listen(self, connection: ClientConnection) -> None:
+    def _listen(self, connection: Connection) -> None:
         while not self._is_over():
             try:
-                message = json.loads(connection.recv(timeout=_LISTEN_SECONDS))
+                message: Any = json.loads(connection.recv(timeout=_LISTEN_SECONDS))
             except TimeoutError:
                 continue
-            event = message.get("event") if isinstance(message, dict) else None
-            if not isinstance(event, dict):
+            event = _event_in(message)
+            if event is None:
                 continue
             self._has_heard = True
             self._note(event.get("occurred"))
@@ -154,6 +155,11 @@ class EventStream:
             self._last = max(self._last, datetime.fromisoformat(occurred))
         except (TypeError, ValueError):
             return  # Whoever reads the event says what is wrong with it.
+
+
+def _event_in(message: Any) -> dict[str, Any] | None:
+    event: Any = cast("dict[str, Any]", message).get("event") if isinstance(message, dict) else None
+    return cast("dict[str, Any]", event) if isinstance(event, dict) else None
 
 
 def _reason(error: Exception) -> str:

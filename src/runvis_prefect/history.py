@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 from uuid import UUID
 
 from runvis_core.emit.current import dataset_name
@@ -97,14 +97,16 @@ def state_change(event: PrefectEvent) -> Change | None:
     if native is None:
         return None
     payload = event.payload
-    before = payload.get("initial_state") or {}
-    state = StateRow(
-        id=event.id,
-        type=event.resource["prefect.state-type"],
-        name=event.resource.get("prefect.state-name") or "",
-        timestamp=event.resource.get("prefect.state-timestamp") or event.occurred,
-        message=event.resource.get("prefect.state-message") or None,
-        state_details=(payload.get("validated_state") or {}).get("state_details") or {},
+    before = _object(payload, "initial_state")
+    state = StateRow.model_validate(
+        {
+            "id": event.id,
+            "type": event.resource["prefect.state-type"],
+            "name": event.resource.get("prefect.state-name") or "",
+            "timestamp": event.resource.get("prefect.state-timestamp") or event.occurred,
+            "message": event.resource.get("prefect.state-message") or None,
+            "state_details": _object(_object(payload, "validated_state"), "state_details"),
+        }
     )
     run_count = int(event.resource.get("prefect.run-count") or 0)
     return Change(kind, native, state, run_count, (before.get("type"), before.get("name")))
@@ -112,7 +114,7 @@ def state_change(event: PrefectEvent) -> Change | None:
 
 def task_run_of(event: PrefectEvent) -> TaskRun:
     """Return the task run that a change of state is about, as the event holds it."""
-    said = event.payload.get("task_run") or {}
+    said = _object(event.payload, "task_run")
     native = native_id(event.resource_id, "task-run")
     return TaskRun.model_validate(
         {"name": event.resource.get("prefect.resource.name", ""), "task_key": "", "dynamic_key": ""}
@@ -335,6 +337,12 @@ def deployment_definition(row: Deployment, flow_name: str, source: Source, *, at
             schedule="; ".join(schedules) or None,
         ),
     )
+
+
+def _object(said: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under a key; an empty one where there is none."""
+    found: Any = said.get(key)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _bodies(**contents: Any) -> dict[str, Any]:

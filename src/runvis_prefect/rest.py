@@ -137,7 +137,7 @@ class PrefectApi:
             # By its token at our own address: the server may not know by which one it is reached.
             response = self._request("GET", path, params={"page-token": token})
         answer = self._read(response, path)
-        page = answer.get("events") if isinstance(answer, dict) else None
+        page: Any = cast("dict[str, Any]", answer).get("events") if isinstance(answer, dict) else None
         if not isinstance(page, list):
             raise PrefectApiError(f"{self.url} answers {path} without events: is it a Prefect 3?")
         return cast("list[Json]", page), _page_token(answer)

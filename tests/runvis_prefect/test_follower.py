@@ -23,6 +23,7 @@ from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.entries import list_entries
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.ingest import ingest_events
+from runvis_core.services.known import find_known_events
 from runvis_core.services.run_details import get_run
 from runvis_core.services.runs import list_runs
 from runvis_core.services.watermark import find_watermark
@@ -87,7 +88,7 @@ def await_that(check: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + WAIT_SECONDS
     while not (found := check()):
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.2)
     return found
 
 
@@ -116,6 +117,11 @@ def told_states(store: Store) -> dict[str, str]:
 
 def all_states(prefect: FakePrefect) -> dict[str, str]:
     return {state["id"]: state["name"] for states in prefect.states.values() for state in states}
+
+
+def has_all_states(prefect: FakePrefect, store: Store) -> bool:
+    wanted = {UUID(state_id) for state_id in all_states(prefect)}
+    return find_known_events(store, wanted) == wanted
 
 
 def runs_of(store: Store, definition: str) -> list[RunDetail]:
@@ -275,7 +281,7 @@ def test_what_the_socket_drops_the_sweep_finds(prefect: FakePrefect, store: Stor
             prefect.run("burst", tasks=66)
         prefect.now += timedelta(seconds=1)
         assert len(prefect.events) > 5000
-        await_that(lambda: len(told_states(store)) >= len(all_states(prefect)))
+        await_that(lambda: has_all_states(prefect, store))
 
     assert told_states(store) == all_states(prefect)
 
@@ -289,7 +295,7 @@ def test_nothing_is_lost_or_doubled_on_a_line_that_is_cut_every_few_messages(
         for _ in range(5):
             prefect.run("orders", tasks=2)
             prefect.now += timedelta(seconds=1)
-        await_that(lambda: len(told_states(store)) >= len(all_states(prefect)))
+        await_that(lambda: has_all_states(prefect, store))
         await_that(lambda: prefect.connections > 2)
 
     assert told_states(store) == all_states(prefect)
