@@ -147,7 +147,6 @@ assert made.on_running_hooks == [hooks.flow_hook], made.on_running_hooks
 
 
 def test_as_a_plugin_without_an_address_it_is_quiet(run) -> None:
-    said = run(
-        'assert flow(lambda: None, name="made").on_running_hooks == []', PREFECT_PLUGINS_ENABLED="1", RUNVIS_URL=""
-    )
+    made = 'assert flow(lambda: None, name="made").on_running_hooks == []'
+    said = run(made, PREFECT_PLUGINS_ENABLED="1", RUNVIS_URL="")
     assert "ERROR" not in said
