@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ class PrefectClient:
         self._http.close()
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        answer = self._http.request(method, path, **options)
+        """Return what the server answers; asked again while it is too busy, as Prefect's own client does."""
+        deadline = time.monotonic() + 60
+        while (answer := self._http.request(method, path, **options)).is_server_error and time.monotonic() < deadline:
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -25,6 +25,8 @@ from runvis_prefect import follower
 DEPLOYMENT = "followed"
 WAIT_SECONDS = 120
 SERVER = {
+    # How long a write waits for the one before it, on a machine that is busy.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "1",
 }
@@ -35,7 +37,7 @@ RUNNER = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_PLUGINS_ENABLED": "1", 
 def following(url: str, store: Store) -> Iterator[None]:
     """Follow a Prefect server as long as this lasts."""
     stop = threading.Event()
-    settings = load_settings(deployment=DEPLOYMENT, prefect={"interval_seconds": 2})
+    settings = load_settings(deployment=DEPLOYMENT, prefect={"interval_seconds": 3})
     arguments = {"store": store, "settings": settings, "stop": stop}
     thread = threading.Thread(target=follower.follow, args=(url,), kwargs=arguments)
     thread.start()
@@ -128,8 +130,9 @@ def _act(told: Followed, stack: ExitStack) -> None:
     )
     captured = told.together.engine_env(DEPLOYMENT)
     variables = {"READY_DIR": str(told.folder / "ready"), "TICKS_IN_SECONDS": "25"}
-    runner = stack.enter_context(prefect.start_flow(FLOWS / "deployed.py", **variables, **RUNNER, **captured))
     story = stack.enter_context(prefect.start_flow(FLOWS / "story.py", RECORDING="install", **captured))
+    assert story.wait(timeout_seconds=WAIT_SECONDS) == 0, story.log_tail()
+    runner = stack.enter_context(prefect.start_flow(FLOWS / "deployed.py", **variables, **RUNNER, **captured))
     ready = {"READY_FILE": str(told.folder / "ready" / "alone")}
     killed = stack.enter_context(prefect.start_flow(FLOWS / "waiting.py", RECORDING="install", **ready, **captured))
     runner.wait_until(lambda: api.has_deployment("reacting/served"), what="deployments", timeout_seconds=WAIT_SECONDS)
@@ -172,7 +175,6 @@ def _act(told: Followed, stack: ExitStack) -> None:
         )
         told.native[name] = found[0]["id"]
         _await_recorded(told, name, lambda runs: runs[-1].native_state == "Completed")
-    assert story.wait(timeout_seconds=WAIT_SECONDS) == 0, story.log_tail()
     assert worker.wait(timeout_seconds=WAIT_SECONDS) == 0, worker.log_tail()
     for history in (told.alone, told.together):
         history.wait_for("paused", lambda run: run.native_state == "Completed", seconds=WAIT_SECONDS)
