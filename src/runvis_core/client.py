@@ -20,6 +20,7 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.notify.answers import RuleStatuses
 from runvis_core.services.problems import ERRORS
 from runvis_core.settings import Settings
 
@@ -81,6 +82,10 @@ class Client:
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
         return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
+
+    def list_notice_rules(self) -> RuleStatuses:
+        """Return how each rule for notices is doing."""
+        return self._read(RuleStatuses, "notices")
 
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core.api import definitions, doctor, events, health, metrics, runs
+from runvis_core.api import definitions, doctor, events, health, metrics, notices, runs
 from runvis_core.api.access import AccessControl
 from runvis_core.api.committer import Committer
 from runvis_core.api.metrics import Metrics, RequestTimes
@@ -50,7 +50,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, runs, definitions, doctor):
+    for module in (events, runs, definitions, doctor, notices):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(metrics.router)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from runvis_core.services.notify.notifier import keep_notifying
+from runvis_core.services.notify.rules import read_rules
 from runvis_core.services.steps import STEPS
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
@@ -37,12 +39,19 @@ class Duty(NamedTuple):
 
 
 def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]]) -> list[Duty]:
-    """Return all that the leader of a store does; `followers` are by name a follower and its engine's address."""
+    """Return all that the leader of a store does; `followers` are by name a follower and its engine's address.
+
+    Raises `SettingsError` for a rule for notices that can't be followed.
+    """
     following = [
         Duty(f"follow-{name}", partial(_follow, follow, url, store, settings))
         for name, (follow, url) in followers.items()
     ]
-    return [Duty("steps", partial(follow_steps, store, STEPS)), *following]
+    notifying = [
+        Duty(f"notify-{rule.name}", partial(keep_notifying, store, rule, settings.find_public_url()))
+        for rule in read_rules(settings)
+    ]
+    return [Duty("steps", partial(follow_steps, store, STEPS)), *notifying, *following]
 
 
 def _follow(follow: Follow, url: str, store: Store, settings: Settings, stop: threading.Event) -> None:

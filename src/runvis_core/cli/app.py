@@ -12,6 +12,7 @@ from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
+from runvis_core.cli.notify import notify
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
 from runvis_core.cli.serve import follow_command, serve_command
@@ -44,6 +45,7 @@ app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
+app.add_typer(notify, name="notify")
 app.command("demo")(demo_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)

@@ -20,6 +20,7 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.notify.answers import RuleStatuses
 from runvis_core.settings import Settings, default_store_url, load_settings
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class Source(Protocol):
 
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs."""
+        ...
+
+    def list_notice_rules(self) -> RuleStatuses:
+        """Return how each rule for notices is doing."""
         ...
 
 
@@ -119,6 +124,12 @@ class StoreSource:
         from runvis_core.services.definitions import get_definition
 
         return get_definition(self._store, name, filters)
+
+    def list_notice_rules(self) -> RuleStatuses:
+        """Return how each rule for notices is doing."""
+        from runvis_core.services.notify.status import list_rules
+
+        return list_rules(self._store)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

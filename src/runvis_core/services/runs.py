@@ -41,7 +41,7 @@ def list_runs(
     Raises `CursorError` for a cursor of another list.
     """
     with reading(store) as connection:
-        conditions, notes = _conditions(connection, filters, now)
+        conditions, notes = run_conditions(connection, filters, now)
         query = select(runs).where(*conditions).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
         if cursor is not None:
             query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=filters)))
@@ -60,9 +60,10 @@ def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
     return tuple_(runs.c.sort_at, runs.c.run_id) < place
 
 
-def _conditions(
+def run_conditions(
     connection: Connection, filters: RunFilter, now: datetime
 ) -> tuple[list[ColumnElement[bool]], list[str]]:
+    """Return what must hold of rows of `runs` that the filters let through, and what is to be said of it."""
     conditions = [runs.c.became_run_id.is_(None), *_field_conditions(filters)]
     notes: list[str] = []
     if filters.tag is not None:

@@ -1,7 +1,8 @@
 """The tables of a store.
 
 `head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it,
-but for `liveness` (heartbeats are no entries) and `follower_watermarks` (a follower's own bookkeeping).
+but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own bookkeeping), `notice_rules` and
+`notices` (whom the server has told what).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -313,6 +314,37 @@ steps: Final = _table("steps", Column("name", Text, primary_key=True), _position
 STEP_TABLES: Final = (steps,)
 """What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
 
+# Whom the server tells of what
+
+notice_rules: Final = _table(
+    "notice_rules",
+    Column("rule", Text, primary_key=True),
+    # How far the rule has looked through the log.
+    _position(),
+    Column("begun_at", Moment, nullable=False),
+    # Since the receiver last took one: how often it did not, when it is tried again, and why it did not.
+    Column("failures", Integer, nullable=False),
+    Column("retry_at", Moment),
+    Column("error", Text),
+)
+
+notices: Final = _table(
+    "notices",
+    Column("notice_id", Id, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("run_id", Id, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("outcome", Text, nullable=False),  # pending, sent, refused, quiet
+    Column("tries", Integer, nullable=False),
+    Column("claimed_until", Moment),
+    Column("settled_at", Moment),
+    Column("error", Text),
+    Index("notices_rule", "rule", "outcome", "made_at"),
+    Index("notices_run", "run_id"),
+)
+
 INSERT_ONLY: Final = (
     bodies,
     testimonies,
@@ -340,7 +372,7 @@ RUN_WRITE_ONCE: Final = tuple(
 """Columns of a run that don't change once they are set and the run has ended."""
 
 LOG: Final = (head, entries, event_ids, bodies)
-KEPT: Final = (liveness, follower_watermarks)
+KEPT: Final = (liveness, follower_watermarks, notice_rules, notices)
 """Tables that are neither log nor derived from it."""
 PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT))
 """Tables that a rebuild derives from the log."""
