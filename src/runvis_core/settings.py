@@ -9,6 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -147,8 +148,14 @@ class NotifyRule(BaseModel):
     @field_validator("webhook")
     @classmethod
     def _webhook_is_a_web_address(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("is no address of a webhook: begin it with https:// or http://")
+        said = value.get_secret_value()
+        try:
+            parts = urlsplit(said)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address or not said.isprintable():
+            raise ValueError("is no address of a webhook: write https://HOST/…, and what is secret in a header")
         return value
 
 

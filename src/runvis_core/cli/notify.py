@@ -45,7 +45,7 @@ def status_command(url: UrlOption = None, output: OutputOption = Format.TABLE) -
 
 
 @notify.command("test")
-def test_command(
+def try_command(
     rule: Annotated[str, typer.Argument(help="The rule's name, as in the settings.")],
     url: UrlOption = None,
 ) -> None:

@@ -336,12 +336,13 @@ notices: Final = _table(
     Column("run_id", Id, nullable=False),
     Column("definition", Text, nullable=False),
     Column("made_at", Moment, nullable=False),
+    _position(),
     Column("outcome", Text, nullable=False),  # pending, sent, refused, quiet
     Column("tries", Integer, nullable=False),
     Column("claimed_until", Moment),
     Column("settled_at", Moment),
     Column("error", Text),
-    Index("notices_rule", "rule", "outcome", "made_at"),
+    Index("notices_rule", "rule", "outcome", "made_at", "position"),
     Index("notices_run", "run_id"),
 )
 

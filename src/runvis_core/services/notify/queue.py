@@ -1,7 +1,7 @@
 """The queue of a rule's notices, in the store: what is in it survives its server, and leaves only when it was settled.
 
-A rule follows the log after a position of its own. When its queue is full it waits there: nothing is lost, since the log
-keeps what comes, and nobody is held up, since nobody waits for the rule.
+A rule follows the log after a position of its own. When its queue is full it waits there: nothing is lost, since the
+log keeps what comes, and nobody is held up, since nobody waits for the rule.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class _Occasion(NamedTuple):
     kind: str
     run_id: UUID
     definition: str
+    position: int
+    """Where the log stood."""
     detail: str
     """What makes it another occasion with the same run: the same one is told once."""
 
@@ -102,7 +104,9 @@ def claim(store: Store, rule: Rule, *, now: datetime) -> Notice | None:
         if retry_at is not None and retry_at > now:
             return None
         query = select(notices).where(notices.c.rule == rule.name, notices.c.outcome == "pending")
-        row = connection.execute(query.order_by(notices.c.made_at, notices.c.notice_id).limit(1)).one_or_none()
+        row = connection.execute(
+            query.order_by(notices.c.made_at, notices.c.position, notices.c.notice_id).limit(1)
+        ).one_or_none()
     if row is None or (row.claimed_until is not None and row.claimed_until > now):
         return None
     taken = update(notices).where(
@@ -161,35 +165,42 @@ def _lock(connection: Connection, rule: Rule) -> tuple[int, int]:
 def _ended(connection: Connection, rule: Rule, after: int, upto: int, now: datetime) -> list[_Occasion]:
     conditions, _ = run_conditions(connection, rule.filters, now)
     query = (
-        select(runs.c.run_id, runs.c.definition)
+        select(runs.c.run_id, runs.c.definition, runs.c.frozen_position)
         .join(entries, and_(entries.c.run_id == runs.c.run_id, entries.c.position == runs.c.frozen_position))
         .where(entries.c.position > after, entries.c.position <= upto, *conditions)
         .order_by(entries.c.position)
     )
     # A run ends once.
-    return [_Occasion("run_ended", row.run_id, row.definition or "", "") for row in connection.execute(query)]
+    return [
+        _Occasion("run_ended", row.run_id, row.definition or "", row.frozen_position, "")
+        for row in connection.execute(query)
+    ]
 
 
 def _silent(connection: Connection, rule: Rule, now: datetime) -> list[_Occasion]:
     conditions, _ = run_conditions(connection, rule.filters.model_copy(update={"silent": True}), now)
+    beats = liveness.alias()  # The filter looks at `liveness`, too.
+    end = connection.execute(select(head.c.position)).scalar_one()
     query = (
-        select(runs.c.run_id, runs.c.definition, liveness.c.last_heartbeat_at)
-        .join(liveness, liveness.c.run_id == runs.c.run_id)
+        select(runs.c.run_id, runs.c.definition, beats.c.last_heartbeat_at)
+        .join(beats, beats.c.run_id == runs.c.run_id)
         .where(
             *conditions,
             # One that was told of since its last sign of life is known.
-            ~exists().where(
+            ~exists()
+            .where(
                 notices.c.rule == rule.name,
                 notices.c.kind == literal("silence"),
                 notices.c.run_id == runs.c.run_id,
-                notices.c.made_at >= liveness.c.last_heartbeat_at,
-            ),
+                notices.c.made_at >= beats.c.last_heartbeat_at,
+            )
+            .correlate(runs, beats),
         )
-        .order_by(liveness.c.last_heartbeat_at)
+        .order_by(beats.c.last_heartbeat_at)
         .limit(CHUNK)
     )
     return [
-        _Occasion("silence", row.run_id, row.definition or "", row.last_heartbeat_at.isoformat())
+        _Occasion("silence", row.run_id, row.definition or "", end, row.last_heartbeat_at.isoformat())
         for row in connection.execute(query)
     ]
 
@@ -208,6 +219,7 @@ def _queue(connection: Connection, rule: Rule, found: Sequence[_Occasion], *, no
                 "run_id": occasion.run_id,
                 "definition": occasion.definition,
                 "made_at": now,
+                "position": occasion.position,
                 "tries": 0,
                 "outcome": "quiet" if about in told else "pending",
             }

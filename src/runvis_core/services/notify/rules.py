@@ -15,7 +15,7 @@ from runvis_core.errors import NotFoundError, SettingsError
 from runvis_core.services.filters import RunFilter
 from runvis_core.settings import NotifyRule, Settings
 
-_TEMPLATES: Final = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - no HTML
+_TEMPLATES: Final = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 _TEMPLATES.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "default": str}
 
 
@@ -35,7 +35,8 @@ class Rule(NamedTuple):
     def public_receiver(self) -> str:
         """The receiver's scheme and host: paths and queries of webhooks are secrets."""
         parts = urlsplit(self.webhook)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
 
 
 def read_rules(settings: Settings) -> list[Rule]:

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("run_id", Id(), nullable=False),
         sa.Column("definition", sa.Text(), nullable=False),
         sa.Column("made_at", Moment(), nullable=False),
+        sa.Column("position", Position, nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("claimed_until", Moment(), nullable=True),
@@ -45,7 +46,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("notice_id"),
         sqlite_with_rowid=False,
     )
-    op.create_index("notices_rule", "notices", ["rule", "outcome", "made_at"])
+    op.create_index("notices_rule", "notices", ["rule", "outcome", "made_at", "position"])
     op.create_index("notices_run", "notices", ["run_id"])
 
 
