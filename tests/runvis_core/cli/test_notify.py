@@ -19,7 +19,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def posts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """What a receiver gets whom the rule `ended-well` tells; the rules `refused` and `away` have none who takes them."""
+    """What a receiver gets whom the rule `ends` tells; the rules `refused` and `away` have none who takes them."""
     taken: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ def posts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         host = f"http://127.0.0.1:{server.server_address[1]}"
         rules = [
-            {"name": "ended-well", "webhook": f"{host}/secret", "filter": {"state": ["Succeeded"]}},
+            {"name": "ends", "webhook": f"{host}/secret", "filter": {"state": ["Succeeded"]}},
             {"name": "refused", "webhook": f"{host}/another-secret"},
             {"name": "away", "webhook": "http://127.0.0.1:9/secret"},
         ]
@@ -53,7 +53,7 @@ def posts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 def test_a_test_notice_tells_of_the_newest_run_that_the_rule_is_for(
     runvis: Run, address: str, posts: list[Any]
 ) -> None:
-    result = runvis("notify", "test", "ended-well", url=address)
+    result = runvis("notify", "test", "ends", url=address)
     assert result.exit_code == 0, result.output
     (notice,) = posts
     assert notice["kind"] == "test"
@@ -63,7 +63,7 @@ def test_a_test_notice_tells_of_the_newest_run_that_the_rule_is_for(
 
 @pytest.mark.parametrize(
     ("rule", "status", "said"),
-    [("refused", 1, "answered 400"), ("away", 4, "can't be reached"), ("none", 3, "there are away, ended-well, refused")],
+    [("refused", 1, "answered 400"), ("away", 4, "can't be reached"), ("none", 3, "there are away, ends, refused")],
 )
 def test_what_is_wrong_with_a_receiver_is_said_without_its_secret(
     runvis: Run, told: str, posts: list[Any], rule: str, status: int, said: str
@@ -77,9 +77,9 @@ def test_what_is_wrong_with_a_receiver_is_said_without_its_secret(
 
 def test_the_status_names_each_rule_that_began(runvis: Run, address: str, store: Store, posts: list[Any]) -> None:
     assert "no rule has begun" in runvis("notify", "status", url=address).stdout
-    begin(store, get_rule(load_settings(), "ended-well"), now=utc_now())
+    begin(store, get_rule(load_settings(), "ends"), now=utc_now())
     said = runvis("notify", "status", url=address)
     assert said.exit_code == 0, said.output
-    assert "ended-well" in said.stdout
+    assert "ends" in said.stdout
     (rule,) = json.loads(runvis("notify", "status", "-o", "json", url=address).stdout)["items"]
-    assert (rule["rule"], rule["pending"], rule["behind"]) == ("ended-well", 0, 0)
+    assert (rule["rule"], rule["pending"], rule["behind"]) == ("ends", 0, 0)
