@@ -32,7 +32,7 @@ from runvis_core.model import event as event_module
 from runvis_core.model import run as run_module
 from runvis_core.model.event import EVENT_KINDS, EventBase, RunEvent
 from runvis_core.services import answers
-from runvis_prefect import translate as prefect_translate
+from runvis_prefect import states as prefect_states
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Written by docs/generate.py from the code. -->\n"
@@ -375,6 +375,7 @@ def _answer_fields(model: type[BaseModel]) -> str:
     return _table(("field", "type", "meaning"), rows)
 
 
+@cache
 def _common_meanings() -> dict[str, str]:
     """Return what fields of these names mean in the model; an answer says it again only where it means more."""
     meanings: dict[str, str] = {}
@@ -392,9 +393,9 @@ def native_states_page() -> str:
     """Return what each engine's own words for states mean, from the adapters' tables."""
     airflow = inspect.cleandoc(airflow_states.__doc__ or "")
     by_name = [
-        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()
+        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_states.STATE_OF_NAME.items()
     ]
-    by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_translate.STATE_OF_TYPE.items()]
+    by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_states.STATE_OF_TYPE.items()]
     return _page(
         [
             "# Native states",
@@ -477,6 +478,7 @@ def _declared(model: type) -> dict[str, tuple[str, str]]:
     return found
 
 
+@cache
 def _body_of(kind: type) -> list[ast.stmt]:
     (node,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(node, ast.ClassDef)

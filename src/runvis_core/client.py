@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -20,12 +21,31 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.comparison_answers import Comparison
-from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
+from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
+from runvis_core.services.decision_answers import (
+    AuditPage,
+    ErasureRequest,
+    ErasureView,
+    HoldRequest,
+    HoldView,
+    IssuedToken,
+    RevokeRequest,
+    TokenRequest,
+    TokenView,
+)
+from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.ledger_answers import CheckpointPage
+from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
 from runvis_core.services.notify.answers import RuleStatuses
+from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
+from runvis_core.services.search_answers import Found
+from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+PREFIX: Final = "/api/v1/"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -50,17 +70,19 @@ class Client:
         """Close the connections."""
         self._client.close()
 
-    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
-        """Return a page of the runs that the filters let through, newest first."""
-        return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor)
+    def list_runs(
+        self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Page[RunSummary]:
+        """Return a page of the runs that the filters let through, newest first, as they are or were."""
+        return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor, **past.as_query())
 
-    def get_run(self, name: str) -> RunDetail:
-        """Return all that is known about a run. Raises `NotFoundError`."""
-        return self._read(RunDetail, f"runs/{quote(name, safe='')}")
+    def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
+        """Return all that is or was known about a run. Raises `NotFoundError`."""
+        return self._read(RunDetail, f"runs/{quote(name, safe='')}", past)
 
-    def get_tree(self, name: str) -> TreeNode:
+    def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it. Raises `NotFoundError`."""
-        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree")
+        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree", past)
 
     def compare_runs(self, left: str, right: str) -> Comparison:
         """Return what differs between two runs. Raises `NotFoundError`."""
@@ -96,6 +118,91 @@ class Client:
         """Return how each rule for notices is doing."""
         return self._read(RuleStatuses, "notices")
 
+    def get_trend(
+        self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
+    ) -> Trend:
+        """Return how a definition's runs went over time. Raises `NotFoundError`."""
+        bounds = {"since": since and since.isoformat(), "until": until and until.isoformat()}
+        return self._read(Trend, f"definitions/{quote(name, safe='')}/trend", filters, step=step.value, **bounds)
+
+    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+        """Return a definition's last runs beside one another. Raises `NotFoundError`."""
+        return self._read(Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor)
+
+    def list_stats(self, filters: StatFilter) -> StatTable:
+        """Return how many runs there were and how long they took."""
+        return self._read(StatTable, "stats", filters)
+
+    def get_health(self) -> Health:
+        """Return which definitions fail or are late, and which runs are silent."""
+        return self._read(Health, "health")
+
+    def search(self, query: str) -> Found:
+        """Return what a query names."""
+        return self._read(Found, "search", q=query)
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        return self._read(CheckpointPage, "checkpoints", limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
+        return self._get(f"proofs/{quote(name, safe='')}", {}).content
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path. Raises `NotFoundError`."""
+        return self._get(path, {}, prefix="/").content
+
+    def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
+        """Return the account of what is missing from the record."""
+        return self._read(Completeness, "completeness", filters, limit=limit)
+
+    def list_corrections(
+        self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[CorrectionSummary]:
+        """Return a page of corrections, the last recorded first."""
+        return self._read(Page[CorrectionSummary], "corrections", filters, limit=limit, cursor=cursor)
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node. Raises `NotFoundError`."""
+        return self._read(Lineage, "lineage", query)
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, those that turned last first."""
+        return self._read(Page[Loop], "loops", limit=limit)
+
+    def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
+        """Return what was decided and done, newest first."""
+        return self._read(AuditPage, "audit", limit=limit, before=before, name=name)
+
+    def list_tokens(self) -> list[TokenView]:
+        """Return all tokens, newest first."""
+        return self._read(Page[TokenView], "tokens").items
+
+    def issue_token(self, request: TokenRequest) -> IssuedToken:
+        """Issue a token. Only this answer shows it."""
+        return self._order(IssuedToken, "tokens", request)
+
+    def revoke_token(self, token_id: str, *, reason: str | None = None) -> TokenView:
+        """Revoke a token. Raises `NotFoundError`."""
+        return self._order(TokenView, f"tokens/{quote(token_id, safe='')}/revocation", RevokeRequest(reason=reason))
+
+    def list_holds(self) -> list[HoldView]:
+        """Return all legal holds, newest first."""
+        return self._read(Page[HoldView], "holds").items
+
+    def place_hold(self, request: HoldRequest) -> HoldView:
+        """Place a legal hold. Raises `NotFoundError` if it names a run that there is not."""
+        return self._order(HoldView, "holds", request)
+
+    def release_hold(self, hold_id: str, *, reason: str | None = None) -> HoldView:
+        """Release a legal hold. Raises `NotFoundError`."""
+        return self._order(HoldView, f"holds/{quote(hold_id, safe='')}/release", RevokeRequest(reason=reason))
+
+    def erase(self, request: ErasureRequest) -> ErasureView:
+        """Erase bodies of a run. Raises `NotFoundError`, and `LogRuleError` where a hold covers it."""
+        return self._order(ErasureView, "erasures", request)
+
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""
         response = self._get("doctor", {})
@@ -104,7 +211,13 @@ class Client:
     def _read(self, model: type[M], path: str, filters: BaseModel | None = None, **options: Any) -> M:
         asked = filters.model_dump(mode="json", exclude_defaults=True) if filters is not None else {}
         asked |= {name: value for name, value in options.items() if value is not None}
-        response = self._get(path, asked)
+        return self._parse(model, self._get(path, asked))
+
+    def _order(self, model: type[M], path: str, request: BaseModel) -> M:
+        """Post what is asked for; return what came of it."""
+        return self._parse(model, self._send("POST", path, json=request.model_dump(mode="json")))
+
+    def _parse(self, model: type[M], response: httpx.Response) -> M:
         try:
             return model.model_validate_json(response.content)
         except ValidationError as error:
@@ -113,13 +226,16 @@ class Client:
                 f"server as new as this client? ({error.error_count()} faults, first: {error.errors()[0]['msg']})"
             ) from error
 
-    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
+    def _get(self, path: str, asked: dict[str, Any], *, prefix: str = PREFIX) -> httpx.Response:
+        return self._send("GET", path, prefix=prefix, params=asked)
+
+    def _send(self, method: str, path: str, *, prefix: str = PREFIX, **said: Any) -> httpx.Response:
         try:
-            response = self._client.get(f"/api/v1/{path}", params=asked)
+            response = self._client.request(method, f"{prefix}{path}", **said)
             if response.status_code == 401 and self._settings.token_file is not None:
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
-                response = self._client.get(f"/api/v1/{path}", params=asked)
+                response = self._client.request(method, f"{prefix}{path}", **said)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 f"the server {self.url} can't be reached: {type(error).__name__}: {error}"

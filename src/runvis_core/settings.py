@@ -70,6 +70,27 @@ class EmitSettings(BaseModel):
     )
 
 
+class LimitSettings(BaseModel):
+    """What the server takes at most: section `limits`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wire_bytes: int = Field(
+        default=1024**2, ge=1024, le=1024**3, description="Bytes of a request's body as it comes over the wire."
+    )
+    decoded_bytes: int = Field(
+        default=10 * 1024**2, ge=1024, le=1024**3, description="Bytes that a compressed body may grow to."
+    )
+    batch_items: int = Field(default=1000, ge=1, le=100_000, description="Events, and heartbeats, of one batch.")
+    event_bytes: int = Field(
+        default=59 * 1024, ge=1024, le=59 * 1024, description="Bytes of one event; its large parts are bodies."
+    )
+    depth: int = Field(default=32, ge=4, le=100, description="Objects and arrays within one another in an event.")
+    requests_per_second: float = Field(
+        default=500, gt=0, description="Requests of one token, on average; what comes faster is asked to come again."
+    )
+
+
 class ServerSettings(BaseModel):
     """What `runvis serve` does: section `server`."""
 
@@ -87,6 +108,34 @@ class ServerSettings(BaseModel):
     )
     paused: bool = Field(
         default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."
+    )
+    audit_reads: bool = Field(
+        default=False, description="Make each question that is asked with a token an entry of the audit trail."
+    )
+
+
+class LedgerSettings(BaseModel):
+    """How the log's checkpoints are signed, and where they go: section `ledger`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key_file: Path | None = Field(
+        default=None,
+        description="The file with the keys that sign checkpoints, made by `runvis keys new`. "
+        "Without it no checkpoints are made.",
+    )
+    interval_seconds: float = Field(
+        default=60.0, ge=1, description="How often the server makes a checkpoint, if the log has grown."
+    )
+    checkpoint_file: Path | None = Field(
+        default=None,
+        description="A file to which each checkpoint is appended. Keep it where who can change the store can't "
+        "change it: it shows what the log was.",
+    )
+    witnesses: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Witnesses that cosign each checkpoint (C2SP `tlog-witness`): their address and their verifier "
+        'key, e.g. `{"https://witness.example/w1": "witness.example/w1+1fd8a0ad+BA…"}`.',
     )
 
 
@@ -177,6 +226,38 @@ class NotifySettings(BaseModel):
         return value
 
 
+class PrefectSettings(BaseModel):
+    """How `runvis follow prefect` reads a Prefect server: section `prefect`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deployment: str | None = Field(
+        default=None,
+        description="The name under which that Prefect's flows record, where it is not the one in `RUNVIS_DEPLOYMENT`.",
+    )
+    auth_string: SecretStr | None = Field(
+        default=None, description="What the server has as `PREFECT_SERVER_API_AUTH_STRING`, e.g. `reader:secret`."
+    )
+    token: SecretStr | None = Field(
+        default=None, description="A bearer token, such as an API key of Prefect Cloud, instead of an auth string."
+    )
+    token_file: Path | None = Field(
+        default=None, description="A file that holds the token; read again when Prefect no longer takes the token."
+    )
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr],
+        description='More headers for each request, for a proxy that asks for them, e.g. `{"X-Access": "…"}`.',
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) to trust in place of the system's, for a server with its own."
+    )
+    proxy: str | None = Field(default=None, description="The proxy to go through, e.g. `http://proxy.example:3128`.")
+    interval_seconds: float = Field(default=30.0, ge=1, description="How long to wait between two sweeps.")
+    heartbeat_seconds: float = Field(
+        default=180.0, gt=0, description="What the flows have as `PREFECT_FLOWS_HEARTBEAT_FREQUENCY`."
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; `load_settings` makes them."""
 
@@ -209,10 +290,17 @@ class Settings(BaseSettings):
     )
     disabled: bool = Field(default=False, description="Record nothing.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
+    ledger: LedgerSettings = Field(
+        default_factory=LedgerSettings, description="How the log's checkpoints are signed, and where they go."
+    )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What the server takes at most.")
     airflow: AirflowSettings = Field(
         default_factory=AirflowSettings, description="How `runvis follow airflow` reads Airflow's REST API."
     )
     notify: NotifySettings = Field(default_factory=NotifySettings, description="Whom the server tells of what.")
+    prefect: PrefectSettings = Field(
+        default_factory=PrefectSettings, description="How `runvis follow prefect` reads a Prefect server."
+    )
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."
     )

@@ -7,13 +7,13 @@ subflow is no cause: it contains it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from runvis_core.model import identity
 from runvis_core.model.cause import read_labels, read_traceparent
+from runvis_prefect.identity import task_run_id
 
-ENGINE: Final = "prefect"
 TRACEPARENT: Final = "__OTEL_TRACEPARENT"
 """The label in which Prefect keeps a W3C `traceparent`, when it traces."""
 
@@ -34,12 +34,12 @@ def find_causes(flow_run: Any, deployment: str) -> FlowCauses:
     """
     handed = read_labels(flow_run.labels)
     tracked = flow_run.deployment_id is not None and flow_run.parent_task_run_id is not None
-    correlation_id = (handed and handed.correlation_id) or read_traceparent((flow_run.labels or {}).get(TRACEPARENT))
+    labels: Mapping[str, Any] = flow_run.labels or {}
+    correlation_id = (handed and handed.correlation_id) or read_traceparent(labels.get(TRACEPARENT))
     if correlation_id is None and handed is None and flow_run.parent_task_run_id is None:
         correlation_id = UUID(str(flow_run.id)).hex
     if handed is not None:
         return FlowCauses(handed.run_id, correlation_id)
     if tracked:
-        tracking = identity.run_id(ENGINE, deployment, ("task_run", str(flow_run.parent_task_run_id), 1))
-        return FlowCauses(tracking, correlation_id)
+        return FlowCauses(task_run_id(deployment, UUID(str(flow_run.parent_task_run_id)), 1), correlation_id)
     return FlowCauses(None, correlation_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,35 +10,74 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core.api import definitions, doctor, events, health, metrics, notices, runs
-from runvis_core.api.access import AccessControl
+from runvis_core.api import (
+    admin,
+    completeness,
+    corrections,
+    definitions,
+    doctor,
+    events,
+    health,
+    ledger,
+    lineage,
+    metrics,
+    notices,
+    runs,
+    search,
+    stats,
+    stream,
+)
+from runvis_core.api.access import AccessControl, BearerTokens
 from runvis_core.api.committer import Committer
+from runvis_core.api.headers import SecurityHeaders
+from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
 from runvis_core.api.problems import install_problems
+from runvis_core.api.rates import RateLimiter
 from runvis_core.api.request_log import RequestLog
 from runvis_core.api.state import ServerState
-from runvis_core.api.tokens import read_tokens
-from runvis_core.services.ingest import ingest_items
+from runvis_core.api.tokens import StoreTokens, read_tokens
+from runvis_core.services.entries import list_entries
+from runvis_core.services.ingest import EventLimits, ingest_items
+from runvis_core.services.principals import Principal
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 
 PREFIX: Final = "/api/v1"
+ROUTED: Final = (
+    events,
+    stream,
+    runs,
+    stats,
+    definitions,
+    completeness,
+    corrections,
+    lineage,
+    search,
+    doctor,
+    admin,
+    ledger,
+)
+"""Modules with routes under the prefix."""
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
     """Return the application over a store; it closes its own threads when it ends, not the store."""
     numbers = Metrics(store, settings)
 
-    def ingest(items: Any, principal: str) -> Any:
+    limits = EventLimits(settings.limits.event_bytes, settings.limits.depth)
+    issued = StoreTokens(store)
+
+    def ingest(items: Any, principal: Principal) -> Any:
         with numbers.commit_seconds.time():
-            outcomes = ingest_items(store, items, principal=principal)
+            outcomes = ingest_items(store, items, principal=principal.name, binding=principal.binding, limits=limits)
         numbers.count_outcomes(outcomes)
         return outcomes
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         committer = Committer(ingest)
-        app.state.server = ServerState(store, settings, committer, numbers)
+        app.state.server = ServerState(store, settings, committer, issued, numbers)
         yield
         committer.close()
 
@@ -50,14 +90,40 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, runs, definitions, doctor, notices):
+    for module in (
+        events,
+        stream,
+        runs,
+        stats,
+        definitions,
+        completeness,
+        corrections,
+        lineage,
+        search,
+        doctor,
+        admin,
+        ledger,
+        notices,
+    ):
         app.include_router(module.router, prefix=PREFIX)
+    app.include_router(ledger.tile_router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.state.metrics = numbers
+    app.state.tail = LogTail(
+        lambda after, limit: list_entries(store, after=after, limit=limit),
+        lambda: store.log.head().position,
+        asyncio.Event(),
+    )
     install_problems(app)
-    # The last one added is the outermost.
-    app.add_middleware(AccessControl, tokens=read_tokens(settings))
+    # The last one added is the outermost: a refusal has the headers, is timed and is in the log too.
+    app.add_middleware(
+        AccessControl,
+        bearers=BearerTokens(read_tokens(settings), issued),
+        limiter=RateLimiter(settings.limits.requests_per_second),
+        audited=store if settings.server.audit_reads else None,
+    )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestTimes, metrics=numbers, prefix=PREFIX)
     app.add_middleware(RequestLog)
     return app

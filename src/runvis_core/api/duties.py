@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from runvis_core.services.checkpoints import keep_checkpointing, signing_keys
 from runvis_core.services.notify.notifier import keep_notifying
 from runvis_core.services.notify.rules import read_rules
 from runvis_core.services.steps import STEPS
@@ -41,7 +42,8 @@ class Duty(NamedTuple):
 def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]]) -> list[Duty]:
     """Return all that the leader of a store does; `followers` are by name a follower and its engine's address.
 
-    Raises `SettingsError` for a rule for notices that can't be followed.
+    Raises `SettingsError` for a rule for notices that can't be followed, or a key to sign checkpoints with that can't be
+    read.
     """
     following = [
         Duty(f"follow-{name}", partial(_follow, follow, url, store, settings))
@@ -51,6 +53,10 @@ def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Fo
         Duty(f"notify-{rule.name}", partial(keep_notifying, store, rule, settings.find_public_url()))
         for rule in read_rules(settings)
     ]
+    if settings.ledger.key_file is not None:
+        # Said now, and not at each interval.
+        signing_keys(settings)
+        following.append(Duty("checkpoints", partial(keep_checkpointing, store, settings)))
     return [Duty("steps", partial(follow_steps, store, STEPS)), *notifying, *following]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -15,6 +15,7 @@ from runvis_core.api.duties import Duties, Follow, duties_of
 from runvis_core.api.metrics import Metrics
 from runvis_core.api.tokens import read_tokens
 from runvis_core.errors import SettingsError
+from runvis_core.services.tokens import last_token_change
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 from runvis_core.store.leadership import leadership_of
@@ -37,18 +38,18 @@ def serve(
     `followers` are by name a follower and its engine's address. Raises `SettingsError` if the server would listen
     beyond this machine without a token, or can't listen at all.
     """
-    require_token(settings, host)
+    require_token(store, settings, host)
     with listen(host, port) as listener:
         address = address_of(listener)
         serve_on(listener, store, settings, followers=followers, on_ready=lambda: on_ready(address))
 
 
-def require_token(settings: Settings, host: str) -> None:
+def require_token(store: Store, settings: Settings, host: str) -> None:
     """Raise `SettingsError` if the server would listen beyond this machine without a token."""
-    if not read_tokens(settings) and not is_loopback(host):
+    if not is_loopback(host) and not read_tokens(settings) and not last_token_change(store):
         raise SettingsError(
-            f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, "
-            "RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
+            f"the server would take events from everybody on {host}, and answer them: issue a token (`runvis tokens "
+            "new`), or set RUNVIS_TOKEN, RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
         )
 
 
@@ -74,6 +75,7 @@ def serve_on(
         log_config=None,
         log_level="warning",
         access_log=False,
+        server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )
@@ -81,22 +83,29 @@ def serve_on(
     try:
         # Interrupted is how a server ends.
         with suppress(KeyboardInterrupt):
-            _Server(config, on_ready).run(sockets=[listener])
+            Server(config, on_ready).run(sockets=[listener])
     finally:
         duties.close()
 
 
-class _Server(uvicorn.Server):
-    """Says when it takes requests."""
+class Server(uvicorn.Server):
+    """Says when it takes requests, and tells streams when it stops: they would not end by themselves."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take requests."""
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and let those end that were begun."""
+        application: Any = self.config.app
+        application.state.tail.stopping.set()
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -13,10 +13,12 @@ from runvis_core.errors import (
     CursorError,
     DeliveryError,
     NotFoundError,
+    PastError,
     RunVisError,
     SettingsError,
     StoreAddressError,
     UnreachableError,
+    WideQuestionError,
 )
 
 
@@ -40,6 +42,8 @@ _STATUSES: dict[type[RunVisError], Exit] = {
     SettingsError: Exit.USAGE,
     StoreAddressError: Exit.USAGE,
     CursorError: Exit.USAGE,
+    PastError: Exit.USAGE,
+    WideQuestionError: Exit.USAGE,
 }
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Final
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from runvis_core.cli.text import clean, clean_json
 from runvis_core.model.state import State, Verdict
 from runvis_core.services.answers import AttemptView, RunSummary
+from runvis_core.services.exports import csv_lines
 
 _WIDTH_WITHOUT_TERMINAL: Final = 200
 
@@ -40,12 +43,25 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
+    CSV = "csv"
 
 
 def console() -> Console:
     """Return a console on stdout; where that is no terminal, it is wide enough to cut nothing short."""
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=_WIDTH_WITHOUT_TERMINAL if wide else None, highlight=False, soft_wrap=False)
+
+
+@contextmanager
+def progress_bar(title: str) -> Generator[Callable[[int, int], None]]:
+    """Show on stderr how far a long work is; the function is given how much is done, and of how much."""
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(title, total=None)
+
+        def note(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield note
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -60,12 +76,23 @@ def print_page(items: Iterable[BaseModel], output: Format, *, next_cursor: str |
         for item in items:
             typer.echo(to_json(item))
         return
+    if output is Format.CSV:
+        print_csv(items)
+        return
     page = {"items": [item.model_dump(mode="json") for item in items], "next_cursor": next_cursor}
     typer.echo(to_json(page, indent=2))
 
 
+def print_csv(items: Iterable[BaseModel]) -> None:
+    """Print items as CSV: a run in its columns, anything else by its fields."""
+    for line in csv_lines(items):
+        typer.echo(line, nl=False)
+
+
 def print_one(item: BaseModel, output: Format) -> None:
     """Print one thing as JSON."""
+    if output is Format.CSV:
+        raise typer.BadParameter("only a list can be CSV: use json or jsonl", param_hint="--output")
     typer.echo(to_json(item, indent=2 if output is Format.JSON else None))
 
 

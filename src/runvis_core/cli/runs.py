@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from runvis_core.cli.comparison_page import print_comparison
 from runvis_core.cli.exits import Group
 from runvis_core.cli.options import (
+    AsOfOption,
     CursorOption,
     DeploymentOption,
     EngineOption,
+    KnownAtOption,
     LimitOption,
     OutputOption,
     UrlOption,
@@ -26,7 +28,9 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, RunSummary
+from runvis_core.services.exports import PAGE_SIZE, follow_pages
 from runvis_core.services.filters import RunFilter
+from runvis_core.services.past_filter import PastFilter
 
 runs = typer.Typer(cls=Group, no_args_is_help=True, help="What ran, and what is known about it.")
 
@@ -39,6 +43,9 @@ def list_command(
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
     definition: Annotated[str | None, typer.Option(help="Only this definition: a DAG, a flow, a task.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind of definition: dag, task, flow, …")] = None,
+    parent: Annotated[str | None, typer.Option(help="Only what ran inside this run.")] = None,
+    text: Annotated[str | None, typer.Option(help="Only runs whose error has these words in its first line.")] = None,
     state: Annotated[list[str] | None, typer.Option(help="Only this state; may be given several times.")] = None,
     native_state: Annotated[str | None, typer.Option(help="Only this state in the engine's own word.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
@@ -50,8 +57,11 @@ def list_command(
     correlation: Annotated[str | None, typer.Option(help="Only runs of this correlation id.")] = None,
     silent: Annotated[bool, typer.Option("--silent", help="Only live runs whose heartbeat is overdue.")] = False,
     conflicting: Annotated[bool, typer.Option("--conflicting", help="Only runs with corrections.")] = False,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them, as jsonl or csv, however many.")] = False,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -64,11 +74,18 @@ def list_command(
       runvis runs list --engine airflow --definition etl -o jsonl
 
       runvis runs list --silent --url http://runvis:8642
+
+      runvis runs list --since 30d --all -o csv
+
+      runvis runs list --state Running --as-of 2024-05-01T06:00Z
     """
     filters = _filters(
         engine=engine,
         deployment=deployment,
         definition=definition,
+        kind=kind,
+        parent=parent,
+        text=text,
         state=state or [],
         native_state=native_state,
         tag=tag,
@@ -79,8 +96,17 @@ def list_command(
         silent=silent,
         conflicting=conflicting,
     )
+    if every and output not in (Format.JSONL, Format.CSV):
+        raise typer.BadParameter("goes with -o jsonl or -o csv", param_hint="--all")
     with open_source(url) as source:
-        page = source.list_runs(filters, limit=limit, cursor=cursor)
+        past = _past(as_of, known_at)
+        if every:
+            pages = follow_pages(
+                lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place, past=past), cursor
+            )
+            print_page((run for page in pages for run in page.items), output)
+            return
+        page = source.list_runs(filters, limit=limit, cursor=cursor, past=past)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output is not Format.TABLE:
@@ -102,6 +128,10 @@ def _filters(**given: Any) -> RunFilter:
         option = "--" + str(fault["loc"][0]).replace("_", "-")
         states = f": one of {', '.join(State)}" if option == "--state" else f": {fault['msg']}"
         raise typer.BadParameter(f"{clean(repr(fault['input']))} is not allowed{states}", param_hint=option) from error
+
+
+def _past(as_of: datetime | None, known_at: int | datetime | None) -> PastFilter:
+    return PastFilter(as_of=as_of, known_at=known_at)
 
 
 def _print_table(items: list[RunSummary]) -> None:
@@ -127,7 +157,11 @@ def _print_table(items: list[RunSummary]) -> None:
 @runs.command("show")
 def show_command(
     run: Annotated[str, typer.Argument(help="Its id (six characters are enough), the engine's own id, or an alias.")],
-    tree: Annotated[bool, typer.Option("--tree", help="Only the run and what ran inside it.")] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Only the run, what ran inside it, and what it started in any engine.")
+    ] = False,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -140,9 +174,12 @@ def show_command(
       runvis runs show 3f2a9c1b --tree
 
       runvis runs show manual__2024-05-01T00:00:00+00:00 -o json
+
+      runvis runs show 3f2a9c1b --known-at 120
     """
     with open_source(url) as source:
-        found = source.get_tree(run) if tree else source.get_run(run)
+        past = _past(as_of, known_at)
+        found = source.get_tree(run, past) if tree else source.get_run(run, past)
     if output is not Format.TABLE:
         print_one(found, output)
     elif tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from runvis_core.services.cursors import read_cursor, write_cursor
 from runvis_core.services.filters import DefinitionFilter, is_storable
 from runvis_core.services.reading import find_entries, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
 from runvis_core.store.tables import bodies, definition_versions, definitions, runs
 
@@ -63,7 +65,7 @@ def get_definition(store: Store, name: str, filters: DefinitionFilter) -> Defini
     Raises `NotFoundError` if there is none of that name, or if there are several and the filters don't tell which.
     """
     with reading(store) as connection:
-        row = _the_one(connection, name, filters)
+        row = find_definition(connection, name, filters)
         (summary,) = _summaries(connection, [row])
         of_definition = and_(*(column == value for column, value in zip(_VERSION_KEY, row, strict=True)))
         query = select(definition_versions).where(of_definition).order_by(definition_versions.c.position.desc())
@@ -72,11 +74,14 @@ def get_definition(store: Store, name: str, filters: DefinitionFilter) -> Defini
         if versions:
             versions[0] = _with_bodies(connection, found[0], versions[0])
         recent = select(*REF_COLUMNS).where(*_runs_of(row)).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
+        refs = run_refs(connection, connection.execute(recent.limit(RECENT_RUNS)))
+        told_by = count_entries(connection, [ref.run_id for ref in refs]).values()
         return DefinitionDetail(
             **dict(summary),
             versions=versions,
             cut_versions=max(0, summary.version_count - MAX_VERSIONS),
-            recent_runs=run_refs(connection, connection.execute(recent.limit(RECENT_RUNS))),
+            witnesses=sorted({name for _, names in told_by for name in names}),
+            recent_runs=refs,
         )
 
 
@@ -92,7 +97,22 @@ def find_version(connection: Connection, version_id: UUID | None) -> DefinitionV
     return _with_bodies(connection, row, version)
 
 
-def _the_one(connection: Connection, name: str, filters: DefinitionFilter) -> Any:
+def find_versions_between(
+    connection: Connection, row: Any, since: datetime, until: datetime
+) -> list[DefinitionVersion]:
+    """Return the versions of a definition that first appeared in a range of time, the earliest first."""
+    of_definition = and_(*(column == value for column, value in zip(_VERSION_KEY, row, strict=True)))
+    occurred_at = definition_versions.c.occurred_at
+    query = select(definition_versions).where(of_definition, occurred_at >= since, occurred_at < until)
+    found = connection.execute(query.order_by(definition_versions.c.position).limit(MAX_VERSIONS)).all()
+    return _versions(connection, found)
+
+
+def find_definition(connection: Connection, name: str, filters: DefinitionFilter) -> Any:
+    """Return engine, deployment, name and kind of the definition of this name.
+
+    Raises `NotFoundError` if there is none of that name, or if there are several and the filters don't tell which.
+    """
     if not is_storable(name):
         raise NotFoundError("there is no definition of that name: no store can hold it")
     query = select(*_KEY).where(definitions.c.definition == name)
@@ -107,10 +127,12 @@ def _the_one(connection: Connection, name: str, filters: DefinitionFilter) -> An
         raise NotFoundError(
             f"the name {name!r} is that of several definitions; say which engine and deployment: {named}"
         )
-    raise NotFoundError(f"there is no definition {name!r}{_near(connection, name)}")
+    near = _find_near(connection, name)
+    said = f"near it: {', '.join(near)}" if near else "`runvis definitions list` names all"
+    raise NotFoundError(f"there is no definition {name!r}; {said}", near=near)
 
 
-def _near(connection: Connection, name: str) -> str:
+def _find_near(connection: Connection, name: str) -> list[str]:
     begins = name[: max(3, len(name) // 2)]
     query = (
         select(definitions.c.definition)
@@ -119,8 +141,7 @@ def _near(connection: Connection, name: str) -> str:
         .order_by(definitions.c.definition)
         .limit(5)
     )
-    near = list(connection.scalars(query))
-    return f"; near it: {', '.join(near)}" if near else "; `runvis definitions list` names all"
+    return list(connection.scalars(query))
 
 
 def _runs_of(row: Any) -> tuple[Any, ...]:

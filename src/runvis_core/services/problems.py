@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from runvis_core.errors import CursorError, NotFoundError, RunVisError, UnreachableError
+from runvis_core.errors import (
+    CursorError,
+    LedgerError,
+    LogRuleError,
+    NotFoundError,
+    PastError,
+    RunVisError,
+    SettingsError,
+    UnreachableError,
+    WideQuestionError,
+)
 
 PREFIX: Final = "urn:runvis:problem:"
 INVALID: Final = "invalid-request"
@@ -12,7 +22,12 @@ INVALID: Final = "invalid-request"
 STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
+    PastError: ("past", 400),
+    WideQuestionError: ("too-wide", 400),
     UnreachableError: ("store-unreachable", 503),
+    LedgerError: ("ledger", 409),
+    LogRuleError: ("log-rule", 409),
+    SettingsError: ("settings", 400),
 }
 """By error: the last word of its problem's type, and the HTTP status."""
 

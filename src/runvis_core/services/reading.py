@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -10,17 +10,18 @@ from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from runvis_core.errors import UnreachableError
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Report
 from runvis_core.store.database import Store
-from runvis_core.store.tables import bodies, entries
+from runvis_core.store.tables import bodies, entries, erasures
 
 SMALL_BODY_BYTES: Final = 16 * 1024
 """The largest body that a list shows; a run's own page shows all."""
+LAST_CHARACTER: Final = "\U0010ffff"
 _CHUNK: Final = 500
 
 T = TypeVar("T")
@@ -75,7 +76,10 @@ def find_entries(connection: Connection, positions: Iterable[int]) -> dict[int, 
 
 
 def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict[bytes, Any]:
-    """Return the content of bodies by their digests, which are given by the run whose entries hold them."""
+    """Return the content of bodies by their digests, which are given by the run whose entries hold them.
+
+    Of one that was erased it says so, and by which decision.
+    """
     found: dict[bytes, Any] = {}
     for run_ids in chunks(list(digests)):
         wanted = {digest for run_id in run_ids for digest in digests[run_id]}
@@ -88,7 +92,30 @@ def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict
             .where(entries.c.run_id.in_(run_ids), bodies.c.digest.in_(wanted))
         )
         found.update((bytes(row.digest), orjson.loads(row.content)) for row in connection.execute(query))
+        if missing := wanted - found.keys():
+            found.update(_find_erased(connection, run_ids, missing))
     return found
+
+
+def find_bodies_at(connection: Connection, digests: Mapping[int, bytes]) -> dict[int, Any]:
+    """Return the content of one body of each entry, by the entry's position."""
+    found: dict[int, Any] = {}
+    for positions in chunks(list(digests)):
+        query = select(bodies.c.position, bodies.c.digest, bodies.c.content).where(bodies.c.position.in_(positions))
+        for row in connection.execute(query):
+            if bytes(row.digest) == digests[row.position]:
+                found[row.position] = orjson.loads(row.content)
+    return found
+
+
+def _find_erased(connection: Connection, run_ids: Sequence[UUID], digests: set[bytes]) -> Iterator[tuple[bytes, str]]:
+    query = (
+        select(erasures.c.digest, erasures.c.decided_position)
+        .join(entries, entries.c.position == erasures.c.position)
+        .where(entries.c.run_id.in_(run_ids), erasures.c.digest.in_(digests))
+    )
+    for row in connection.execute(query):
+        yield bytes(row.digest), f"[erased by decision {row.decided_position}]"
 
 
 def chunks(items: Sequence[T]) -> Iterator[list[T]]:
@@ -96,3 +123,13 @@ def chunks(items: Sequence[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while part := list(islice(rest, _CHUNK)):
         yield part
+
+
+def begins_with(connection: Connection, column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
+    """Return the condition that a text begins so, in the form for which this database uses the index on it.
+
+    In PostgreSQL the index must be ordered by characters: collation `C`, or `text_pattern_ops`.
+    """
+    if connection.dialect.name == "postgresql":
+        return column.startswith(beginning, autoescape=True)
+    return column.between(beginning, beginning + LAST_CHARACTER)

@@ -1,8 +1,8 @@
 """The tables of a store.
 
-`head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it,
-but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own bookkeeping), `notice_rules` and
-`notices` (whom the server has told what).
+`head`, `entries`, `event_ids` and `bodies` are the log; `LEDGER` testifies to it. All others are projections, which
+`rebuild` derives from it, but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own
+bookkeeping), `refusals` (what was refused is no entry), `notice_rules` and `notices` (whom the server has told what).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-from runvis_core.store.types import Id, Moment, Position
+from runvis_core.store.types import Id, Moment, Position, Word
 
 metadata: Final = MetaData()
 
@@ -225,6 +225,7 @@ definitions: Final = _table(
     Column("definition_kind", Text, primary_key=True),
     Column("first_position", BigInteger, nullable=False),
     Column("first_seen_at", Moment, nullable=False),
+    Index("definitions_name", "definition", postgresql_ops={"definition": "text_pattern_ops"}),
 )
 
 definition_versions: Final = _table(
@@ -245,6 +246,13 @@ definition_versions: Final = _table(
     Column("bodies", Text, nullable=False),  # JSON: {name: {digest, size}}
     Column("occurred_at", Moment, nullable=False),
     Index("definition_versions_definition", "definition", "position"),
+    Index(
+        "definition_versions_code",
+        "code_version",
+        sqlite_where=text("code_version IS NOT NULL"),
+        postgresql_where=text("code_version IS NOT NULL"),
+        postgresql_ops={"code_version": "text_pattern_ops"},
+    ),
 )
 
 definition_errors: Final = _table(
@@ -290,6 +298,21 @@ producers: Final = _table(
     Column("refused", BigInteger),
     # The numbers that came, JSON: [[from, to], …], both included, in order. Also those of reports already known.
     Column("received", Text, nullable=False),
+    # The numbers that did not come with those around them, JSON: [[from, to, noticed at, closed at or null], …].
+    Column("gaps", Text),
+    # When something of it came last, by the store's clock.
+    Column("last_heard_at", Moment),
+)
+
+# Of which definitions a worker has told: the word of one is expected of their runs from then on.
+worker_definitions: Final = _table(
+    "worker_definitions",
+    Column("engine", Text, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("definition_kind", Text, primary_key=True),
+    Column("definition", Text, primary_key=True),
+    # When the first of those runs was told of, by the engine's clock.
+    Column("first_heard_at", Moment, nullable=False),
 )
 
 liveness: Final = _table(
@@ -307,9 +330,158 @@ follower_watermarks: Final = _table(
     Column("value", Text, nullable=False),
 )
 
+# Who decided what about the store itself, and who looked
+
+decisions: Final = _table(
+    "decisions",
+    _position(primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),  # decision or access
+    Column("name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("about_run_id", Id),
+    Column("principal", Text, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    Column("reason", Text),
+    Column("details", Text, nullable=False),  # JSON, letter by letter as the entry has it
+    Index("decisions_name", "name", "position"),
+    rowid=True,
+)
+
+holds: Final = _table(
+    "holds",
+    Column("hold_id", Text, primary_key=True),
+    _position(),
+    # What it covers: all runs that match each column which is set.
+    Column("held_run_id", Id),
+    Column("engine", Text),
+    Column("deployment", Text),
+    Column("definition", Text),
+)
+
+hold_releases: Final = _table("hold_releases", Column("hold_id", Text, primary_key=True), _position())
+
+erasures: Final = _table(
+    "erasures",
+    # Of the body that left.
+    _position(primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("decided_position", BigInteger, nullable=False),
+)
+
 # Projections beside the log
 
 steps: Final = _table("steps", Column("name", Text, primary_key=True), _position())
+
+# What a run's producers told of it
+run_producers: Final = _table(
+    "run_producers",
+    Column("run_id", Id, primary_key=True),
+    Column("producer", Id, primary_key=True),
+    Column("witness", Text, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    # Of its numbers, those that stand in the run's entries.
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    # Whether it told how the run ended.
+    Column("testified", Boolean, nullable=False),
+    Index("run_producers_producer", "producer"),
+)
+
+# What was going on, and as of when it was known: one row for each stretch of a run's time in which its state was the
+# same, and for each stretch of the log that told it so.
+run_intervals: Final = _table(
+    "run_intervals",
+    Column("run_id", Id, primary_key=True),
+    # The position of the entry that told it, and of the one that told otherwise.
+    Column("known_from", Position, primary_key=True, autoincrement=False),
+    Column("known_to", BigInteger),
+    Column("from_at", Moment, primary_key=True),
+    Column("to_at", Moment),
+    Column("sort_at", Moment, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("definition", Text),
+    Column("effective_state", Text),
+    Column("native_state", Text),
+    Column("trigger_kind", Text),
+    Column("native_key", Text),
+    Column("parent_run_id", Id),
+    Column("caused_by_run_id", Id),
+    Column("became_run_id", Id),
+    Column("corrected", Boolean, nullable=False),
+    Index("run_intervals_sort", "sort_at", "run_id"),
+    Index("run_intervals_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
+    Index("run_intervals_state", "effective_state", "sort_at", "run_id"),
+    _index_of_set("run_intervals_native_key", "native_key"),
+    _index_of_set("run_intervals_parent", "parent_run_id"),
+    _index_of_set("run_intervals_cause", "caused_by_run_id"),
+)
+
+# How far, in seconds, the time that orders a run in lists lies after its first interval, and after its recording, at
+# most: so that a list of the past passes over what came later.
+interval_bounds: Final = _table(
+    "interval_bounds",
+    Column("name", Text, primary_key=True),
+    Column("seconds", Float(53), nullable=False),
+)
+
+# Lineage
+
+lineage_nodes: Final = _table(
+    "lineage_nodes",
+    # In the order in which the log first told of them.
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("node_id", Id, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("engine", Text),
+    Column("deployment", Text),
+    Column("definition_kind", Text),
+    Column("namespace", Text),
+    # The definition's, or the dataset's within its namespace.
+    Column("name", Text, nullable=False),
+    Index("lineage_nodes_name", "name"),
+    rowid=True,
+)
+
+lineage_edges: Final = _table(
+    "lineage_edges",
+    Column("source", BigInteger, primary_key=True),
+    Column("target", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("last_seen_at", Moment, nullable=False),
+    Column("run_count", BigInteger, nullable=False),
+    # JSON: [[run id, position], …], the last runs that showed it, the latest first.
+    Column("last_runs", Text, nullable=False),
+    Index("lineage_edges_target", "target", "source", "kind"),
+)
+
+# What started what, run by run: all attempts that share a native key are one thing.
+lineage_triggers: Final = _table(
+    "lineage_triggers",
+    Column("thing", Id, primary_key=True),
+    Column("source", BigInteger, primary_key=True),
+    Column("target", BigInteger, nullable=False),
+    Column("cause", Id, nullable=False),
+    Column("run_id", Id, nullable=False),
+    _position(),
+    Index("lineage_triggers_cause", "cause"),
+)
+
+lineage_turns: Final = _table(
+    "lineage_turns",
+    Column("thing", Id, primary_key=True),
+    Column("node", BigInteger, nullable=False),
+    # Which definitions the chain of causes went through.
+    Column("cycle", Id, nullable=False),
+    Column("run_id", Id, nullable=False),
+    _position(),
+    Column("seen_at", Moment, nullable=False),
+    Index("lineage_turns_node", "node", "position"),
+    Index("lineage_turns_cycle", "cycle"),
+)
 
 # Counts of runs by the time of `runs.sort_at` and by effective state ("" where nobody said), of three spans: an `hour`
 # and a `day` of each definition, and a day of a `kind` of definition, whose definition is "".
@@ -374,13 +546,27 @@ failures: Final = _table(
 
 failure_words: Final = _table(
     "failure_words",
-    Column("word", Text, primary_key=True),
+    Column("word", Word, primary_key=True),
     Column("sort_at", Moment, primary_key=True),
     Column("run_id", Id, primary_key=True),
     Index("failure_words_run", "run_id"),
 )
 
-STEP_TABLES: Final = (steps, rollups, rollup_runs, definition_health, failures, failure_words)
+STEP_TABLES: Final = (
+    steps,
+    run_producers,
+    run_intervals,
+    interval_bounds,
+    lineage_nodes,
+    lineage_edges,
+    lineage_triggers,
+    lineage_turns,
+    rollups,
+    rollup_runs,
+    definition_health,
+    failures,
+    failure_words,
+)
 """What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
 
 # Whom the server tells of what
@@ -415,6 +601,63 @@ notices: Final = _table(
     Index("notices_run", "run_id"),
 )
 
+# The ledger over the log
+
+tiles: Final = _table(
+    "tiles",
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", Position, primary_key=True, autoincrement=False),
+    # Before the hashes, so that what only the level above needs is read without them.
+    Column("root", LargeBinary(32), nullable=False),
+    Column("hashes", LargeBinary(8192), nullable=False),
+    rowid=True,
+)
+
+checkpoints: Final = _table(
+    "checkpoints",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("made_at", Moment, nullable=False),
+    # What was signed and by whom, letter by letter.
+    Column("note", Text, nullable=False),
+    # The leaf hashes after the last full tile, so that an altered entry among them can be named.
+    Column("tail", LargeBinary, nullable=False),
+    rowid=True,
+)
+
+cosignatures: Final = _table(
+    "cosignatures",
+    Column("number", Position, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("key_id", LargeBinary(4), primary_key=True),
+    Column("line", Text, nullable=False),
+)
+
+declarations: Final = _table(
+    "declarations",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("made_at", Moment, nullable=False),
+    Column("note", Text, nullable=False),
+    rowid=True,
+)
+
+LEDGER: Final = (tiles, checkpoints, cosignatures, declarations)
+"""What testifies to the log: insert-only, and never derived anew, since it is held against the log."""
+
+# What the door refused and could name, by producer: it is in no entry, and must not count as missing
+refusals: Final = _table(
+    "refusals",
+    Column("producer", Id, primary_key=True),
+    Column("engine", Text),
+    Column("deployment", Text),
+    # JSON: [[from, to], …], as in `producers.received`.
+    Column("numbers", Text, nullable=False),
+    Column("last_reason", Text, nullable=False),
+    Column("last_refused_at", Moment, nullable=False),
+)
+
 INSERT_ONLY: Final = (
     bodies,
     testimonies,
@@ -430,8 +673,15 @@ INSERT_ONLY: Final = (
     definition_versions,
     definition_errors,
     dataset_declarations,
+    decisions,
+    holds,
+    hold_releases,
+    erasures,
 )
-"""Tables whose rows never change and never leave, beside `entries` and `event_ids`."""
+"""Tables whose rows never change and never leave, beside `entries` and `event_ids`. A body leaves by its erasure."""
+
+DECISIONS: Final = (decisions, holds, hold_releases, erasures)
+"""What decisions about the store itself come to: none of them belongs to a run's row."""
 
 RUN_NAME: Final = ("first_position", "run_id", "sort_at", "engine", "deployment")
 """Columns of a run that never change, not even before its end."""
@@ -442,7 +692,7 @@ RUN_WRITE_ONCE: Final = tuple(
 """Columns of a run that don't change once they are set and the run has ended."""
 
 LOG: Final = (head, entries, event_ids, bodies)
-KEPT: Final = (liveness, follower_watermarks, notice_rules, notices)
+KEPT: Final = (liveness, follower_watermarks, refusals, notice_rules, notices)
 """Tables that are neither log nor derived from it."""
-PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT))
+PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT, *LEDGER))
 """Tables that a rebuild derives from the log."""
