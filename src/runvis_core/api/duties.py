@@ -42,7 +42,7 @@ class Duty(NamedTuple):
 def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]]) -> list[Duty]:
     """Return all that the leader of a store does; `followers` are by name a follower and its engine's address.
 
-    Raises `SettingsError` for a rule for notices that can't be followed, or a key to sign checkpoints with that can't be
+    Raises `SettingsError` for a rule for notices that can't be followed, or a key to sign with that can't be
     read.
     """
     following = [
