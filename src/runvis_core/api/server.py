@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from runvis_core.api.access import is_loopback
 from runvis_core.api.app import create_app
@@ -35,6 +36,7 @@ def serve(
     port: int,
     followers: Mapping[str, tuple[Follow, str]],
     on_ready: Callable[[str], None],
+    make_app: Callable[[Store, Settings], FastAPI] = create_app,
 ) -> None:
     """Serve until interrupted; `on_ready` is given the address once requests are taken.
 
@@ -46,7 +48,7 @@ def serve(
             f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, "
             "RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
         )
-    app = create_app(store, settings)
+    app = make_app(store, settings)
     with _listen(host, port) as listener:
         server = _Server(
             uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, lifespan="on"),

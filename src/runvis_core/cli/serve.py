@@ -54,12 +54,21 @@ def serve_command(
     with open_store_at(settings) as store:
         try:
             from runvis_core.api.server import serve
+            from runvis_core.web.app import create_site
         except ImportError as error:
             raise SettingsError(
                 f"serving needs more than is installed here ({error.name}): pip install 'runvis[server]'"
             ) from error
         with _ended_by_sigterm():
-            serve(store, settings, host=host, port=port, followers=followers, on_ready=_say_ready)
+            serve(
+                store,
+                settings,
+                host=host,
+                port=port,
+                followers=followers,
+                on_ready=_say_ready,
+                make_app=create_site,
+            )
 
 
 def _say_ready(address: str) -> None:

@@ -1,0 +1,35 @@
+"""The whole server: the API, and the pages beside it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runvis_core.api.app import create_app
+from runvis_core.settings import Settings
+from runvis_core.store.database import Store
+from runvis_core.web.assets import asset_routes
+from runvis_core.web.page import page
+from runvis_core.web.pages.definitions import show_definition, show_definitions
+from runvis_core.web.pages.feed import show_feed
+from runvis_core.web.pages.overview import show_overview
+from runvis_core.web.pages.run import show_run
+
+PAGES: Final[tuple[Route, ...]] = (
+    page("/", show_overview),
+    page("/runs", show_feed),
+    page("/runs/{name:path}", show_run),
+    page("/definitions", show_definitions),
+    page("/definition", show_definition),
+)
+
+
+def create_site(store: Store, settings: Settings) -> FastAPI:
+    """Return the application over a store: `create_app`'s, with the pages."""
+    app = create_app(store, settings)
+    app.router.routes.extend([*PAGES, *asset_routes()])
+    return app

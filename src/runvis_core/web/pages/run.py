@@ -1,0 +1,110 @@
+"""A run: why did it end this way, and where did the time go?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runvis_core.services.answers import EntryView, RunDetail, RunRef, TreeNode
+from runvis_core.services.entries import list_run_entries
+from runvis_core.services.feed import find_failed_inside
+from runvis_core.services.reading import reading
+from runvis_core.services.run_details import get_run
+from runvis_core.services.spans import find_parents, find_span_facts
+from runvis_core.store.database import Store
+from runvis_core.web.drawing.spans import spans_of
+from runvis_core.web.drawing.verdict import judge_run
+from runvis_core.web.drawing.waterfall import draw_waterfall
+from runvis_core.web.page import asked, number, store_of
+from runvis_core.web.rendering import now_of, redirect, render, with_query
+
+ENTRIES: Final = 30
+
+
+def show_run(request: Request) -> Response:
+    """Show all that is known about a run. A native id or an abbreviated one leads to the run's own address."""
+    name = request.path_params["name"]
+    store, now, given = store_of(request), now_of(request), asked(request)
+    run = get_run(store, name, now=now)
+    if name != str(run.run_id):
+        return redirect(with_query(f"/runs/{run.run_id}", given))
+    after = number(given.get("after"), "after")
+    entries = list_run_entries(store, name, after=after, limit=ENTRIES)
+    root = spans_of(run.tree, find_span_facts(store, _run_ids(run.tree)))
+    with reading(store) as connection:
+        failed = find_failed_inside(connection, [run.run_id]).get(run.run_id)
+    events = {
+        "items": [_entry(entry) for entry in entries.items],
+        "next_href": f"/runs/{run.run_id}?after={entries.after}#events" if len(entries.items) == ENTRIES else None,
+    }
+    return render(
+        request,
+        "run.html",
+        run=run,
+        above=_above(store, run),
+        verdict=judge_run(run, root, failed, now=now),
+        fall=draw_waterfall(root, now=now),
+        context_rows=list(_context_rows(run)),
+        sources=len({word.witness for word in run.testimony}),
+        actions=_actions(run),
+        events=events,
+    )
+
+
+def _run_ids(tree: TreeNode) -> Iterator[UUID]:
+    yield tree.run_id
+    for ref in tree.caused:
+        yield ref.run_id
+    for child in tree.children:
+        yield from _run_ids(child)
+
+
+def _above(store: Store, run: RunDetail) -> list[RunRef]:
+    return find_parents(store, run.run_id) if run.parent_run_id else []
+
+
+def _actions(run: RunDetail) -> list[tuple[str, str]]:
+    actions: list[tuple[str, str]] = []
+    if run.retry_of:
+        actions.append((f"/runs/{run.retry_of}", "The attempt before"))
+    if run.correlation_id:
+        actions.append((with_query("/runs", {"correlation": run.correlation_id, "all": True}), "All runs of its cause"))
+    return actions
+
+
+def _context_rows(run: RunDetail) -> Iterator[tuple[str, str, Any]]:
+    context = run.context
+    if run.parameters is not None:
+        yield "input", "parameters", run.parameters
+    if context.conf is not None:
+        yield "input", "conf", context.conf
+    for part, values in (("code", context.code), ("environment", context.environment), ("engine", context.engine)):
+        for key, value in sorted(values.items()):
+            yield part, key, value
+    if context.tags:
+        yield "engine", "tags", ", ".join(context.tags)
+    if context.owner:
+        yield "engine", "owner", context.owner
+
+
+_ENVELOPE: Final = frozenset({"kind", "event_id", "engine", "deployment", "witness", "occurred_at", "run_id"})
+
+
+def _entry(entry: EntryView) -> dict[str, Any]:
+    event = entry.event
+    said = {name: value for name, value in event.items() if name not in _ENVELOPE and value not in (None, {}, [])}
+    return {
+        "position": entry.position,
+        "recorded_at": entry.recorded_at,
+        "principal": entry.principal,
+        "kind": str(event.get("kind", "")),
+        "witness": str(event.get("witness", "")),
+        "occurred_at": datetime.fromisoformat(event["occurred_at"]),
+        "said": orjson.dumps(said).decode(),
+    }
