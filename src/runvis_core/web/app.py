@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from runvis_core.api.app import create_app

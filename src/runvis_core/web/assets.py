@@ -45,7 +45,7 @@ def asset_routes() -> list[Route]:
     return [Route(asset.path, _serve(asset), methods=["GET"]) for asset in ASSETS.values()]
 
 
-def _serve(asset: Asset):  # noqa: ANN202 - starlette's own type of endpoint
+def _serve(asset: Asset):
     async def serve(request: Request) -> Response:
         headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
         if "gzip" in request.headers.get("accept-encoding", ""):

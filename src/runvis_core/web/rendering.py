@@ -153,7 +153,12 @@ def now_of(request: Request) -> datetime:
 
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """Return a page made of a template, with the headers that every page has."""
-    values = {"now": now_of(request), "session": request.scope["state"].get("session"), "path": request.url.path, **values}
+    values = {
+        "now": now_of(request),
+        "session": request.scope["state"].get("session"),
+        "path": request.url.path,
+        **values,
+    }
     page = _TEMPLATES.get_template(template).render(**values).encode("utf-8", "replace")
     headers = dict(HEADERS)
     if len(page) >= _SMALLEST_TO_COMPRESS and "gzip" in request.headers.get("accept-encoding", ""):
@@ -166,4 +171,3 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
 def redirect(address: str) -> Response:
     """Return a reply that sends the browser to a page of ours."""
     return RedirectResponse(address, status_code=303, headers=HEADERS)
-

@@ -63,7 +63,9 @@ def _failed(run: RunDetail, root: Span, failed_inside: InsideFailure | None, sta
     head = look_of(state).word
     own = reason_of(run.failure)
     if own or failed_inside is None:
-        return Sentence(f"{head}: {own}{_not_run(root)}." if own else f"{head}{_not_run(root)}; no reason was recorded.")
+        return Sentence(
+            f"{head}: {own}{_not_run(root)}." if own else f"{head}{_not_run(root)}; no reason was recorded."
+        )
     step = failed_inside.definition or str(failed_inside.run_id)[:8]
     attempt = f" attempt {failed_inside.attempt}" if failed_inside.attempt and failed_inside.attempt > 1 else ""
     reason = reason_of(failed_inside.failure)

@@ -105,7 +105,10 @@ class _Scale:
             return [Tick("0%", "0")]
         step = next((step for step in _STEPS if self.seconds / step <= _MOST_TICKS), self.seconds)
         count = int(self.seconds / step)
-        return [Tick(_percent(i * step / self.seconds * 100), name_duration(i * step) if i else "0") for i in range(count + 1)]
+        return [
+            Tick(_percent(i * step / self.seconds * 100), name_duration(i * step) if i else "0")
+            for i in range(count + 1)
+        ]
 
 
 def _percent(share: float) -> str:

@@ -97,5 +97,7 @@ def _row(row: FeedRow, here: dict[str, Any], opened: list[UUID]) -> dict[str, An
     return {
         **{name: getattr(row, name) for name in FeedRow.model_fields},
         "is_open": is_open,
-        "open_href": with_query("/runs", {**here, "open": still if is_open else [*still, row.run.run_id][-MAX_OPENED:]}),
+        "open_href": with_query(
+            "/runs", {**here, "open": still if is_open else [*still, row.run.run_id][-MAX_OPENED:]}
+        ),
     }

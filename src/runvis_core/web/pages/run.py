@@ -40,7 +40,7 @@ def show_run(request: Request) -> Response:
     with reading(store) as connection:
         failed = find_failed_inside(connection, [run.run_id]).get(run.run_id)
     events = {
-        "items": [_entry(entry) for entry in entries.items],
+        "entries": [_entry(entry) for entry in entries.items],
         "next_href": f"/runs/{run.run_id}?after={entries.after}#events" if len(entries.items) == ENTRIES else None,
     }
     return render(
