@@ -24,8 +24,8 @@ _database_numbers = itertools.count(1)
 def pytest_configure(config: pytest.Config) -> None:
     from hypothesis import HealthCheck, settings
 
-    # A slow machine is no failure of the code under test; pytest-timeout ends what hangs. CI judges a change by the same
-    # examples each time; developers' machines look for new ones.
+    # A slow machine is no failure of the code under test; pytest-timeout ends what hangs. CI judges a change by
+    # the same examples each time; developers' machines look for new ones.
     settings.register_profile(
         "runvis",
         deadline=None,

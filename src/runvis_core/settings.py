@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -79,6 +79,11 @@ class ServerSettings(BaseModel):
         description='Tokens that the server takes, by the name of who has it, e.g. `{"airflow-prod": "…"}`. '
         "The name stands in each entry that comes with the token.",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="How the server logs: `text` for a person, or `json`, one object a line, with a line for each "
+        "request.",
+    )
     paused: bool = Field(
         default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."
     )
@@ -127,6 +132,11 @@ class Settings(BaseSettings):
         description="The name of this installation of an engine, the same in all its processes and for good. "
         "Required to record into anything but a `sqlite` file.",
     )
+    public_url: str | None = Field(
+        default=None,
+        description="Where people see the server in a browser, e.g. `https://runvis.example`: links in notices and in "
+        "Airflow's UI lead there. Without it, `RUNVIS_URL` if that is a server's.",
+    )
     token: SecretStr | None = Field(default=None, description="The bearer token for the server.")
     token_file: Path | None = Field(
         default=None, description="A file that holds the token; read again when the server no longer takes the token."
@@ -151,6 +161,13 @@ class Settings(BaseSettings):
             raise ValueError("is no address: begin it with http://, https://, sqlite:/// or postgresql://")
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_a_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("is no address of a web page: begin it with https:// or http://")
+        return value
+
     @field_validator("deployment")
     @classmethod
     def _deployment_is_a_plain_name(cls, value: str | None) -> str | None:
@@ -166,6 +183,11 @@ class Settings(BaseSettings):
     def is_local_file(self) -> bool:
         """Whether the store is a file of this machine."""
         return self.url is not None and self.url.startswith("sqlite")
+
+    def find_public_url(self) -> str | None:
+        """Return where people see the server, without a slash at its end; None where nobody said it."""
+        url = self.public_url or (self.url if self.url and self.url.startswith(("http://", "https://")) else None)
+        return url.rstrip("/") if url else None
 
     def get_deployment(self) -> str:
         """Return the deployment to record under. Raises `SettingsError` where one must be named."""

@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 
-from runvis_core.cli.serve import find_follower
 from runvis_core.plugins import list_plugins
+from runvis_core.services.followers import find_follower
 
 _ASK = """
 import json, sys

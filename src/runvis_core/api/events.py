@@ -92,7 +92,8 @@ async def _store(request: Request, batch: Batch) -> Sequence[Any]:
         except CrowdedError as error:
             headers = {"Retry-After": str(CROWDED_SECONDS)}
             raise ProblemError(429, "crowded", f"{error}: come again later", headers=headers) from error
-        outcomes = await asyncio.wrap_future(waiting)
+        with state.metrics.waiting_batches.track_inprogress():
+            outcomes = await asyncio.wrap_future(waiting)
     if batch.heartbeats:
         await run_in_threadpool(record_heartbeats, state.store, batch.heartbeats)
     return outcomes

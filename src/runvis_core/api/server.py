@@ -1,31 +1,30 @@
-"""`runvis serve`: the application on a socket, with followers beside it."""
+"""`runvis serve`: the application on a socket, with a leader's duties beside it."""
 
 from __future__ import annotations
 
-import logging
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
 
 from runvis_core.api.access import is_loopback
 from runvis_core.api.app import create_app
+from runvis_core.api.duties import Duties, Follow, duties_of
+from runvis_core.api.metrics import Metrics
 from runvis_core.api.tokens import read_tokens
-from runvis_core.errors import RunVisError, SettingsError
+from runvis_core.errors import SettingsError
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
+from runvis_core.store.leadership import leadership_of
 
-_log = logging.getLogger(__name__)
+GRACE_SECONDS: Final = 10
+"""How long requests that were begun may go on when the server is ended; what was taken is stored in any case."""
 
-FOLLOWER_PAUSE_SECONDS: Final = 30.0
-FOLLOWER_END_SECONDS: Final = 15.0
-
-Follow = Callable[..., None]
-"""`follow(url, *, store, settings, stop)`: reads an engine's own API until `stop` is set."""
+MakeApp = Callable[[Store, Settings], FastAPI]
+"""Makes the application over a store: with the API alone, or with what stands above it, too."""
 
 
 def serve(
@@ -36,43 +35,63 @@ def serve(
     port: int,
     followers: Mapping[str, tuple[Follow, str]],
     on_ready: Callable[[str], None],
-    make_app: Callable[[Store, Settings], FastAPI] = create_app,
+    make_app: MakeApp = create_app,
 ) -> None:
     """Serve until interrupted; `on_ready` is given the address once requests are taken.
 
     `followers` are by name a follower and its engine's address. Raises `SettingsError` if the server would listen
     beyond this machine without a token, or can't listen at all.
     """
+    require_token(settings, host)
+    with listen(host, port) as listener:
+        address = address_of(listener)
+        serve_on(
+            listener, store, settings, followers=followers, on_ready=lambda: on_ready(address), make_app=make_app
+        )
+
+
+def require_token(settings: Settings, host: str) -> None:
+    """Raise `SettingsError` if the server would listen beyond this machine without a token."""
     if not read_tokens(settings) and not is_loopback(host):
         raise SettingsError(
             f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, "
             "RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
         )
+
+
+def serve_on(
+    listener: socket.socket,
+    store: Store,
+    settings: Settings,
+    *,
+    followers: Mapping[str, tuple[Follow, str]],
+    on_ready: Callable[[], None],
+    make_app: MakeApp = create_app,
+) -> None:
+    """Serve on a socket until interrupted, then finish what was begun."""
     app = make_app(store, settings)
-    with _listen(host, port) as listener:
-        server = _Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, lifespan="on"),
-            lambda: on_ready(_address(listener)),
-        )
-        stop = threading.Event()
-        threads = [
-            threading.Thread(
-                target=_keep_following, args=(name, *said, store, settings, stop), name=f"follow-{name}", daemon=True
-            )
-            for name, said in followers.items()
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            # Interrupted is how a server ends.
-            with suppress(KeyboardInterrupt):
-                server.run(sockets=[listener])
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join(FOLLOWER_END_SECONDS)
-                if thread.is_alive():
-                    _log.warning("%s did not end in %.0f s", thread.name, FOLLOWER_END_SECONDS)
+    metrics: Metrics = app.state.metrics
+    duties = Duties(
+        duties_of(store, settings, followers),
+        leadership_of(store),
+        on_lead=metrics.leading.set,
+        on_failure=lambda name: metrics.duty_failures.labels(name).inc(),
+    )
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        lifespan="on",
+    )
+    duties.start()
+    try:
+        # Interrupted is how a server ends.
+        with suppress(KeyboardInterrupt):
+            _Server(config, on_ready).run(sockets=[listener])
+    finally:
+        duties.close()
 
 
 class _Server(uvicorn.Server):
@@ -88,7 +107,8 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises `SettingsError` where that can't be."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
@@ -110,18 +130,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket) -> str:
+def address_of(listener: socket.socket) -> str:
+    """Return where a browser of this machine finds what listens on a socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
-
-
-def _keep_following(
-    name: str, follow: Follow, url: str, store: Store, settings: Settings, stop: threading.Event
-) -> None:
-    arguments: dict[str, Any] = {"store": store, "settings": settings, "stop": stop}
-    while not stop.is_set():
-        try:
-            follow(url, **arguments)
-        except (RunVisError, OSError) as error:
-            _log.warning("following %s stopped: %s; it begins again in %.0f s", name, error, FOLLOWER_PAUSE_SECONDS)
-        stop.wait(FOLLOWER_PAUSE_SECONDS)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from runvis_core.api.committer import Committer
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
+
+if TYPE_CHECKING:
+    from runvis_core.api.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,7 @@ class ServerState:
     store: Store
     settings: Settings
     committer: Committer
+    metrics: Metrics
 
     @property
     def is_paused(self) -> bool:

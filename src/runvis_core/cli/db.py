@@ -71,7 +71,10 @@ def rebuild_command(url: StoreOption = None) -> None:
       runvis db rebuild --url sqlite:///runvis.db
     """
     with open_store_at(settings_for(url), must_exist=True) as store, _progress("rebuilding") as progress:
+        from runvis_core.services.steps import STEPS
         from runvis_core.store.rebuild import rebuild_store
+        from runvis_core.store.steps import catch_up
 
         rebuild_store(store, progress=progress)
+        catch_up(store, STEPS)
     typer.echo("the projections are derived anew")

@@ -95,19 +95,19 @@ def _field_conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:
         yield runs.c.sort_at < filters.until
 
 
-class _SecondsBetween(FunctionElement[float]):
+class SecondsBetween(FunctionElement[float]):
     """The seconds from the first moment to the second."""
 
     inherit_cache = True
 
 
-@compiles(_SecondsBetween, "sqlite")
+@compiles(SecondsBetween, "sqlite")
 def _seconds_between_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     start, end = (compiler.process(clause, **options) for clause in element.clauses)
     return f"((julianday({end}) - julianday({start})) * 86400.0)"
 
 
-@compiles(_SecondsBetween, "postgresql")
+@compiles(SecondsBetween, "postgresql")
 def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     start, end = (compiler.process(clause, **options) for clause in element.clauses)
     return f"EXTRACT(EPOCH FROM ({end} - {start}))"
@@ -115,6 +115,6 @@ def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> 
 
 def _is_silent(now: datetime) -> ColumnElement[bool]:
     # A run that never beat is not silent: its engine may send no heartbeats at all.
-    age = _SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment))
+    age = SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment))
     overdue = exists().where(liveness.c.run_id == runs.c.run_id, age > liveness.c.interval_seconds)
     return runs.c.frozen_position.is_(None) & overdue

@@ -26,7 +26,8 @@ MAX_PROBLEMS: Final = 100
 
 Progress = Callable[[int, int], None]
 
-_OF_RUNS: Final = ("runs", *(table.name for table in t.PROJECTIONS if "run_id" in table.c and table is not t.runs))
+_BESIDE: Final = (t.runs, *t.STEP_TABLES)
+_OF_RUNS: Final = ("runs", *(table.name for table in t.PROJECTIONS if "run_id" in table.c and table not in _BESIDE))
 
 
 def check_store(store: Store, *, progress: Progress | None = None) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from runvis_core.api.app import create_app
-from runvis_core.api.server import _listen
+from runvis_core.api.server import listen
 from runvis_core.settings import Settings, load_settings
 from runvis_core.store.database import Store
 
@@ -32,7 +32,7 @@ def _running(store: Store, settings: Settings) -> Iterator[str]:
             await super().startup(sockets)
             started.put(None)
 
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         server = Server(uvicorn.Config(create_app(store, settings), log_level="warning", lifespan="on"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
@@ -47,9 +47,24 @@ def test_a_run_is_found_by_any_of_its_names(store: Store, record: Record, name: 
     assert found.asked_for == name
 
 
+NO_RUN = "530879c3-b5f0-4433-8991-6e590d599332"
+
+
 @pytest.mark.parametrize(
     "name",
-    ["", "12345", "zzz", "a\x00b", "x" * 5000, "' OR 1=1 --", "%", str(uuid4()), "etl/r", "\ud800", "etl/r1/loa%"],
+    [
+        "",
+        "12345",
+        "zzz",
+        "a\x00b",
+        "x" * 5000,
+        "' OR 1=1 --",
+        "%",
+        NO_RUN,
+        "etl/r",
+        "\ud800",
+        "etl/r1/loa%",
+    ],
 )
 def test_what_no_run_is_called_is_not_found(store: Store, record: Record, name: str) -> None:
     record(store, a_story())

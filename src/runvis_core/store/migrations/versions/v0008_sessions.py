@@ -1,4 +1,7 @@
-"""Sessions of people who signed in, and the runs that lie in no other run in the order of lists."""
+"""Sessions of people who signed in, and the runs that lie in no other run in the order of lists.
+
+Revision 0008
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from alembic import op
 from runvis_core.store.types import Moment
 
 revision = "0008"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -30,3 +33,10 @@ def upgrade() -> None:
         ("runs_top_definition", ["engine", "deployment", "definition", "sort_at", "run_id"]),
     ):
         op.create_index(name, "runs", columns, unique=False, sqlite_where=is_top, postgresql_where=is_top)
+
+
+def downgrade() -> None:
+    """Undo the upgrade."""
+    for name in ("runs_top", "runs_top_definition"):
+        op.drop_index(name, "runs")
+    op.drop_table("sessions")

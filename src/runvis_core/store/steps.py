@@ -1,0 +1,141 @@
+"""Projections beside the log: what is derived from it off the ingest path.
+
+A step takes the entries in their order, after its own position, and writes what follows from them in the same
+transaction as the new position: each entry is taken once, whoever drives the step and whenever it was killed. Lineage
+edges, counts, state intervals and the ledger's tiles are such steps. A rebuild of the store empties their tables and
+`steps`, so that they begin again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from runvis_core.errors import UnreachableError
+from runvis_core.store import tables as t
+from runvis_core.store.database import Store
+from runvis_core.store.log import StoredEntry
+
+CHUNK: Final = 1000
+"""Entries that one transaction takes: ingest waits for it in SQLite, which has one writer."""
+PAUSE_SECONDS: Final = 0.2
+"""How long `follow_steps` waits when there is nothing to take."""
+TROUBLE_SECONDS: Final = 10.0
+"""How long `follow_steps` waits after an error."""
+
+_log = logging.getLogger(__name__)
+
+
+class Step(Protocol):
+    """One projection beside the log."""
+
+    @property
+    def name(self) -> str:
+        """The name under which its position is kept, the same for good."""
+        ...
+
+    def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
+        """Write what follows from entries, given in order of position, each once.
+
+        Tables that the log's own transaction keeps (`runs`, …) may already say what later entries brought.
+        """
+        ...
+
+
+class Lag(NamedTuple):
+    """How far a step is behind the log."""
+
+    name: str
+    position: int
+    """The last position taken, 0 at the beginning."""
+    head: int
+
+    @property
+    def entries(self) -> int:
+        """How many entries are still to be taken."""
+        return self.head - self.position
+
+
+def advance(store: Store, step: Step, *, limit: int = CHUNK) -> int:
+    """Let a step take the next entries, at most `limit`; return how many it took, 0 once it is at the head.
+
+    Two that drive one step at once wait for one another. Raises `UnreachableError` if the store can't be reached, or
+    may not be written to.
+    """
+    if not _find_lag(store, step).entries:
+        return 0
+    options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
+    try:
+        with store.engine.connect().execution_options(**options) as connection, connection.begin():
+            after = _lock(connection, step.name)
+            query = select(t.entries).where(t.entries.c.position > after).order_by(t.entries.c.position).limit(limit)
+            entries = [StoredEntry(*row) for row in connection.execute(query)]
+            if entries:
+                step.take(connection, entries)
+                moved = update(t.steps).where(t.steps.c.name == step.name)
+                connection.execute(moved.values(position=entries[-1].position))
+            return len(entries)
+    except DBAPIError as error:
+        raise UnreachableError(f"'{step.name}' can't be brought up to the log now: {error.orig}") from error
+
+
+def catch_up(store: Store, steps: Iterable[Step]) -> None:
+    """Bring steps to where the log's head is now. Raises `UnreachableError` as `advance` does."""
+    for step in steps:
+        lag = _find_lag(store, step).entries
+        while lag > 0:
+            taken = advance(store, step)
+            lag = lag - taken if taken else 0
+
+
+def list_lags(connection: Connection, steps: Iterable[Step]) -> list[Lag]:
+    """Return how far each step is behind the log, in the view of one connection."""
+    head = connection.execute(select(t.head.c.position)).scalar_one()
+    positions = {row.name: row.position for row in connection.execute(select(t.steps))}
+    return [Lag(step.name, positions.get(step.name, 0), head) for step in steps]
+
+
+def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> None:
+    """Keep steps at the head of the log until `stop` is set. An error is said, once, and tried again."""
+    is_down = False
+    while not stop.is_set():
+        try:
+            taken = sum(advance(store, step) for step in steps)
+        except UnreachableError as error:
+            if not is_down:
+                _log.warning("%s; it is tried again every %.0f s", error, TROUBLE_SECONDS)
+            is_down = True
+            stop.wait(TROUBLE_SECONDS)
+            continue
+        if is_down:
+            _log.info("the projections beside the log go on")
+            is_down = False
+        if not taken:
+            stop.wait(PAUSE_SECONDS)
+
+
+def _find_lag(store: Store, step: Step) -> Lag:
+    try:
+        with store.engine.connect() as connection:
+            return list_lags(connection, [step])[0]
+    except DBAPIError as error:
+        raise UnreachableError(f"the store can't be reached now: {error.orig}") from error
+
+
+def _lock(connection: Connection, name: str) -> int:
+    """Return a step's position, which nobody else can move until the transaction ends."""
+    query = select(t.steps.c.position).where(t.steps.c.name == name)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_or_leave
+
+        connection.execute(insert_or_leave(t.steps).values(name=name, position=0).on_conflict_do_nothing())
+        return connection.execute(query.with_for_update()).scalar_one()
+    position = connection.execute(query).scalar_one_or_none()
+    if position is None:
+        connection.execute(insert(t.steps).values(name=name, position=0))
+    return position or 0
