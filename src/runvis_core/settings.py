@@ -10,7 +10,16 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -87,6 +96,22 @@ class ServerSettings(BaseModel):
     paused: bool = Field(
         default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."
     )
+    identity_header: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]{1,100}$",
+        description="The header in which a proxy says who has signed in there, e.g. `X-Forwarded-User`. It counts only "
+        "from `trusted_proxies`, which must remove it from what others send.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description='The addresses or networks of those proxies, e.g. `["10.0.0.5", "10.1.0.0/16"]`.',
+    )
+
+    @model_validator(mode="after")
+    def _identity_needs_proxies(self) -> "ServerSettings":
+        if (self.identity_header is None) != (not self.trusted_proxies):
+            raise ValueError("is half set: identity_header and trusted_proxies go together")
+        return self
 
 
 class AirflowSettings(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,6 +14,21 @@ OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
 _JSON: Final = b"application/json"
 
 
+class Door(Protocol):
+    """How browsers come in, which send no bearer token."""
+
+    open_paths: frozenset[str]
+    """Paths beside `OPEN_PATHS` that everybody may ask for, to the letter."""
+
+    async def find_session_principal(self, scope: Scope) -> str | None:
+        """Return whom a request without a bearer token comes from; None if that is nobody, or is not theirs to send."""
+        ...
+
+    def find_refusal(self, scope: Scope) -> ASGIApp | None:
+        """Return what is said to a browser that is refused; None for other callers."""
+        ...
+
+
 class AccessControl:
     """Lets a request through with `scope["state"]["principal"]` set, or refuses it.
 
@@ -22,17 +37,19 @@ class AccessControl:
     can't name a loopback host in its requests' Host once its own name is rebound, and it can't send JSON unasked.
     """
 
-    def __init__(self, app: ASGIApp, *, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Tokens, door: Door | None = None) -> None:
         self._app = app
         self._tokens = tokens
+        self._door = door
+        self._open_paths = OPEN_PATHS | (door.open_paths if door else frozenset[str]())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one connection."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in OPEN_PATHS):
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._open_paths):
             await self._app(scope, receive, send)
             return
         headers = dict(scope.get("headers", ()))
-        principal = self._principal(scope, headers)
+        principal = await self._principal(scope, headers)
         if principal is not None:
             scope.setdefault("state", {})["principal"] = principal
             await self._app(scope, receive, send)
@@ -40,10 +57,13 @@ class AccessControl:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        await self._refusal(headers)(scope, receive, send)
+        refusal = self._door.find_refusal(scope) if self._door and self._tokens else None
+        await (refusal or self._refusal(headers))(scope, receive, send)
 
-    def _principal(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+    async def _principal(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
         if self._tokens:
+            if self._door and b"authorization" not in headers:
+                return await self._door.find_session_principal(scope)
             return self._tokens.find_principal(headers.get(b"authorization", b"").decode("latin-1"))
         if not is_loopback(_host_of(headers)):
             return None

@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from runvis_core.api import definitions, doctor, events, health, metrics, runs
-from runvis_core.api.access import AccessControl
+from runvis_core.api.access import AccessControl, Door
 from runvis_core.api.committer import Committer
 from runvis_core.api.metrics import Metrics, RequestTimes
 from runvis_core.api.problems import install_problems
@@ -24,8 +24,11 @@ from runvis_core.store.database import Store
 PREFIX: Final = "/api/v1"
 
 
-def create_app(store: Store, settings: Settings) -> FastAPI:
-    """Return the application over a store; it closes its own threads when it ends, not the store."""
+def create_app(store: Store, settings: Settings, *, door: Door | None = None) -> FastAPI:
+    """Return the application over a store; it closes its own threads when it ends, not the store.
+
+    `door` says how browsers come in; without one only bearer tokens do.
+    """
     numbers = Metrics(store, settings)
 
     def ingest(items: Any, principal: str) -> Any:
@@ -57,7 +60,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     app.state.metrics = numbers
     install_problems(app)
     # The last one added is the outermost.
-    app.add_middleware(AccessControl, tokens=read_tokens(settings))
+    app.add_middleware(AccessControl, tokens=read_tokens(settings), door=door)
     app.add_middleware(RequestTimes, metrics=numbers, prefix=PREFIX)
     app.add_middleware(RequestLog)
     return app

@@ -45,9 +45,7 @@ def serve(
     require_token(settings, host)
     with listen(host, port) as listener:
         address = address_of(listener)
-        serve_on(
-            listener, store, settings, followers=followers, on_ready=lambda: on_ready(address), make_app=make_app
-        )
+        serve_on(listener, store, settings, followers=followers, on_ready=lambda: on_ready(address), make_app=make_app)
 
 
 def require_token(settings: Settings, host: str) -> None:
@@ -82,6 +80,8 @@ def serve_on(
         log_config=None,
         log_level="warning",
         access_log=False,
+        # Who asks is who is connected: what a header says of that is believed of no one here (see `web.door`).
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )

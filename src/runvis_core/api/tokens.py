@@ -39,6 +39,10 @@ class Tokens:
         matching = [name for name, known in self._digests.items() if hmac.compare_digest(given, known)]
         return matching[0] if matching and scheme.lower() == "bearer" else None
 
+    def find_digest(self, principal: str) -> bytes | None:
+        """Return the digest of the token that stands for a principal, or None."""
+        return self._digests.get(principal)
+
 
 def _digest(token: str) -> bytes:
     return sha256(token.encode("utf-8", "surrogateescape")).digest()

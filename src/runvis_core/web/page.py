@@ -8,6 +8,8 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -61,12 +63,31 @@ def _error_page(request: Request, error: RunVisError) -> Response:
     if isinstance(error, UnreachableError):
         return render(request, "error.html", status=503, title="The store can't be read now", **_said(error))
     _log.error("a page failed: %s", error)
-    said = {"detail": "The server's log says why.", "parameter": None, "back": None}
-    return render(request, "error.html", status=500, title="This page failed", **said)
+    return render(request, "error.html", status=500, title="This page failed", **_said("The server's log says why."))
 
 
-def _said(error: RunVisError) -> dict[str, Any]:
-    return {"detail": str(error), "parameter": None, "back": None}
+def install_error_pages(app: Starlette) -> None:
+    """Let a browser see a page where there is none, and where one failed; the API's callers see what they did."""
+    said_else: dict[Any, Any] = {kind: app.exception_handlers[kind] for kind in (HTTPException, Exception)}
+
+    def on_error(request: Request, error: Exception) -> Any:
+        if request.url.path.startswith(("/api/", "/health/", "/metrics")) or "text/html" not in request.headers.get(
+            "accept", ""
+        ):
+            return said_else[HTTPException if isinstance(error, HTTPException) else Exception](request, error)
+        if isinstance(error, HTTPException):
+            titles = {404: "There is no such page"}
+            title, detail = titles.get(error.status_code, "That can't be done here"), str(error.detail)
+            return render(request, "error.html", status=error.status_code, title=title, **_said(detail))
+        detail = f"The server failed on it ({type(error).__name__}); its log says why."
+        return render(request, "error.html", status=500, title="This page failed", **_said(detail))
+
+    for kind in said_else:
+        app.add_exception_handler(kind, on_error)
+
+
+def _said(detail: object) -> dict[str, Any]:
+    return {"detail": str(detail), "parameter": None, "back": None}
 
 
 def asked(request: Request) -> dict[str, str | list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -64,7 +64,7 @@ def with_query(path: str, values: Mapping[str, Any]) -> str:
     """Return a path with a query of those values that are set."""
     pairs: list[tuple[str, str]] = []
     for name, value in values.items():
-        several = value if isinstance(value, (list, tuple)) else [value]
+        several = cast("list[Any]", value) if isinstance(value, list) else [value]
         pairs += [(name, _as_parameter(one)) for one in several if one not in (None, "", False)]
     return f"{path}?{urlencode(pairs, errors='replace')}" if pairs else path
 
@@ -114,31 +114,33 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        age=text.name_age,
-        count=text.count_of,
-        duration=text.name_duration,
-        exact=text.exact_moment,
-        exact_duration=text.exact_duration,
-        first_line=text.first_line,
-        json=as_json,
-        moment=text.name_moment,
-        reason=reason_of,
-        short=text.shorten,
-        stacked=stacked,
-        web=web_address,
-    )
-    made.globals.update(
-        asset=assets.path_of,
-        dataset_path=dataset_path,
-        definition_path=definition_path,
-        icon=looks.icon,
-        look_at=looks.look_at,
-        look_of=looks.look_of,
-        share_words=SHARE_WORDS,
-        sprite=looks.sprite(),
-        with_query=with_query,
-    )
+    filters: dict[str, Any] = {
+        "age": text.name_age,
+        "count": text.count_of,
+        "duration": text.name_duration,
+        "exact": text.exact_moment,
+        "exact_duration": text.exact_duration,
+        "first_line": text.first_line,
+        "json": as_json,
+        "moment": text.name_moment,
+        "reason": reason_of,
+        "short": text.shorten,
+        "stacked": stacked,
+        "web": web_address,
+    }
+    shared: dict[str, Any] = {
+        "asset": assets.path_of,
+        "dataset_path": dataset_path,
+        "definition_path": definition_path,
+        "icon": looks.icon,
+        "look_at": looks.look_at,
+        "look_of": looks.look_of,
+        "share_words": SHARE_WORDS,
+        "sprite": looks.sprite(),
+        "with_query": with_query,
+    }
+    made.filters.update(filters)
+    made.globals.update(shared)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 Interval = tuple[datetime, datetime]
 
-ORDER: Final = ("running", "retry", "queued")
+ORDER: Final[tuple[str, ...]] = ("running", "retry", "queued")
 """What an instant is given to when several things were going on: the first of these."""
 
 
@@ -21,8 +21,8 @@ def share_time(start: datetime, end: datetime, going_on: Mapping[str, Iterable[I
             if begun < ended:
                 changes += [(begun, 1, kind), (ended, -1, kind)]
     changes.sort(key=lambda change: change[0])
-    shares = dict.fromkeys((*ORDER, "idle"), 0.0)
-    active = dict.fromkeys(ORDER, 0)
+    shares: dict[str, float] = dict.fromkeys((*ORDER, "idle"), 0.0)
+    active: dict[str, int] = dict.fromkeys(ORDER, 0)
     at = start
     for moment, step, kind in changes:
         shares[_of(active)] += (moment - at).total_seconds()

@@ -58,7 +58,7 @@ _SHAPES: Final = {
     "timedout": '<path d="M.5.5h11v11H.5z"/><path d="M6 2.5V6l2.5 1.5" class="k"/>',
     "cancelled": '<path d="M6 0l6 6-6 6-6-6z"/><path d="M4 8l4-4" class="k"/>',
     "skipped": '<path d="M1 9V5h7M6 2.5L8.8 5 6 7.5" class="o"/>',
-    "silent": '<circle cx="6" cy="6" r="5" class="o d"/><path d="M4.6 4.6a1.5 1.5 0 1 1 2 1.5L6 7v.3M6 9v.4" class="o"/>',
+    "silent": '<circle cx="6" cy="6" r="5" class="o d"/><path d="M4.6 4.6a1.5 1.5 0 1 1 2 1.5L6 7m0 2v.4" class="o"/>',
     "unknown": '<path d="M2 6h8" class="o d"/>',
 }
 KEYS: Final = tuple(_SHAPES)
@@ -66,7 +66,7 @@ KEYS: Final = tuple(_SHAPES)
 
 def look_at(run: _HasState, presumed: Verdict | None = None) -> Look:
     """Return how a run's effective state looks; a presumption shows as one."""
-    if presumed in _PRESUMED:
+    if presumed is not None and presumed in _PRESUMED:
         return _PRESUMED[presumed]
     return look_of(run.effective_state or run.state, run.native_state)
 
