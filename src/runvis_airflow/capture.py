@@ -68,7 +68,8 @@ class RunningTask:
     def begin(self) -> None:
         """Listen to the log, and begin to show signs of life."""
         logging.getLogger().addHandler(self.ring)
-        set_current(self.run_id, self.recorder)
+        correlation_id = translate.task_correlation(self.task_instance)
+        set_current(self.run_id, self.recorder, find_correlation=lambda: correlation_id)
         threading.Thread(target=self._beat, name="runvis-heartbeat", daemon=True).start()
 
     def end(self) -> None:

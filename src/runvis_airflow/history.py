@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
+from runvis_airflow.causes import find_cause, find_correlation
 from runvis_airflow.identity import DagRunKey, TaskKey, task_native_key
 from runvis_airflow.rows import Source, TaskRow, dag_run_snapshot, task_events
 from runvis_airflow.translate import dag_run_identity
@@ -196,6 +197,8 @@ def dag_run_events(dag_run: DagRun, source: Source, *, timed_out: bool, base_url
         triggered_by=dag_run.triggered_by,
         actor=dag_run.triggering_user_name,
         dag_version_id=dag_run.dag_versions[0].id if dag_run.dag_versions else None,
+        correlation=find_correlation(dag_run.conf, None),
+        cause=find_cause(dag_run.conf, dag_run.run_type),
     )
     schedule = {
         "run_type": dag_run.run_type,

@@ -11,7 +11,9 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
+from runvis_airflow.causes import find_cause, find_correlation
 from runvis_airflow.identity import DagRunKey, TaskKey, task_native_key, version_id
 from runvis_airflow.rows import (
     Source,
@@ -39,7 +41,7 @@ from runvis_core.model.event import (
     StateEvent,
     Trigger,
 )
-from runvis_core.model.state import Relation, State
+from runvis_core.model.state import Relation, State, TriggerKind
 
 TIMED_OUT_MESSAGE: Final = "timed_out"
 """The `msg` of a DAG run's failure that its `dagrun_timeout` caused."""
@@ -70,11 +72,9 @@ def task_key(task_instance: Any) -> TaskKey:
     return TaskKey(key, ti.task_id, map_index, ti.try_number)
 
 
-def correlation_id(carrier: Any) -> str | None:
-    """Return the trace id of a W3C trace context, as Airflow gives one to every DAG run and hands it to its tasks."""
-    known: Mapping[str, Any] = carrier or {}
-    parts = str(known.get("traceparent", "")).split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 and parts[1].strip("0") else None
+def task_correlation(ti: Any) -> str | None:
+    """Return the correlation id of a task: its DAG run's."""
+    return find_correlation(getattr(_dag_run_of(ti), "conf", None), getattr(ti, "context_carrier", None))
 
 
 def _dag_run_of(ti: Any) -> Any:
@@ -96,7 +96,7 @@ def task_running(
         source,
         at=ti.start_date,
         dag_version_id=_word_or_none(ti.dag_version_id),
-        correlation_id=correlation_id(getattr(ti, "context_carrier", None)),
+        correlation_id=task_correlation(ti),
     )
     yield _task_context(ti, source, key, environment=environment, parameters=parameters)
     if not _is_resumed(ti):
@@ -416,7 +416,8 @@ def _dag_run_facts(dag_run: Any, source: Source, key: DagRunKey, *, native_url: 
         triggered_by=_word_or_none(getattr(dag_run, "triggered_by", None)),
         actor=getattr(dag_run, "triggering_user_name", None),
         dag_version_id=_dag_version_id(dag_run),
-        correlation=correlation_id(getattr(dag_run, "context_carrier", None)),
+        correlation=find_correlation(dag_run.conf, getattr(dag_run, "context_carrier", None)),
+        cause=find_cause(dag_run.conf, _word_or_none(dag_run.run_type)),
     )
     dag = getattr(dag_run, "dag", None)
     version = getattr(dag_run, "created_dag_version", None)
@@ -454,8 +455,10 @@ def dag_run_identity(
     actor: str | None,
     dag_version_id: str | None,
     correlation: str | None = None,
+    cause: UUID | None = None,
 ) -> IdentityEvent:
-    """Say what a DAG run is and why it started."""
+    """Say what a DAG run is and why it started; a cause that was handed on says more than the API that it came by."""
+    kind = TriggerKind.RUN if cause is not None else trigger_kind(triggered_by=triggered_by, run_type=run_type)
     return source.say(
         IdentityEvent,
         at,
@@ -464,9 +467,11 @@ def dag_run_identity(
         definition_kind="dag",
         native_key=key.native_key,
         native_id=key.native_key,
-        trigger=Trigger(kind=trigger_kind(triggered_by=triggered_by, run_type=run_type), native=run_type),
+        trigger=Trigger(kind=kind, native=run_type),
         **_given(
-            correlation_id=correlation, definition_version_id=version_id(source.deployment, key.dag_id, dag_version_id)
+            caused_by_run_id=cause,
+            correlation_id=correlation,
+            definition_version_id=version_id(source.deployment, key.dag_id, dag_version_id),
         ),
         **({"content": {"actor": actor}} if actor else {}),
     )

@@ -19,6 +19,7 @@ from runvis_core.services.answers import (
     RunSummary,
     TreeNode,
 )
+from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.settings import Settings
@@ -59,6 +60,14 @@ class Client:
     def get_tree(self, name: str) -> TreeNode:
         """Return the run and what ran inside it. Raises `NotFoundError`."""
         return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree")
+
+    def compare_runs(self, left: str, right: str) -> Comparison:
+        """Return what differs between two runs. Raises `NotFoundError`."""
+        return self._read(Comparison, f"runs/{quote(left, safe='')}/compare/{quote(right, safe='')}")
+
+    def compare_with_last_success(self, name: str) -> Comparison:
+        """Return what differs from the last run before it that went well to the named run. Raises `NotFoundError`."""
+        return self._read(Comparison, f"runs/{quote(name, safe='')}/compare")
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
         """Return the entries after a position, in the log's order."""

@@ -12,6 +12,9 @@ RunVisError
 │   └── LogRuleError         the database refused what would bend the record
 ├── NotFoundError            there is no such run, definition, …
 ├── CursorError              a cursor was not made by this list
+├── LedgerError              the ledger can't be extended, signed or proved
+│   ├── NoteError            a signed note, checkpoint or key is not well formed, or its signature does not hold
+│   └── ProofError           a proof does not hold
 ├── DeliveryError            events could not be handed over now; they are kept and tried again
 └── RefusedError             events were refused for good; the sender keeps them apart
 ```
@@ -70,6 +73,18 @@ class NotFoundError(RunVisError):
 
 class CursorError(RunVisError):
     """A cursor was not made by this list, or was changed on the way."""
+
+
+class LedgerError(RunVisError):
+    """The ledger can't be extended, signed or proved."""
+
+
+class NoteError(LedgerError):
+    """A signed note, checkpoint or key is not well formed, or its signature does not hold."""
+
+
+class ProofError(LedgerError):
+    """A proof does not hold: what it is to prove may be false, and is not shown to be true."""
 
 
 class DeliveryError(RunVisError):

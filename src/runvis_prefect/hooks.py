@@ -170,7 +170,7 @@ class ProcessWatch:
         if run_id is None:
             clear_current()
         else:
-            set_current(run_id, self.recorder)
+            set_current(run_id, self.recorder, find_correlation=surroundings.correlation_id)
         return before
 
 

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_UI_URL
 
 from runvis_core.model.event import Json
 from runvis_prefect import translate
+from runvis_prefect.causes import find_causes
 from runvis_prefect.checkout import find_checkout
 from runvis_prefect.translate import Surroundings
 
@@ -34,6 +35,12 @@ def of_flow_run(flow: Any, flow_run: Any, deployment: str) -> Surroundings:
         prefect_deployment=_prefect_deployment(flow_run),
         parent_run_id=_parent_flow_run(flow_run, deployment),
     )
+
+
+def correlation_id() -> str | None:
+    """Return the correlation id of the flow run that the caller is in."""
+    context = FlowRunContext.get()
+    return find_causes(context.flow_run, "").correlation_id if context and context.flow_run else None
 
 
 def of_task_run(task: Any, task_run: Any, deployment: str) -> Surroundings:

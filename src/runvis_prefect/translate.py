@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from runvis_core.model import identity
+from runvis_core.model.cause import read_labels
 from runvis_core.model.event import (
     ContextEvent,
     DefinitionEvent,
@@ -28,9 +29,8 @@ from runvis_core.model.event import (
     Trigger,
 )
 from runvis_core.model.state import State, TriggerKind, Witness
+from runvis_prefect.causes import ENGINE, find_causes
 from runvis_prefect.values import json_object
-
-ENGINE: Final = "prefect"
 
 STATE_OF_TYPE: Final[Mapping[str, State]] = {
     "SCHEDULED": State.QUEUED,
@@ -122,6 +122,7 @@ def flow_identity(flow: Any, flow_run: Any, state: Any, around: Surroundings) ->
     """Return who a flow run is; of what this process can't know it says nothing."""
     attempt = flow_attempt(flow_run, state)
     version_id = identity.definition_version_id(ENGINE, around.deployment, str(flow.name), flow_version(flow))
+    causes = find_causes(flow_run, around.deployment)
     return IdentityEvent(
         **_flow_run(flow_run, state, around).fields,
         definition=str(flow.name),
@@ -134,7 +135,7 @@ def flow_identity(flow: Any, flow_run: Any, state: Any, around: Surroundings) ->
         **_known(
             parent_run_id=around.parent_run_id,
             retry_of=flow_run_id(around.deployment, flow_run, attempt - 1) if attempt > 1 else None,
-            correlation_id=_correlation_id(flow_run),
+            **causes._asdict(),
         ),
     )
 
@@ -360,6 +361,8 @@ def _flow_trigger(flow_run: Any, attempt: int) -> Trigger:
         return Trigger(kind=TriggerKind.RETRY, native=getattr(flow_run.empirical_policy, "retry_type", None))
     if flow_run.auto_scheduled or creator == "SCHEDULE":
         return Trigger(kind=TriggerKind.SCHEDULE, native="SCHEDULE")
+    if read_labels(flow_run.labels) is not None:
+        return Trigger(kind=TriggerKind.RUN, native=creator or None)
     if creator:
         return Trigger(kind=TriggerKind.API, native=creator)
     if flow_run.parent_task_run_id is not None:
@@ -375,12 +378,6 @@ def _parent_of_task(task_run: Any, around: Surroundings) -> UUID | None:
         return None
     attempt = max(1, int(task_run.flow_run_run_count))
     return identity.run_id(ENGINE, around.deployment, ("flow_run", str(task_run.flow_run_id), attempt))
-
-
-def _correlation_id(flow_run: Any) -> str | None:
-    """Return the trace id of the W3C traceparent that Prefect keeps in a label when it traces."""
-    parts = str(flow_run.labels.get("__OTEL_TRACEPARENT", "")).split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None
 
 
 def _is_resuming(flow_run: Any) -> bool:

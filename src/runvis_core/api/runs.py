@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
+from runvis_core.services.compare import compare_runs, compare_with_last_success
+from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.entries import list_run_entries
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
 from runvis_core.services.run_details import get_run
@@ -57,6 +59,18 @@ def get_run_events(request: Request, name: RunName, query: Annotated[RunEntryQue
 def get_run_tree(request: Request, name: RunName) -> TreeNode:
     """Return a run and what ran inside it."""
     return get_tree(state_of(request).store, name)
+
+
+@router.get("/runs/{name:path}/compare/{other:path}")
+def get_comparison(request: Request, name: RunName, other: RunName) -> Comparison:
+    """Return what differs between two runs, ranked: the first run is the left side, the other one the right side."""
+    return compare_runs(state_of(request).store, name, other)
+
+
+@router.get("/runs/{name:path}/compare")
+def get_comparison_with_last_success(request: Request, name: RunName) -> Comparison:
+    """Return what differs from the last run before it that went well (left) to this run (right)."""
+    return compare_with_last_success(state_of(request).store, name)
 
 
 @router.get("/runs/{name:path}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from runvis_core.cli.comparison_page import print_comparison
 from runvis_core.cli.exits import Group
 from runvis_core.cli.options import (
     CursorOption,
@@ -148,6 +149,36 @@ def show_command(
         print_tree(found)
     else:
         print_run(found)
+
+
+@runs.command("compare")
+def compare_command(
+    left: Annotated[str, typer.Argument(help="A run, named as for `show`.", metavar="RUN")],
+    right: Annotated[str | None, typer.Argument(help="The run to compare it with.", metavar="OTHER")] = None,
+    last_success: Annotated[
+        bool, typer.Option("--last-success", help="Compare RUN with the last run before it that succeeded.")
+    ] = False,
+    output: OutputOption = Format.TABLE,
+    url: UrlOption = None,
+) -> None:
+    """Show what differs between two runs, attempts or trees, of one engine or of two; what is equal is only counted.
+
+    Differences are from RUN to OTHER; with `--last-success` they are from that last success to RUN.
+
+    Examples:
+
+      runvis runs compare 3f2a9c 81d04e
+
+      runvis runs compare 3f2a9c --last-success
+    """
+    if (right is None) != last_success:
+        raise typer.BadParameter("name either another run or --last-success", param_hint="OTHER")
+    with open_source(url) as source:
+        found = source.compare_runs(left, right) if right is not None else source.compare_with_last_success(left)
+    if output is Format.TABLE:
+        print_comparison(found)
+    else:
+        print_one(found, output)
 
 
 @runs.command("tail")

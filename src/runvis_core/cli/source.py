@@ -19,6 +19,7 @@ from runvis_core.services.answers import (
     RunSummary,
     TreeNode,
 )
+from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.settings import Settings, default_store_url, load_settings
 
@@ -39,6 +40,14 @@ class Source(Protocol):
 
     def get_tree(self, name: str) -> TreeNode:
         """Return the run and what ran inside it."""
+        ...
+
+    def compare_runs(self, left: str, right: str) -> Comparison:
+        """Return what differs between two runs."""
+        ...
+
+    def compare_with_last_success(self, name: str) -> Comparison:
+        """Return what differs from the last run before it that went well to the named run."""
         ...
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
@@ -87,6 +96,18 @@ class StoreSource:
         from runvis_core.services.run_trees import get_tree
 
         return get_tree(self._store, name)
+
+    def compare_runs(self, left: str, right: str) -> Comparison:
+        """Return what differs between two runs."""
+        from runvis_core.services.compare import compare_runs
+
+        return compare_runs(self._store, left, right)
+
+    def compare_with_last_success(self, name: str) -> Comparison:
+        """Return what differs from the last run before it that went well to the named run."""
+        from runvis_core.services.compare import compare_with_last_success
+
+        return compare_with_last_success(self._store, name)
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
         """Return the entries after a position."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from runvis_core.emit.notice import never_raises
+from runvis_core.model.cause import Cause
 from runvis_core.model.event import ArtifactEvent, DatasetEvent, MetricEvent, NoteEvent
 
 if TYPE_CHECKING:
@@ -23,9 +24,22 @@ Dataset = str | tuple[str, str]
 class CurrentRun:
     """Adds to the run that the caller is part of. Outside a recorded run every method does nothing; none raises."""
 
-    def __init__(self, run_id: UUID | None = None, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        run_id: UUID | None = None,
+        recorder: Recorder | None = None,
+        *,
+        find_correlation: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`find_correlation` returns the correlation id, as far as this process knows it; it is asked when needed."""
         self.run_id = run_id
         self._recorder = recorder
+        self._find_correlation = find_correlation
+
+    @never_raises(otherwise=None)
+    def as_cause(self) -> Cause | None:
+        """Return what a run that this one starts is to be told of it; None outside a recorded run."""
+        return Cause(self.run_id, self._find_correlation()) if self.run_id is not None else None
 
     @never_raises(otherwise=None)
     def metric(self, name: str, value: float, unit: str | None = None) -> None:
@@ -87,9 +101,9 @@ def current_run() -> CurrentRun:
     return _current.get()
 
 
-def set_current(run_id: UUID, recorder: Recorder) -> None:
+def set_current(run_id: UUID, recorder: Recorder, *, find_correlation: Callable[[], str | None] = lambda: None) -> None:
     """Make a run the current one of this context, until `clear_current`: for engines that call back."""
-    _current.set(CurrentRun(run_id, recorder))
+    _current.set(CurrentRun(run_id, recorder, find_correlation=find_correlation))
 
 
 def clear_current() -> None:

@@ -1,1 +1,1 @@
-"""The proof that the log is whole and unaltered: a Merkle tree, signed checkpoints, proofs, verification."""
+"""A Merkle tree over the log, signed checkpoints of it, and proofs that others can check."""

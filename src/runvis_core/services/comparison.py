@@ -1,0 +1,366 @@
+"""What differs between two runs and what ran inside them. Pure: no store, no clock.
+
+Swapping the sides negates each difference and changes nothing else: every rule here treats both sides alike.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple, cast
+from uuid import UUID
+
+import orjson
+
+from runvis_core.services.answers import DefinitionVersion, RunRef, RunSummary, TreeNode
+from runvis_core.services.comparison_answers import Comparison, Difference, EqualFields, StepPair, StepSide, Theme
+from runvis_core.services.step_pairs import Pair, pair_steps
+
+MAX_DIFFERENCES: Final = 500
+MAX_STEPS: Final = 1000
+"""How many aligned steps a comparison looks into."""
+MAX_NAMED: Final = 20
+"""How many steps a folded difference names, and how many equal fields each theme."""
+MAX_VALUE_BYTES: Final = 2000
+SECONDS_FLOOR: Final = 1.0
+SECONDS_SHARE: Final = 0.1
+"""Times that differ by less than a second, or by less than a tenth of the longer one, count as equal."""
+_MAX_DEPTH: Final = 8
+_THEME_RANK: Final = {theme: rank for rank, theme in enumerate(Theme)}
+_INCIDENTAL: Final = frozenset(
+    {
+        "environment.host",
+        "environment.pid",
+        "engine_context.data_interval_end",
+        "engine_context.data_interval_start",
+        "engine_context.dynamic_key",
+        "engine_context.flow_run_name",
+        "engine_context.logical_date",
+        "engine_context.run_after",
+        "engine_context.task_run_name",
+    }
+)
+"""Fields that hardly two runs have alike."""
+
+Facts = dict[tuple[Theme, str], Any]
+
+
+class Side(NamedTuple):
+    """All that a comparison takes of one run."""
+
+    run: RunSummary
+    version: DefinitionVersion | None
+    tree: TreeNode
+    summaries: Mapping[UUID, RunSummary]
+    """Of the runs in the tree, as far as they were read."""
+    native_keys: Mapping[UUID, str]
+
+
+class _Found(NamedTuple):
+    difference: Difference
+    step: str
+    known_at: float
+    """Seconds after the runs' beginning at which the difference could be seen first."""
+    place: int
+    """Of the step, among all steps."""
+
+
+def compare_sides(left: Side, right: Side) -> Comparison:
+    """Return what differs between two runs, ranked, and what does not."""
+    pairs = pair_steps(left.tree, left.native_keys, right.tree, right.native_keys)
+    kept, cut = pairs[:MAX_STEPS], max(0, len(pairs) - MAX_STEPS)
+    found: list[_Found] = []
+    equal: dict[Theme, set[str]] = defaultdict(set)
+    steps: list[StepPair] = []
+    for place, pair in enumerate(kept):
+        here = list(_differences(pair, place, left, right, equal))
+        found += here
+        steps.append(_step(pair, here))
+    ranked = _rank(found)
+    first = _first_divergence(found)
+    if first is not None:
+        merged = next(one for one in ranked if _same(one, first))
+        ranked = [merged, *(one for one in ranked if one is not merged)]
+    return Comparison(
+        left=_ref(left.tree),
+        right=_ref(right.tree),
+        first_divergence=ranked[0] if first is not None else None,
+        differences=ranked[:MAX_DIFFERENCES],
+        equal=_equal(equal, found),
+        steps=steps,
+        cut_differences=max(0, len(ranked) - MAX_DIFFERENCES),
+        cut_steps=cut,
+    )
+
+
+def negate(difference: Difference) -> Difference:
+    """Return the difference as it is from right to left."""
+    change: dict[str, Literal["added", "removed", "changed"]] = {"added": "removed", "removed": "added"}
+    return difference.model_copy(
+        update={
+            "left": difference.right,
+            "right": difference.left,
+            "change": change.get(difference.change, "changed"),
+            "delta": None if difference.delta is None else -difference.delta,
+        }
+    )
+
+
+def _ref(node: TreeNode) -> RunRef:
+    return RunRef.model_validate(node.model_dump(include=set(RunRef.model_fields)))
+
+
+# What is known of a run, as one flat mapping
+
+
+def _facts(side: Side, pair: Pair, nodes: list[TreeNode]) -> Facts:
+    """Return by theme and field all that a step, or the run itself, has to compare."""
+    node = nodes[-1]
+    is_top = pair.step == ""
+    run = side.run if is_top else side.summaries.get(node.run_id)
+    facts: Facts = {
+        (Theme.OUTCOME, "state"): _word(node.effective_state),
+        (Theme.OUTCOME, "native_state"): node.native_state,
+        (Theme.OUTCOME, "attempts"): len(nodes),
+        (Theme.ENVIRONMENT, "engine"): node.engine,
+        (Theme.ENVIRONMENT, "deployment"): node.deployment,
+        (Theme.STRUCTURE, "kind"): node.kind,
+        (Theme.QUEUE, "queue_seconds"): seconds_between(node.queued_at, node.started_at),
+        (Theme.DURATION, "duration_seconds"): node.duration_seconds,
+    }
+    if is_top:
+        facts[Theme.STRUCTURE, "definition"] = node.definition
+        facts |= _version_facts(side.version)
+    if run is not None:
+        facts |= _summary_facts(run)
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _word(value: Any) -> str | None:
+    return None if value is None else value.value
+
+
+def _summary_facts(run: RunSummary) -> Facts:
+    facts: Facts = {}
+    if run.failure is not None:
+        facts[Theme.OUTCOME, "failure.error_type"] = run.failure.error_type
+        facts[Theme.OUTCOME, "failure.message"] = run.failure.message
+    if run.trigger is not None:
+        facts[Theme.INPUTS, "trigger"] = run.trigger.kind.value
+    context = run.context
+    for theme, name, value in (
+        (Theme.INPUTS, "parameters", run.parameters),
+        (Theme.INPUTS, "conf", context.conf),
+        (Theme.CODE, "code", context.code),
+        (Theme.ENVIRONMENT, "environment", context.environment),
+        (Theme.ENVIRONMENT, "engine_context", context.engine),
+    ):
+        for field, leaf in _leaves(name, value):
+            facts[Theme.INCIDENTAL if field in _INCIDENTAL else theme, field] = leaf
+    facts |= {(Theme.INPUTS, f"tag {tag}"): True for tag in context.tags}
+    facts[Theme.ENVIRONMENT, "owner"] = context.owner
+    facts |= {(Theme.DATASETS, f"reads {ref.namespace} {ref.name}"): True for ref in run.reads}
+    facts |= {(Theme.DATASETS, f"writes {ref.namespace} {ref.name}"): True for ref in run.writes}
+    for artifact in run.artifacts:
+        facts[Theme.DATASETS, f"artifact {artifact.name}"] = artifact.digest or artifact.uri or True
+    facts |= {(Theme.METRICS, f"metric {metric.name}"): metric.value for metric in run.metrics}
+    return facts
+
+
+def _version_facts(version: DefinitionVersion | None) -> Facts:
+    if version is None:
+        return {}
+    facts: Facts = {
+        (Theme.CODE, "definition.version"): version.version,
+        (Theme.CODE, "definition.native_version"): version.native_version,
+        (Theme.CODE, "definition.code_version"): version.code_version,
+        (Theme.STRUCTURE, "schedule"): version.schedule,
+    }
+    structure = cast("dict[str, Any]", version.structure) if isinstance(version.structure, dict) else {}
+    for task in structure.get("tasks") or ():
+        facts[Theme.STRUCTURE, f"task {task.get('id')}"] = task.get("operator") or True
+    for edge in structure.get("edges") or ():
+        facts[Theme.STRUCTURE, "edge " + " -> ".join(str(end) for end in edge)] = True
+    return facts
+
+
+def _leaves(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a JSON value that have no parts, each with the path to it."""
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
+        inner = cast("dict[str, Any]", value).items()
+    elif isinstance(value, list) and depth < _MAX_DEPTH:
+        inner = enumerate(cast("list[Any]", value))
+    parts = list(inner)
+    if not parts:
+        # No parameters are the same as parameters without a name.
+        if value is not None and (depth or value not in ({}, [])):
+            yield name, value
+        return
+    for key, part in parts:
+        yield from _leaves(f"{name}.{key}", part, depth + 1)
+
+
+# What differs
+
+
+def _differences(pair: Pair, place: int, left: Side, right: Side, equal: dict[Theme, set[str]]) -> Iterator[_Found]:
+    if not pair.left or not pair.right:
+        # What ran inside a step that one side lacks is lacking with it.
+        if pair.parent_is_whole:
+            yield _lacking_step(pair, place, left, right)
+        return
+    known_at = min(_known_at(left, pair.left), _known_at(right, pair.right))
+    facts, others = _facts(left, pair, pair.left), _facts(right, pair, pair.right)
+    if facts.get((Theme.OUTCOME, "state")) != others.get((Theme.OUTCOME, "state")) or (
+        pair.left[-1].engine != pair.right[-1].engine
+    ):
+        # Another state has another native word, and so has another engine: nothing of its own.
+        facts.pop((Theme.OUTCOME, "native_state"), None)
+        others.pop((Theme.OUTCOME, "native_state"), None)
+    for theme, field in sorted(facts.keys() | others.keys()):
+        value, other = facts.get((theme, field)), others.get((theme, field))
+        if _is_equal(theme, value, other):
+            equal[theme].add(field)
+        else:
+            yield _Found(_difference(theme, field, value, other, pair.step), pair.step, known_at, place)
+
+
+def _is_equal(theme: Theme, value: Any, other: Any) -> bool:
+    if theme in (Theme.QUEUE, Theme.DURATION):
+        if value is None or other is None:
+            # One of them has not come so far; that is said by its state.
+            return True
+        return abs(other - value) < max(SECONDS_FLOOR, SECONDS_SHARE * max(abs(value), abs(other)))
+    return value == other and (type(value) is type(other) or (_is_number(value) and _is_number(other)))
+
+
+def _difference(theme: Theme, field: str, value: Any, other: Any, step: str) -> Difference:
+    are_numbers = _is_number(value) and _is_number(other)
+    return Difference(
+        theme=theme,
+        field=field,
+        change="added" if value is None else "removed" if other is None else "changed",
+        left=_shown(value),
+        right=_shown(other),
+        delta=float(other) - float(value) if are_numbers else None,
+        steps=[step] if step else [],
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _shown(value: Any) -> Any:
+    text = orjson.dumps(value, default=str)
+    if len(text) <= MAX_VALUE_BYTES:
+        return value
+    return f"{text[:MAX_VALUE_BYTES].decode(errors='ignore')}… ({len(text)} bytes)"
+
+
+def _lacking_step(pair: Pair, place: int, left: Side, right: Side) -> _Found:
+    nodes = pair.left or pair.right
+    side = left if pair.left else right
+    state = _word(nodes[-1].effective_state) or "unknown"
+    value, other = (state, None) if pair.left else (None, state)
+    began = _offset(side, nodes[0].queued_at or nodes[0].started_at)
+    difference = _difference(Theme.STRUCTURE, "step", value, other, pair.step)
+    return _Found(difference, pair.step, began if began is not None else float("inf"), place)
+
+
+def _known_at(side: Side, nodes: list[TreeNode]) -> float:
+    ended = _offset(side, nodes[-1].ended_at)
+    return ended if ended is not None else float("inf")
+
+
+def _offset(side: Side, moment: datetime | None) -> float | None:
+    return seconds_between(side.tree.queued_at or side.tree.started_at, moment)
+
+
+def seconds_between(earlier: datetime | None, later: datetime | None) -> float | None:
+    """Return the seconds between two times; None while either is unknown."""
+    return None if earlier is None or later is None else (later - earlier).total_seconds()
+
+
+# The order, and what is folded
+
+
+def _first_divergence(found: list[_Found]) -> Difference | None:
+    """Return the difference of outcome that was known first, the innermost step's where several were known at once."""
+    outcomes = [
+        one
+        for one in found
+        if one.difference.theme is Theme.OUTCOME
+        or (one.difference.theme is Theme.STRUCTURE and one.difference.field == "step")
+    ]
+    if not outcomes:
+        return None
+
+    def order(one: _Found) -> tuple[Any, ...]:
+        return (one.known_at, -one.step.count("/"), one.step == "", one.place, one.difference.field != "state",
+                one.difference.field)  # fmt: skip
+
+    return min(outcomes, key=order).difference
+
+
+def _same(merged: Difference, one: Difference) -> bool:
+    # A folded difference names its first steps only, but those are the same of each that went into it.
+    return _fold_key(merged) == _fold_key(one)
+
+
+def _fold_key(difference: Difference) -> tuple[Any, ...]:
+    sides = (orjson.dumps(difference.left), orjson.dumps(difference.right))
+    return (difference.theme, difference.field, *sides, bool(difference.steps))
+
+
+def _rank(found: list[_Found]) -> list[Difference]:
+    """Return the differences by theme, the largest change first; what differs alike in several steps becomes one."""
+    alike: dict[tuple[Any, ...], list[_Found]] = defaultdict(list)
+    for one in found:
+        alike[_fold_key(one.difference)].append(one)
+    folded: list[tuple[tuple[Any, ...], Difference]] = []
+    for group in alike.values():
+        difference = group[0].difference
+        steps = [one.step for one in group if one.step]
+        merged = difference.model_copy(update={"steps": steps[:MAX_NAMED], "cut_steps": max(0, len(steps) - MAX_NAMED)})
+        change = -abs(difference.delta) if difference.delta is not None else 0.0
+        sides = sorted((orjson.dumps(difference.left), orjson.dumps(difference.right)))
+        order = (_THEME_RANK[difference.theme], bool(steps), change, group[0].place, difference.field, *sides)
+        folded.append((order, merged))
+    folded.sort(key=lambda one: one[0])
+    return [difference for _, difference in folded]
+
+
+def _equal(equal: dict[Theme, set[str]], found: list[_Found]) -> list[EqualFields]:
+    differing = {(one.difference.theme, one.difference.field) for one in found}
+    shown: list[EqualFields] = []
+    for theme in Theme:
+        fields = sorted(field for field in equal.get(theme, ()) if (theme, field) not in differing)
+        if fields:
+            shown.append(EqualFields(theme=theme, count=len(fields), fields=fields[:MAX_NAMED]))
+    return shown
+
+
+def _step(pair: Pair, found: list[_Found]) -> StepPair:
+    slight = (Theme.QUEUE, Theme.DURATION, Theme.INCIDENTAL)
+    lacks = not pair.left or not pair.right
+    return StepPair(
+        step=pair.step,
+        left=_step_side(pair.left, pair.left_origin),
+        right=_step_side(pair.right, pair.right_origin),
+        differs=lacks or any(one.difference.theme not in slight for one in found),
+    )
+
+
+def _step_side(nodes: list[TreeNode], origin: datetime | None) -> StepSide | None:
+    if not nodes:
+        return None
+    node = nodes[-1]
+    return StepSide(
+        run=_ref(node),
+        attempts=len(nodes),
+        offset_seconds=seconds_between(origin, node.started_at),
+        queue_seconds=seconds_between(node.queued_at, node.started_at),
+    )
