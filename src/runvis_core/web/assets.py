@@ -13,6 +13,11 @@ from starlette.routing import Route
 
 PREFIX: Final = "/static/"
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_HEADERS: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Vary": "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+}
 FILES: Final = ("runvis.css", "runvis.js", "icon.svg")
 
 
@@ -47,7 +52,7 @@ def asset_routes() -> list[Route]:
 
 def _serve(asset: Asset):
     async def serve(request: Request) -> Response:
-        headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+        headers = {**_HEADERS}
         if "gzip" in request.headers.get("accept-encoding", ""):
             headers["Content-Encoding"] = "gzip"
             return Response(asset.compressed, media_type=asset.media_type, headers=headers)
