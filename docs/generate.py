@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, cast, get_args, get_origin, get_type_hints
@@ -261,11 +262,17 @@ def rest_page() -> str:
     parts += ["## Problems", inspect.cleandoc(PROBLEM_WORDS), _table(("status", "`type`", "when"), problems())]
     parts.append("## What an answer holds")
     names = {re.split(r"[\[_]", name)[0] for name in schema["components"]["schemas"]}
-    for name in sorted(names):
-        model = getattr(answers, name, None)
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            parts += [f"### {name}", inspect.cleandoc(model.__doc__ or ""), _answer_fields(model)]
+    models = {model.__name__: model for model in _answers()}
+    for name in sorted(names & models.keys()):
+        parts += [f"### {name}", inspect.cleandoc(models[name].__doc__ or ""), _answer_fields(models[name])]
     return _page(parts)
+
+
+def _answers(base: type[BaseModel] = answers.Answer) -> Iterator[type[BaseModel]]:
+    """Return the models of all answers, wherever a service keeps its own."""
+    for model in base.__subclasses__():
+        yield model
+        yield from _answers(model)
 
 
 REST_WORDS: Final = """
@@ -287,6 +294,7 @@ def routes(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, A
             yield path, method.upper(), operation
 
 
+@cache
 def openapi() -> dict[str, Any]:
     """Return the server's OpenAPI document. Its routes are the same over any store, so none is opened."""
     return api.create_app(cast(Any, None), settings.Settings.model_construct()).openapi()

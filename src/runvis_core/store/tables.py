@@ -319,7 +319,76 @@ follower_watermarks: Final = _table(
 
 steps: Final = _table("steps", Column("name", Text, primary_key=True), _position())
 
-STEP_TABLES: Final = (steps,)
+# Counts of runs by the time of `runs.sort_at` and by effective state ("" where nobody said), of three spans: an `hour`
+# and a `day` of each definition, and a day of a `kind` of definition, whose definition is "".
+rollups: Final = _table(
+    "rollups",
+    Column("span", Text, primary_key=True),
+    Column("begins_at", Moment, primary_key=True),
+    Column("engine", Text, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("definition", Text, primary_key=True),
+    Column("definition_kind", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("runs", BigInteger, nullable=False),
+    # JSON: [[key of a bin, count], …]; see `sketches`.
+    Column("durations", Text, nullable=False),
+    Column("queues", Text, nullable=False),
+    Index("rollups_definition", "definition", "engine", "deployment", "definition_kind", "span", "begins_at"),
+)
+
+# What `rollups` counts each run as: taken out again when the run becomes something else.
+rollup_runs: Final = _table(
+    "rollup_runs",
+    Column("run_id", Id, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("definition_kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("duration_bin", Integer),
+    Column("queue_bin", Integer),
+)
+
+definition_health: Final = _table(
+    "definition_health",
+    Column("engine", Text, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("definition", Text, primary_key=True),
+    Column("definition_kind", Text, primary_key=True),
+    # Of the latest version that has one.
+    Column("schedule", Text),
+    # Whether the last run had a parent: then its failure is the parent's too.
+    Column("is_inner", Boolean, nullable=False),
+    Column("last_begun_at", Moment),
+    # The last run that went well or badly; one that was cancelled says nothing of it.
+    Column("last_run_id", Id),
+    Column("last_state", Text),
+    Column("last_at", Moment),
+    Column("good_run_id", Id),
+    Column("good_at", Moment),
+    # The first failure after the last success.
+    Column("failing_since", Moment),
+    Index("definition_health_state", "last_state", "is_inner"),
+    _index_of_set("definition_health_schedule", "schedule"),
+)
+
+# The first line of each run's failure, and its words, for searching.
+failures: Final = _table(
+    "failures",
+    Column("run_id", Id, primary_key=True),
+    Column("sort_at", Moment, nullable=False),
+    Column("error_type", Text),
+    Column("line", Text, nullable=False),
+)
+
+failure_words: Final = _table(
+    "failure_words",
+    Column("word", Text, primary_key=True),
+    Column("sort_at", Moment, primary_key=True),
+    Column("run_id", Id, primary_key=True),
+    Index("failure_words_run", "run_id"),
+)
+
+STEP_TABLES: Final = (steps, rollups, rollup_runs, definition_health, failures, failure_words)
 """What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
 
 # Who signed in

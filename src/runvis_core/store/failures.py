@@ -1,0 +1,101 @@
+"""The first line of each failure and its words, so that an error is found by its text: a step beside the log.
+
+The lines come from bodies: whoever erases a run's bodies must `forget_failures` of it too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, delete, select, tuple_
+
+from runvis_core.store import tables as t
+from runvis_core.store.log import StoredEntry
+from runvis_core.store.upsert import insert_once
+
+LINE_LENGTH: Final = 300
+"""Characters of a failure's first line that are kept."""
+MAX_WORDS: Final = 40
+"""How many words of a line it is found by."""
+MAX_WORD: Final = 40
+_WORD: Final = re.compile(r"\w+")
+_CHUNK: Final = 200
+
+
+def first_line(message: str) -> str:
+    """Return the first line of a message that says anything, cut to `LINE_LENGTH`."""
+    line = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    return line.replace("\0", "\ufffd")[:LINE_LENGTH]
+
+
+def find_words(text: str) -> list[str]:
+    """Return the words of a text by which it is found, each once."""
+    words = (found[0].casefold()[:MAX_WORD] for found in _WORD.finditer(text))
+    return list(dict.fromkeys(words))[:MAX_WORDS]
+
+
+class Failures:
+    """Keeps `failures` and `failure_words`. The first failure that a run had told of it gives the line."""
+
+    name = "failures"
+
+    def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
+        """Note the failures among these entries."""
+        told = [(entry, orjson.loads(entry.entry)["event"]) for entry in entries if entry.kind == "failure"]
+        for start in range(0, len(told), _CHUNK):
+            _note(connection, told[start : start + _CHUNK])
+
+
+def forget_failures(connection: Connection, run_ids: Sequence[UUID]) -> None:
+    """Remove what is kept of these runs' failures."""
+    for table in (t.failure_words, t.failures):
+        connection.execute(delete(table).where(table.c.run_id.in_(run_ids)))
+
+
+def _note(connection: Connection, told: list[tuple[StoredEntry, dict[str, Any]]]) -> None:
+    messages = _find_messages(connection, told)
+    begun = _find_begun(connection, {entry.run_id for entry, _ in told if entry.run_id is not None})
+    lines: dict[UUID, dict[str, Any]] = {}
+    words: list[dict[str, Any]] = []
+    for entry, event in told:
+        run_id = entry.run_id
+        if run_id is None or run_id not in begun:
+            continue
+        error_type = str(event.get("error_type") or "").replace("\0", "\ufffd")
+        line = first_line(messages.get(entry.position, ""))
+        row = {"run_id": run_id, "sort_at": begun[run_id], "error_type": error_type or None, "line": line}
+        lines.setdefault(run_id, row)
+        words += [
+            {"word": word, "sort_at": begun[run_id], "run_id": run_id} for word in find_words(f"{error_type} {line}")
+        ]
+    if lines:
+        connection.execute(insert_once(connection, t.failures), list(lines.values()))
+    if words:
+        connection.execute(insert_once(connection, t.failure_words), words)
+
+
+def _find_messages(connection: Connection, told: Iterable[tuple[StoredEntry, dict[str, Any]]]) -> dict[int, str]:
+    wanted = list(_digests(told))
+    if not wanted:
+        return {}
+    place = tuple_(t.bodies.c.position, t.bodies.c.digest)
+    query = select(t.bodies.c.position, t.bodies.c.content).where(place.in_(wanted))
+    found = ((row.position, orjson.loads(row.content)) for row in connection.execute(query))
+    return {position: said if isinstance(said, str) else orjson.dumps(said).decode() for position, said in found}
+
+
+def _digests(told: Iterable[tuple[StoredEntry, dict[str, Any]]]) -> Iterator[tuple[int, bytes]]:
+    for entry, event in told:
+        ref = (event.get("bodies") or {}).get("message")
+        if ref is not None:
+            yield entry.position, bytes.fromhex(ref["digest"])
+
+
+def _find_begun(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, datetime]:
+    query = select(t.runs.c.run_id, t.runs.c.sort_at).where(t.runs.c.run_id.in_(list(run_ids)))
+    return {row.run_id: row.sort_at for row in connection.execute(query)}
