@@ -14,6 +14,7 @@ from runvis_core.store.database import Store
 from runvis_core.web.assets import asset_routes
 from runvis_core.web.door import BrowserDoor
 from runvis_core.web.page import install_error_pages, page
+from runvis_core.web.pages.compare import show_comparison
 from runvis_core.web.pages.definitions import show_definition, show_definitions
 from runvis_core.web.pages.feed import show_feed
 from runvis_core.web.pages.overview import show_overview
@@ -26,6 +27,7 @@ PAGES: Final[tuple[Route, ...]] = (
     page("/runs/{name:path}", show_run),
     page("/definitions", show_definitions),
     page("/definition", show_definition),
+    page("/compare", show_comparison),
 )
 
 

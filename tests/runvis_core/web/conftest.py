@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import uvicorn
+from tests.runvis_core.web.histories import a_shop
 
 from runvis_core.api.server import address_of, listen
 from runvis_core.model.event import EventBase
 from runvis_core.settings import Settings, load_settings
 from runvis_core.store.database import Store
 from runvis_core.web.app import create_site
-from tests.runvis_core.web.histories import a_shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,9 +61,7 @@ def serve(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         def start(*, token: str | None = None, **settings: Any) -> httpx.Client:
             made = load_settings(url="sqlite:///unused", token=token, **settings)
             address = stack.enter_context(running(store, made))
-            return stack.enter_context(
-                httpx.Client(base_url=address, headers={"Accept": "text/html"}, timeout=LONG)
-            )
+            return stack.enter_context(httpx.Client(base_url=address, headers={"Accept": "text/html"}, timeout=LONG))
 
         yield start
 

@@ -45,10 +45,14 @@ def _state(run: UUID, seconds: float, state: State, native: str, witness: Witnes
     return make(StateEvent, witness=witness, run_id=run, seconds=seconds, state=state, native_state=native)
 
 
-def _task(run: UUID, name: str, begun: float, ended: float, state: State, native: str, attempt: int = 1) -> list[EventBase]:
+def _task(
+    run: UUID, name: str, begun: float, ended: float, state: State, native: str, attempt: int = 1
+) -> list[EventBase]:
     return [
         _run(run, f"shop.{name}", begun - 5, f"ti/shop/2/{name}", parent=BAD, attempt=attempt),
-        make(SnapshotEvent, witness=SCHEDULER, run_id=run, seconds=begun, queued_at=at(begun - 5), started_at=at(begun)),
+        make(
+            SnapshotEvent, witness=SCHEDULER, run_id=run, seconds=begun, queued_at=at(begun - 5), started_at=at(begun)
+        ),
         _state(run, begun, State.RUNNING, "running"),
         _state(run, ended, state, native),
     ]
@@ -113,7 +117,5 @@ def _flow() -> list[EventBase]:
         ),
         make(StateEvent, seconds=50, state=State.RUNNING, native_state="Running", **fields),
         make(StateEvent, seconds=80, state=State.SUCCEEDED, native_state="Completed", **fields),
-        make(
-            StateEvent, seconds=95, state=State.FAILED, native_state="Crashed", witness=Witness.FOLLOWER, **fields
-        ),
+        make(StateEvent, seconds=95, state=State.FAILED, native_state="Crashed", witness=Witness.FOLLOWER, **fields),
     ]

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2
 
 from runvis_core.model.event import EventBase, FailureEvent, IdentityEvent, StateEvent
 from runvis_core.model.state import State, Witness
@@ -18,7 +19,6 @@ from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.web.assets import ASSETS
 from runvis_core.web.rendering import CSP
-from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2
 
 ADDRESSES = [
     "/",
@@ -26,6 +26,7 @@ ADDRESSES = [
     "/runs?all=true",
     "/definitions",
     "/definition?name=shop",
+    f"/compare?left={GOOD}&right={BAD}",
     f"/runs/{BAD}",
     f"/runs/{FLOW}",
 ]
@@ -199,7 +200,9 @@ def test_what_can_t_be_asked_is_said_by_name_and_the_rest_is_kept(
     assert f"{parameter}=" not in back
 
 
-@pytest.mark.parametrize("since", ["2026-11-24", "2026-11-24T00:00", "2026-11-24 00:00", "2026-11-24T00:00:00Z", "2026-11-24T01:00+01:00"])
+@pytest.mark.parametrize(
+    "since", ["2026-11-24", "2026-11-24T00:00", "2026-11-24 00:00", "2026-11-24T00:00:00Z", "2026-11-24T01:00+01:00"]
+)
 def test_a_moment_without_a_zone_is_utc(pages: httpx.Client, since: str) -> None:
     answer = pages.get("/runs", params={"since": since})
     assert str(BAD) in answer.text
@@ -320,3 +323,20 @@ def test_markup_in_a_failure_is_text(
         page = read(pages, address)
         assert said in "".join(page.words)
         assert len(page.of("script")) == 1
+
+
+def test_a_failed_run_is_compared_with_the_last_that_went_well(pages: httpx.Client) -> None:
+    href = next(href for href in links_of(read(pages, f"/runs/{BAD}")) if href.startswith("/compare"))
+    answer = pages.get(href)
+    assert answer.headers["Location"] == f"/compare?left={GOOD}&right={BAD}"
+    page = read(pages, answer.headers["Location"])
+    assert "conf.day" in page.text
+    assert "+1 m 13 s" in page.text
+    swapped = next(href for href in links_of(page) if href.startswith("/compare"))
+    assert "−1 m 13 s" in read(pages, swapped).text
+
+
+def test_a_comparison_needs_a_run(pages: httpx.Client) -> None:
+    assert "right:" in read(pages, "/compare", status=400).text
+    assert "There is no such thing" in read(pages, f"/compare?right={uuid4()}", status=404).text
+    assert "There is no such thing" in read(pages, f"/compare?right={GOOD}", status=404).text

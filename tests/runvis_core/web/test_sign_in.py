@@ -104,7 +104,13 @@ def test_a_session_ends_with_its_token(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil.example"}, {"Origin": "null"}],
+    [
+        {},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+    ],
 )
 def test_what_another_site_makes_a_browser_send_is_refused(serve: Serve, headers: dict[str, str]) -> None:
     client = serve(token=TOKEN)
@@ -129,7 +135,9 @@ def test_a_cookie_that_is_none_of_ours_opens_nothing(serve: Serve, cookie: str) 
     assert client.get("/runs", headers={"Cookie": cookie.encode("latin-1")}).status_code == 303
 
 
-@pytest.mark.parametrize("to", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:x", "", "/\r\nx"])
+@pytest.mark.parametrize(
+    "to", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:x", "", "/\r\nx"]
+)
 def test_signing_in_leads_to_no_other_site(to: str) -> None:
     assert _within(to) == "/"
 

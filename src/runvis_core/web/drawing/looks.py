@@ -39,7 +39,7 @@ _NATIVE: Final = {
     "skipped": Look("skipped", "Skipped"),
     "upstream_failed": Look("skipped", "Upstream failed"),
     "removed": Look("skipped", "Removed"),
-    "up_for_retry": Look("failed", "Failed, to be retried"),
+    "up_for_retry": Look("failed", "To be retried"),
 }
 """Native states that people look for."""
 _UNKNOWN: Final = Look("unknown", "Unknown")

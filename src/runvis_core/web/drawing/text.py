@@ -67,8 +67,8 @@ def name_moment(moment: datetime | None, *, now: datetime) -> str:
     if moment.date() == now.date():
         return f"{moment:%H:%M:%S}"
     if moment.year == now.year:
-        return f"{moment.day} {moment:%b %H:%M}"
-    return f"{moment.day} {moment:%b %Y %H:%M}"
+        return f"{moment.day} {moment:%b %H:%M:%S}"
+    return f"{moment.day} {moment:%b %Y %H:%M:%S}"
 
 
 def exact_moment(moment: datetime | None) -> str:

@@ -11,6 +11,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from runvis_core.model.state import State
 from runvis_core.services.answers import EntryView, RunDetail, RunRef, TreeNode
 from runvis_core.services.entries import list_run_entries
 from runvis_core.services.feed import find_failed_inside
@@ -73,6 +74,9 @@ def _actions(run: RunDetail) -> list[tuple[str, str]]:
     actions: list[tuple[str, str]] = []
     if run.retry_of:
         actions.append((f"/runs/{run.retry_of}", "The attempt before"))
+    has_ended = run.effective_state is not None and run.effective_state.is_terminal
+    if run.definition and has_ended and run.effective_state is not State.SUCCEEDED:
+        actions.append((with_query("/compare", {"right": run.run_id}), "What differs from the last that went well"))
     if run.correlation_id:
         actions.append((with_query("/runs", {"correlation": run.correlation_id, "all": True}), "All runs of its cause"))
     return actions

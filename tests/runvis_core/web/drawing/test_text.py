@@ -47,8 +47,8 @@ def test_a_duration_never_has_more_than_two_units(seconds: float) -> None:
 
 def test_a_moment_says_no_more_of_its_day_than_it_takes() -> None:
     assert name_moment(NOW - timedelta(hours=3), now=NOW) == "09:00:00"
-    assert name_moment(NOW - timedelta(days=3), now=NOW) == "21 Nov 12:00"
-    assert name_moment(NOW - timedelta(days=365), now=NOW) == "24 Nov 2025 12:00"
+    assert name_moment(NOW - timedelta(days=3), now=NOW) == "21 Nov 12:00:00"
+    assert name_moment(NOW - timedelta(days=365), now=NOW) == "24 Nov 2025 12:00:00"
     assert exact_moment(NOW) == "2026-11-24T12:00:00Z"
 
 

@@ -125,7 +125,9 @@ moments = st.none() | st.floats(0, 1000, allow_nan=False)
 trees = st.recursive(
     st.builds(lambda *times: (times, ()), moments, moments, moments),
     lambda inner: st.builds(
-        lambda times, children: (times, tuple(children)), st.tuples(moments, moments, moments), st.lists(inner, max_size=4)
+        lambda times, children: (times, tuple(children)),
+        st.tuples(moments, moments, moments),
+        st.lists(inner, max_size=4),
     ),
     max_leaves=30,
 )
