@@ -159,6 +159,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "now": now_of(request),
         "session": request.scope["state"].get("session"),
         "path": request.url.path,
+        "address_here": str(request.url),
         **values,
     }
     page = _TEMPLATES.get_template(template).render(**values).encode("utf-8", "replace")

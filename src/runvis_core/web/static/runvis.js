@@ -19,7 +19,11 @@
   };
   const said = document.querySelector(".said");
   const help = document.querySelector("dialog");
-  const rows = () => [...document.querySelectorAll("tr[data-run] a.go, tr[data-row] a.go, .results a.go")];
+  // Of each row the first link: it leads to what the row is about.
+  const rows = () =>
+    [...document.querySelectorAll("tr[data-run], tr[data-row], .results li")]
+      .map((row) => row.querySelector("th a.go, a.go"))
+      .filter(Boolean);
   const say = (text) => {
     said.textContent = text;
   };
