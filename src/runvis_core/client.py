@@ -20,6 +20,17 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.comparison_answers import Comparison
+from runvis_core.services.decision_answers import (
+    AuditPage,
+    ErasureRequest,
+    ErasureView,
+    HoldRequest,
+    HoldView,
+    IssuedToken,
+    RevokeRequest,
+    TokenRequest,
+    TokenView,
+)
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.settings import Settings
@@ -91,6 +102,38 @@ class Client:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
         return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
 
+    def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
+        """Return what was decided and done, newest first."""
+        return self._read(AuditPage, "audit", limit=limit, before=before, name=name)
+
+    def list_tokens(self) -> list[TokenView]:
+        """Return all tokens, newest first."""
+        return self._read(Page[TokenView], "tokens").items
+
+    def issue_token(self, request: TokenRequest) -> IssuedToken:
+        """Issue a token. Only this answer shows it."""
+        return self._order(IssuedToken, "tokens", request)
+
+    def revoke_token(self, token_id: str, *, reason: str | None = None) -> TokenView:
+        """Revoke a token. Raises `NotFoundError`."""
+        return self._order(TokenView, f"tokens/{quote(token_id, safe='')}/revocation", RevokeRequest(reason=reason))
+
+    def list_holds(self) -> list[HoldView]:
+        """Return all legal holds, newest first."""
+        return self._read(Page[HoldView], "holds").items
+
+    def place_hold(self, request: HoldRequest) -> HoldView:
+        """Place a legal hold. Raises `NotFoundError` if it names a run that there is not."""
+        return self._order(HoldView, "holds", request)
+
+    def release_hold(self, hold_id: str, *, reason: str | None = None) -> HoldView:
+        """Release a legal hold. Raises `NotFoundError`."""
+        return self._order(HoldView, f"holds/{quote(hold_id, safe='')}/release", RevokeRequest(reason=reason))
+
+    def erase(self, request: ErasureRequest) -> ErasureView:
+        """Erase bodies of a run. Raises `NotFoundError`, and `LogRuleError` where a hold covers it."""
+        return self._order(ErasureView, "erasures", request)
+
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""
         response = self._get("doctor", {})
@@ -99,7 +142,13 @@ class Client:
     def _read(self, model: type[M], path: str, filters: BaseModel | None = None, **options: Any) -> M:
         asked = filters.model_dump(mode="json", exclude_defaults=True) if filters is not None else {}
         asked |= {name: value for name, value in options.items() if value is not None}
-        response = self._get(path, asked)
+        return self._parse(model, self._get(path, asked))
+
+    def _order(self, model: type[M], path: str, request: BaseModel) -> M:
+        """Post what is asked for; return what came of it."""
+        return self._parse(model, self._send("POST", path, json=request.model_dump(mode="json")))
+
+    def _parse(self, model: type[M], response: httpx.Response) -> M:
         try:
             return model.model_validate_json(response.content)
         except ValidationError as error:
@@ -109,12 +158,15 @@ class Client:
             ) from error
 
     def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
+        return self._send("GET", path, params=asked)
+
+    def _send(self, method: str, path: str, **said: Any) -> httpx.Response:
         try:
-            response = self._client.get(f"/api/v1/{path}", params=asked)
+            response = self._client.request(method, f"/api/v1/{path}", **said)
             if response.status_code == 401 and self._settings.token_file is not None:
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
-                response = self._client.get(f"/api/v1/{path}", params=asked)
+                response = self._client.request(method, f"/api/v1/{path}", **said)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 f"the server {self.url} can't be reached: {type(error).__name__}: {error}"

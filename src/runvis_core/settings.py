@@ -78,6 +78,27 @@ class EmitSettings(BaseModel):
     )
 
 
+class LimitSettings(BaseModel):
+    """What the server takes at most: section `limits`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wire_bytes: int = Field(
+        default=1024**2, ge=1024, le=1024**3, description="Bytes of a request's body as it comes over the wire."
+    )
+    decoded_bytes: int = Field(
+        default=10 * 1024**2, ge=1024, le=1024**3, description="Bytes that a compressed body may grow to."
+    )
+    batch_items: int = Field(default=1000, ge=1, le=100_000, description="Events, and heartbeats, of one batch.")
+    event_bytes: int = Field(
+        default=59 * 1024, ge=1024, le=59 * 1024, description="Bytes of one event; its large parts are bodies."
+    )
+    depth: int = Field(default=32, ge=4, le=100, description="Objects and arrays within one another in an event.")
+    requests_per_second: float = Field(
+        default=500, gt=0, description="Requests of one token, on average; what comes faster is asked to come again."
+    )
+
+
 class ServerSettings(BaseModel):
     """What `runvis serve` does: section `server`."""
 
@@ -95,6 +116,9 @@ class ServerSettings(BaseModel):
     )
     paused: bool = Field(
         default=False, description="Ask senders to keep their events for now. Their engines go on, and so do questions."
+    )
+    audit_reads: bool = Field(
+        default=False, description="Make each question that is asked with a token an entry of the audit trail."
     )
     identity_header: str | None = Field(
         default=None,
@@ -172,6 +196,7 @@ class Settings(BaseSettings):
     )
     disabled: bool = Field(default=False, description="Record nothing.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What the server takes at most.")
     airflow: AirflowSettings = Field(
         default_factory=AirflowSettings, description="How `runvis follow airflow` reads Airflow's REST API."
     )

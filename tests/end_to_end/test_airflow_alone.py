@@ -13,7 +13,7 @@ from tests.end_to_end.history import History
 
 from runvis_core.model.state import State, TriggerKind, Witness
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 OTHER_PLUGIN = """
 from airflow.plugins_manager import AirflowPlugin

@@ -27,7 +27,7 @@ from runvis_core.settings import AirflowSettings, load_settings
 from runvis_core.store.database import Store
 from runvis_core.store.tables import bodies, runs
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 DEPLOYMENT = "followed"
 

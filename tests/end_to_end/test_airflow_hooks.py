@@ -19,7 +19,7 @@ from runvis_core.model.state import Relation, State, TriggerKind, Witness
 from runvis_core.services.answers import RunDetail
 from runvis_core.store.tables import producers
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(1200)
 
 SECRETS = ("hunter2-very-secret", "conf-password", "default-pw")
 

@@ -15,7 +15,7 @@ from runvis_core.cli.demo.engines import PrefectEngine
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunDetail
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -1,90 +1,244 @@
-"""The door's lock: everything is refused but to who has a token; only the health checks are open."""
+"""The door's lock: who asks, and whether they may. Everything is refused but what `scopes` lists for who has the scope.
+
+It wraps the whole application, so that a route, a mount or a page that is added later is closed too, until it is
+listed.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Final, Protocol
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
 
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runvis_core.api.problems import problem
-from runvis_core.api.tokens import LOCAL_PRINCIPAL, Tokens
+from runvis_core.api.rates import RateLimiter
+from runvis_core.api.scopes import OPEN_PATHS, ROUTES, Match, RouteTable, name_scopes
+from runvis_core.api.tokens import LOCAL_PRINCIPAL, ExpiredTokenError, StoreTokens, Tokens
+from runvis_core.errors import UnreachableError
+from runvis_core.model.decision import Scope as TokenScope
+from runvis_core.services.decisions import record_access
+from runvis_core.services.principals import Principal
+from runvis_core.services.tokens import is_token
+from runvis_core.store.database import Store
 
-OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
 _JSON: Final = b"application/json"
 
 
-class Door(Protocol):
+class Asked(NamedTuple):
+    """What is known of a request before anybody serves it."""
+
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    """By lower-case name; of several the last."""
+    query: str = ""
+    peer: str = ""
+    """The address at the other end of the connection."""
+
+
+class Authenticator(Protocol):
+    """One way to say who one is: a bearer token, a session's cookie, being on this machine."""
+
+    async def find_principal(self, asked: Asked) -> Principal | None:
+        """Return who asks; None where this way says nothing. Raises `ExpiredTokenError`, `UnreachableError`."""
+        ...
+
+
+class Door(Authenticator, Protocol):
     """How browsers come in, which send no bearer token."""
 
     open_paths: frozenset[str]
-    """Paths beside `OPEN_PATHS` that everybody may ask for, to the letter."""
+    """Paths beside `OPEN_PATHS` that are open to all, by their whole path."""
+    routes: Mapping[tuple[str, str], TokenScope]
+    """What the pages' routes need, as in `ROUTES`."""
 
-    async def find_session_principal(self, scope: Scope) -> str | None:
-        """Return whom a request without a bearer token comes from; None if that is nobody, or is not theirs to send."""
+    def find_refusal(self, asked: Asked, status: int) -> ASGIApp | None:
+        """Return what is said to a browser that is refused with a status; None for other callers."""
         ...
 
-    def find_refusal(self, scope: Scope) -> ASGIApp | None:
-        """Return what is said to a browser that is refused; None for other callers."""
-        ...
+
+class BearerTokens:
+    """Who has a token of the settings or of the store. Without any, who asks from this machine.
+
+    Without tokens the server listens on loopback only; then a web page in a browser of this machine is what must be
+    kept out: it can't name a loopback host in its requests' Host once its own name is rebound, and it can't send JSON
+    unasked.
+    """
+
+    def __init__(self, tokens: Tokens, issued: StoreTokens) -> None:
+        self._tokens = tokens
+        self._issued = issued
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether nobody is served without a token."""
+        return bool(self._tokens) or self._issued.were_issued
+
+    async def find_principal(self, asked: Asked) -> Principal | None:
+        """Return who has the request's token."""
+        await self._issued.refresh()
+        authorization = asked.headers.get(b"authorization", b"").decode("latin-1")
+        found = self._find_bearer(authorization)
+        if found is None and is_token(authorization.partition(" ")[2].strip()):
+            # Another server, or a person at the store, may have issued it just now.
+            self._issued.forget()
+            await self._issued.refresh()
+            found = self._find_bearer(authorization)
+        if found is None and not self.are_needed and _is_local(asked):
+            return LOCAL_PRINCIPAL
+        return found
+
+    async def find_by_digest(self, digest: bytes) -> Principal | None:
+        """Return who has the token of that digest, as long as it is valid. Raises `UnreachableError`."""
+        await self._issued.refresh()
+        found = self._tokens.find_by_digest(digest)
+        return found or self._issued.find_by_digest(digest, now=datetime.now(UTC))
+
+    def _find_bearer(self, authorization: str) -> Principal | None:
+        found = self._tokens.find_principal(authorization)
+        return found or self._issued.find_principal(authorization, now=datetime.now(UTC))
 
 
 class AccessControl:
-    """Lets a request through with `scope["state"]["principal"]` set, or refuses it.
+    """Lets a request through with `scope["state"]["principal"]` set to a `Principal`, or refuses it."""
 
-    It wraps the whole application, so that a route, a mount or a page that is added later is closed too. Without tokens
-    the server listens on loopback only; then a web page in a browser of this machine is what must be kept out: it
-    can't name a loopback host in its requests' Host once its own name is rebound, and it can't send JSON unasked.
-    """
-
-    def __init__(self, app: ASGIApp, *, tokens: Tokens, door: Door | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        bearers: BearerTokens,
+        limiter: RateLimiter,
+        door: Door | None = None,
+        audited: Store | None = None,
+    ) -> None:
+        """`audited` is the store whose log is to tell who read what, where that is wanted."""
         self._app = app
-        self._tokens = tokens
+        self._bearers = bearers
         self._door = door
+        self._authenticators: tuple[Authenticator, ...] = (bearers, door) if door else (bearers,)
         self._open_paths = OPEN_PATHS | (door.open_paths if door else frozenset[str]())
+        self._limiter = limiter
+        self._routes = RouteTable({**ROUTES, **door.routes} if door else ROUTES)
+        self._audited = audited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one connection."""
         if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._open_paths):
             await self._app(scope, receive, send)
             return
-        headers = dict(scope.get("headers", ()))
-        principal = await self._principal(scope, headers)
-        if principal is not None:
-            scope.setdefault("state", {})["principal"] = principal
+        is_http = scope["type"] == "http"
+        asked = _asked(scope)
+        answer = await self._authenticate(asked)
+        refusal: Response | None
+        if isinstance(answer, Principal):
+            # Who was refused is known, too.
+            scope.setdefault("state", {})["principal"] = answer
+            refusal = await self._authorise(asked, answer)
+        else:
+            refusal = answer
+        if refusal is None:
             await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
+        elif is_http:
+            page = self._door.find_refusal(asked, refusal.status_code) if self._door else None
+            await (page or refusal)(scope, receive, send)
+        else:
             await send({"type": "websocket.close", "code": 1008})
-            return
-        refusal = self._door.find_refusal(scope) if self._door and self._tokens else None
-        await (refusal or self._refusal(headers))(scope, receive, send)
 
-    async def _principal(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
-        if self._tokens:
-            if self._door and b"authorization" not in headers:
-                return await self._door.find_session_principal(scope)
-            return self._tokens.find_principal(headers.get(b"authorization", b"").decode("latin-1"))
-        if not is_loopback(_host_of(headers)):
-            return None
-        sends_json = headers.get(b"content-type", b"").split(b";")[0].strip().lower() == _JSON
-        is_reading = scope.get("method") in ("GET", "HEAD")
-        return LOCAL_PRINCIPAL if is_reading or sends_json else None
+    async def _authenticate(self, asked: Asked) -> Principal | Response:
+        """Return who asks, or the reply that refuses."""
+        try:
+            principal = await self._find_principal(asked)
+        except ExpiredTokenError as error:
+            return _unauthorized(f"{error}: use one that is valid (`runvis tokens new`)")
+        except UnreachableError as error:
+            return _unreachable(error)
+        return self._refusal(asked) if principal is None else principal
 
-    def _refusal(self, headers: dict[bytes, bytes]) -> ASGIApp:
-        if not self._tokens:
+    async def _authorise(self, asked: Asked, principal: Principal) -> Response | None:
+        """Return the reply that refuses; None for who may go on."""
+        if principal is not LOCAL_PRINCIPAL and (wait := self._limiter.take(principal.name)):
+            headers = {"Retry-After": str(math.ceil(wait))}
+            return problem(429, "too-fast", "this token asks too fast: come again later", headers=headers)
+        refusal = _find_refusal(self._routes.find(asked.method, asked.path), principal)
+        if refusal is None and self._audited is not None and asked.method in ("GET", "HEAD"):
+            try:
+                await run_in_threadpool(
+                    record_access, self._audited, "read", f"{asked.method} {asked.path}", principal=principal.name
+                )
+            except UnreachableError as error:
+                return _unreachable(error)
+        return refusal
+
+    async def _find_principal(self, asked: Asked) -> Principal | None:
+        for authenticator in self._authenticators:
+            principal = await authenticator.find_principal(asked)
+            if principal is not None:
+                return principal
+        return None
+
+    def _refusal(self, asked: Asked) -> Response:
+        if not self._bearers.are_needed:
             return problem(
                 403,
                 "forbidden",
                 "this server takes no tokens, so it serves only requests to a loopback address, and takes only "
                 "application/json; to serve others, give it a token",
             )
-        missing = b"authorization" not in headers
-        detail = "there is no bearer token" if missing else "the server doesn't take this token"
-        return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+        missing = b"authorization" not in asked.headers
+        return _unauthorized("there is no bearer token" if missing else "the server doesn't take this token")
 
 
-def _host_of(headers: dict[bytes, bytes]) -> str:
+def _asked(scope: Scope) -> Asked:
+    client = scope.get("client")
+    return Asked(
+        method=scope["method"] if scope["type"] == "http" else "WEBSOCKET",
+        path=scope["path"],
+        headers=dict(scope.get("headers", ())),
+        query=scope.get("query_string", b"").decode("latin-1"),
+        peer=client[0] if client else "",
+    )
+
+
+def _unauthorized(detail: str) -> Response:
+    return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _unreachable(error: UnreachableError) -> Response:
+    return problem(503, "store-unreachable", str(error), headers={"Retry-After": "5"})
+
+
+def _find_refusal(match: Match, principal: Principal) -> Response | None:
+    """Return the reply that refuses a principal; None if they may."""
+    if not match.methods:
+        return problem(404, "no-such-path", "there is nothing at this path")
+    if match.scopes is None:
+        allowed = ", ".join(sorted(match.methods))
+        return problem(405, "method-not-allowed", f"this path takes {allowed}", headers={"Allow": allowed})
+    missing = match.scopes - principal.scopes
+    if missing:
+        return problem(
+            403,
+            "no-scope",
+            f"this needs a token for {name_scopes(missing)}, and yours is for {name_scopes(principal.scopes)}",
+            needed=sorted(missing),
+        )
+    return None
+
+
+def _is_local(asked: Asked) -> bool:
+    if not is_loopback(_host_of(asked.headers)):
+        return False
+    sends_json = asked.headers.get(b"content-type", b"").split(b";")[0].strip().lower() == _JSON
+    return asked.method in ("GET", "HEAD") or sends_json
+
+
+def _host_of(headers: Mapping[bytes, bytes]) -> str:
     host = headers.get(b"host", b"").decode("latin-1")
     if host.startswith("["):
         return host[1:].partition("]")[0]

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core.api import definitions, doctor, events, health, metrics, runs
-from runvis_core.api.access import AccessControl, Door
+from runvis_core.api import admin, definitions, doctor, events, health, metrics, runs
+from runvis_core.api.access import AccessControl, BearerTokens, Door
 from runvis_core.api.committer import Committer
+from runvis_core.api.headers import SecurityHeaders
 from runvis_core.api.metrics import Metrics, RequestTimes
 from runvis_core.api.problems import install_problems
+from runvis_core.api.rates import RateLimiter
 from runvis_core.api.request_log import RequestLog
 from runvis_core.api.state import ServerState
-from runvis_core.api.tokens import read_tokens
-from runvis_core.services.ingest import ingest_items
+from runvis_core.api.tokens import StoreTokens, read_tokens
+from runvis_core.services.ingest import EventLimits, ingest_items
+from runvis_core.services.principals import Principal
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 
 PREFIX: Final = "/api/v1"
 
 
-def create_app(store: Store, settings: Settings, *, door: Door | None = None) -> FastAPI:
+def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerTokens], Door] | None = None) -> FastAPI:
     """Return the application over a store; it closes its own threads when it ends, not the store.
 
-    `door` says how browsers come in; without one only bearer tokens do.
+    `make_door` makes the door by which browsers come in; without one only bearer tokens are taken.
     """
     numbers = Metrics(store, settings)
 
-    def ingest(items: Any, principal: str) -> Any:
+    limits = EventLimits(settings.limits.event_bytes, settings.limits.depth)
+    issued = StoreTokens(store)
+    bearers = BearerTokens(read_tokens(settings), issued)
+
+    def ingest(items: Any, principal: Principal) -> Any:
         with numbers.commit_seconds.time():
-            outcomes = ingest_items(store, items, principal=principal)
+            outcomes = ingest_items(store, items, principal=principal.name, binding=principal.binding, limits=limits)
         numbers.count_outcomes(outcomes)
         return outcomes
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         committer = Committer(ingest)
-        app.state.server = ServerState(store, settings, committer, numbers)
+        app.state.server = ServerState(store, settings, committer, issued, numbers)
         yield
         committer.close()
 
@@ -53,14 +60,21 @@ def create_app(store: Store, settings: Settings, *, door: Door | None = None) ->
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, runs, definitions, doctor):
+    for module in (events, runs, definitions, doctor, admin):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.state.metrics = numbers
     install_problems(app)
-    # The last one added is the outermost.
-    app.add_middleware(AccessControl, tokens=read_tokens(settings), door=door)
+    # The last one added is the outermost: a refusal has the headers, is timed and is in the log too.
+    app.add_middleware(
+        AccessControl,
+        bearers=bearers,
+        limiter=RateLimiter(settings.limits.requests_per_second),
+        door=make_door(bearers) if make_door else None,
+        audited=store if settings.server.audit_reads else None,
+    )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestTimes, metrics=numbers, prefix=PREFIX)
     app.add_middleware(RequestLog)
     return app

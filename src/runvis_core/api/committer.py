@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,7 @@ MAX_WAITING: Final = 64
 MAX_GROUP: Final = 2000
 """How many items share one transaction."""
 
-Ingest = Callable[[Sequence[Any], str], Sequence[Any]]
+Ingest = Callable[[Sequence[Any], Any], Sequence[Any]]
 Outcomes = Future[Sequence[Any]]
 
 
@@ -29,7 +29,7 @@ class CrowdedError(RunVisError):
 
 class _Batch(NamedTuple):
     items: Sequence[Any]
-    principal: str
+    principal: Hashable
     outcomes: Outcomes
     is_alone: bool = False
     """Whether it must not share a transaction, since one that it shared failed."""
@@ -46,7 +46,7 @@ class Committer:
         self._is_closed = False
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runvis-committer")
 
-    def submit(self, items: Sequence[Any], *, principal: str) -> Outcomes:
+    def submit(self, items: Sequence[Any], *, principal: Hashable) -> Outcomes:
         """Take a batch; the future gives its outcomes once they are durable. Raises `CrowdedError`."""
         outcomes: Outcomes = Future()
         with self._changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 import orjson
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from runvis_core.api.batches import Batch, parse_batch, read_body
 from runvis_core.api.committer import CrowdedError
 from runvis_core.api.problems import ProblemError
-from runvis_core.api.state import state_of
+from runvis_core.api.state import principal_of, state_of
 from runvis_core.services.answers import EntryPage
 from runvis_core.services.entries import list_entries, list_last_entries
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT
@@ -68,10 +69,13 @@ async def post_events(request: Request) -> Response:
     if state.is_paused:
         reply = orjson.dumps({"outcomes": [], "paused": True})
         return Response(reply, media_type="application/json", headers={"Retry-After": str(PAUSE_SECONDS)})
-    body = await read_body(request)
+    limits = state.settings.limits
+    body = await read_body(request, limits.wire_bytes)
     encoding = request.headers.get("content-encoding", "").strip().lower()
     # A gzip body may hold ten times as much: too long for the loop that serves everybody.
-    batch = parse_batch(body, encoding) if not encoding else await run_in_threadpool(parse_batch, body, encoding)
+    parse = partial(parse_batch, limits=limits)
+    batch = parse(body, encoding) if not encoding else await run_in_threadpool(parse, body, encoding)
+    batch = batch.of(principal_of(request).binding)
     outcomes = await _store(request, batch)
     said = [outcome.as_json() | {"index": index} for index, outcome in enumerate(outcomes)]
     if said and all(outcome["status"] == "refused" for outcome in said):
@@ -88,14 +92,14 @@ async def _store(request: Request, batch: Batch) -> Sequence[Any]:
     outcomes: Sequence[Any] = []
     if batch.items:
         try:
-            waiting = state.committer.submit(batch.items, principal=request.state.principal)
+            waiting = state.committer.submit(batch.items, principal=principal_of(request))
         except CrowdedError as error:
             headers = {"Retry-After": str(CROWDED_SECONDS)}
             raise ProblemError(429, "crowded", f"{error}: come again later", headers=headers) from error
         with state.metrics.waiting_batches.track_inprogress():
             outcomes = await asyncio.wrap_future(waiting)
     if batch.heartbeats:
-        await run_in_threadpool(record_heartbeats, state.store, batch.heartbeats)
+        await run_in_threadpool(record_heartbeats, state.store, [beat for _, beat in batch.heartbeats])
     return outcomes
 
 

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from runvis_core.api.headers import SECURITY_HEADERS
 from runvis_core.api.request_log import REQUEST_ID
 from runvis_core.errors import RunVisError
 from runvis_core.services.filters import DefinitionFilter, RunFilter
@@ -91,6 +92,8 @@ def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
 
 def _allowed_parameters(request: Request) -> list[str]:
     path = request.url.path
+    if path.endswith("/audit"):
+        return ["before", "name", "limit"]
     if path.endswith("/events"):
         return ["after", "limit"]
     if "/definitions/" in path:
@@ -107,6 +110,6 @@ def _on_http(_: Request, error: Exception) -> Response:
 
 def _on_bug(request: Request, error: Exception) -> Response:
     # The server logs the traceback; a reply must not hand out what is inside. It leaves by a way of its own, around
-    # whatever names requests.
+    # whatever names requests and sets headers.
     detail = f"the server failed on this request ({type(error).__name__}); its log says why"
-    return problem(500, "bug", detail, headers={REQUEST_ID: request.state.request_id})
+    return problem(500, "bug", detail, headers={**SECURITY_HEADERS, REQUEST_ID: request.state.request_id})

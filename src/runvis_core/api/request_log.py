@@ -51,7 +51,7 @@ class RequestLog:
                 "path": scope["path"],
                 "status": status,
                 "seconds": round(time.perf_counter() - began, 6),
-                "principal": scope.get("state", {}).get("principal"),
+                "principal": getattr(scope.get("state", {}).get("principal"), "name", None),
             }
             level = logging.WARNING if status >= 500 else logging.INFO
             _log.log(

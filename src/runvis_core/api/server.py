@@ -16,6 +16,7 @@ from runvis_core.api.duties import Duties, Follow, duties_of
 from runvis_core.api.metrics import Metrics
 from runvis_core.api.tokens import read_tokens
 from runvis_core.errors import SettingsError
+from runvis_core.services.tokens import last_token_change
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 from runvis_core.store.leadership import leadership_of
@@ -42,18 +43,18 @@ def serve(
     `followers` are by name a follower and its engine's address. Raises `SettingsError` if the server would listen
     beyond this machine without a token, or can't listen at all.
     """
-    require_token(settings, host)
+    require_token(store, settings, host)
     with listen(host, port) as listener:
         address = address_of(listener)
         serve_on(listener, store, settings, followers=followers, on_ready=lambda: on_ready(address), make_app=make_app)
 
 
-def require_token(settings: Settings, host: str) -> None:
+def require_token(store: Store, settings: Settings, host: str) -> None:
     """Raise `SettingsError` if the server would listen beyond this machine without a token."""
-    if not read_tokens(settings) and not is_loopback(host):
+    if not is_loopback(host) and not read_tokens(settings) and not last_token_change(store):
         raise SettingsError(
-            f"the server would take events from everybody on {host}, and answer them: set RUNVIS_TOKEN, "
-            "RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
+            f"the server would take events from everybody on {host}, and answer them: issue a token (`runvis tokens "
+            "new`), or set RUNVIS_TOKEN, RUNVIS_TOKEN_FILE or RUNVIS__SERVER__TOKENS, or listen on 127.0.0.1"
         )
 
 
@@ -82,6 +83,7 @@ def serve_on(
         access_log=False,
         # Who asks is who is connected: what a header says of that is believed of no one here (see `web.door`).
         proxy_headers=False,
+        server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )

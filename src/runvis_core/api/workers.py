@@ -61,7 +61,12 @@ def serve_with_workers(
     `followers` are by engine the address of its API. Raises `SettingsError` as `serve` does, and `StoreError` if a
     worker ends before it was ready.
     """
-    require_token(settings, host)
+    assert settings.url is not None
+    store = open_store(settings.url)
+    try:
+        require_token(store, settings, host)
+    finally:
+        store.close()
     with listen(host, port) as listener, _shared_counters():
 
         def start() -> _Worker:

@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
+from runvis_core.cli.audit import audit, erase_command
 from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
+from runvis_core.cli.holds import holds
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
 from runvis_core.cli.serve import follow_command, serve_command
 from runvis_core.cli.spool import spool
+from runvis_core.cli.tokens import tokens
 from runvis_core.plugins import plugin_manager
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -44,9 +47,13 @@ app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
+app.add_typer(tokens, name="tokens")
+app.add_typer(audit, name="audit")
+app.add_typer(holds, name="holds")
 app.command("demo")(demo_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
+app.command("erase")(erase_command)
 app.command("doctor")(doctor_command)
 app.command("plugins")(plugins_command)
 for _ in plugin_manager().ask("runvis_cli", group=app):

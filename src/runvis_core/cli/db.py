@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -78,3 +79,25 @@ def rebuild_command(url: StoreOption = None) -> None:
         rebuild_store(store, progress=progress)
         catch_up(store, STEPS)
     typer.echo("the projections are derived anew")
+
+
+@db.command("roles")
+def roles_command(
+    prefix: Annotated[str, typer.Option(help="What the roles' names begin with.")] = "runvis",
+    url: StoreOption = None,
+) -> None:
+    """Set up the roles of a PostgreSQL store: owner, writer, reader, archivist. It needs a superuser.
+
+    To do it again puts right what was changed. Nobody logs in as the owner. The others have no password yet: give them
+    one, or another way to log in.
+
+    Examples:
+
+      runvis db roles --url postgresql://postgres@db/runvis
+    """
+    with open_store_at(settings_for(url), must_exist=True) as store:
+        from runvis_core.store.roles import create_roles
+
+        roles = create_roles(store.engine, prefix=prefix)
+    typer.echo(f"{roles.owner} owns all and can't log in; servers connect as {roles.writer},")
+    typer.echo(f"who only looks as {roles.reader}, the archive as {roles.archivist}")

@@ -72,7 +72,8 @@ HINTS: Final = re.compile(
       pass(?:w|p|c|_|\W) | pwd | p(?<=\bdap)i[0-9a-f]{8}
     | key | k(?<=tok)en | k(?<=cook)ie | k(?<=\bsk)[-_] | k(?<=\brk)_ | k(?<=ak)ia
     | c(?<=sec)ret | cred | u(?<=au)th(?!or) | bearer | basic\s | j(?<=eyj) | jwt | dsn | z(?<=aiz)a
-    | _(?<=gh[pousr]_) | _(?<=_pat_) | _(?<=npm_) | _(?<=\bhf_) | _(?<=v1_) | _(?<=shp(?:at|ss|ca|pa)_) | _(?<=whsec_)
+    | _(?<=gh[pousr]_) | _(?<=_pat_) | _(?<=npm_) | _(?<=\brvt_) | _(?<=\bhf_) | _(?<=v1_) | _(?<=shp(?:at|ss|ca|pa)_)
+    | _(?<=whsec_)
     | -(?<=glpat-) | -(?<=xox[a-z]-) | -(?<=xapp-) | -(?<=pypi-) | -(?=begin)
     | \.(?<=\bsg\.) | \.(?<=hv[sbr]\.) | \.(?<=ya29\.) | a(?<=\ba)sia[0-9a-z]{16}
     """,
@@ -92,7 +93,7 @@ FORMS: Final = re.compile(
     | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?                                            # JSON web tokens
     | \bsk-[\w-]{16,} | \b[sr]k_(?:live|test)_\w{10,} | whsec_[\w+/=]{16,}            # OpenAI, Anthropic, Stripe
     | \bnpm_\w{30,} | pypi-[\w-]{30,} | \bhf_\w{30,} | dop_v1_\w{40,} | \bdapi[0-9a-f]{30,}
-    | \bhv[sbr]\.[\w-]{20,} | shp(?:at|ss|ca|pa)_[0-9a-fA-F]{20,} | AGE-SECRET-KEY-1\w{20,}
+    | \brvt_[A-Za-z0-9]{30,} | \bhv[sbr]\.[\w-]{20,} | shp(?:at|ss|ca|pa)_[0-9a-fA-F]{20,} | AGE-SECRET-KEY-1\w{20,}
     | -----BEGIN[A-Z ]*\ PRIVATE\ KEY-----[\s\S]*?(?:-----END[A-Z ]*\ PRIVATE\ KEY-----|\Z)
     """,
     re.VERBOSE,

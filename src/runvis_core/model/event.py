@@ -25,6 +25,8 @@ engine has an id of its own for the transition (Prefect's state id), which the a
 | `producer_opened`, `producer_closed` | producer |
 | `attestation` | the attested event, `attested_by`, its principal |
 | `conflict` | the event conflicted with, digest of the other report |
+| `decision` | everything it says, `occurred_at` |
+| `access` | everything it says, `occurred_at` |
 
 Parts that are large or personal go into `content`, by name; sealing (`encoding.seal`) moves each out of the event
 and leaves its salted digest in `bodies`.
@@ -101,7 +103,7 @@ class EventBase(BaseModel, frozen=True):
     occurred_at: AwareDatetime
     """The engine's clock."""
     witness: Witness
-    """Who tells it: `worker`, `scheduler`, `follower`, `import`, `reconciler`."""
+    """Who tells it: `worker`, `scheduler`, `follower`, `import`, `reconciler`, `operator`."""
     producer: UUID | None = None
     """The process that tells it, where it numbers its events."""
     sequence: int | None = Field(default=None, ge=0)
@@ -502,6 +504,43 @@ class ConflictEvent(EventBase, frozen=True):
         return (str(self.conflicting_event_id), self.report_digest)
 
 
+class DecisionEvent(EventBase, frozen=True):
+    """Made by the store: what somebody decided about the store itself, and it did so in the same transaction.
+
+    What `details` hold per name is in `decision.py`.
+    """
+
+    kind: Literal["decision"] = "decision"
+    decision: Short
+    """`token issued`, `token revoked`, `hold placed`, `hold released` or `erasure`."""
+    subject: Name
+    """What it is about: the id of a token or hold, the name of a run."""
+    run_id: UUID | None = None
+    """The run that it is about, where it is about one."""
+    reason: str | None = None
+    """Why, in the words of who decided it."""
+    details: Json = Field(default_factory=dict)
+    """What follows from it."""
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self._said(), timestamp(self.occurred_at))
+
+
+class AccessEvent(EventBase, frozen=True):
+    """Made by the store: what somebody looked at, took out or had made."""
+
+    kind: Literal["access"] = "access"
+    access: Short
+    """What was done: `read`, `export`, `checkpoint`, …"""
+    subject: Name
+    """What was looked at or made."""
+    details: Json = Field(default_factory=dict)
+    """What else is to be known of it."""
+
+    def fact(self) -> tuple[Part, ...]:
+        return (self._said(), timestamp(self.occurred_at))
+
+
 class UnknownEvent(EventBase, frozen=True):
     """A kind that this version does not know, kept raw; `run_id` is read where there is one.
 
@@ -539,10 +578,12 @@ EVENT_KINDS: Final[Mapping[str, type[EventBase]]] = {
         ProducerClosedEvent,
         AttestationEvent,
         ConflictEvent,
+        DecisionEvent,
+        AccessEvent,
     )
 }
 
-STORE_MADE_KINDS: Final = frozenset({"attestation", "conflict"})
+STORE_MADE_KINDS: Final = frozenset({"attestation", "conflict", "decision", "access"})
 """Kinds that only the store itself may append."""
 
 

@@ -38,6 +38,7 @@ BOOKS_FIRST: Final[dict[Witness, int]] = {
     Witness.IMPORT: 2,
     Witness.WORKER: 3,
     Witness.RECONCILER: 4,
+    Witness.OPERATOR: 5,
 }
 """Who is believed first on what the engine's books hold: definition, attempt, parent, trigger, queue time."""
 
@@ -47,6 +48,7 @@ WORKER_FIRST: Final[dict[Witness, int]] = {
     Witness.FOLLOWER: 2,
     Witness.IMPORT: 3,
     Witness.RECONCILER: 4,
+    Witness.OPERATOR: 5,
 }
 """Who is believed first on what happened in the process itself: start, inputs, code, environment, failure."""
 

@@ -47,6 +47,8 @@ class Witness(StrEnum):
     FOLLOWER = "follower"
     IMPORT = "import"
     RECONCILER = "reconciler"
+    OPERATOR = "operator"
+    """Who runs RunVis itself: what they decide is an entry as well."""
 
 
 class TriggerKind(StrEnum):

@@ -13,6 +13,7 @@ from runvis_core.services.answers import Check
 from runvis_core.services.clock import check_clock
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
+from runvis_core.store.roles import find_power
 from runvis_core.store.schema import changed_guards, newest_version, schema_version
 from runvis_core.store.tables import head, producers
 
@@ -30,6 +31,7 @@ def examine_store(store: Store, *, now: datetime) -> list[Check]:
     with reading(store) as connection:
         end = connection.execute(select(head.c.position, head.c.recorded_at)).one_or_none()
         heard = _heard(connection)
+        power = _power(connection)
         clock = _database_clock(connection, now)
     position, recorded_at = (end.position, end.recorded_at) if end else (0, None)
     said = f"{position} entries" + (
@@ -39,6 +41,7 @@ def examine_store(store: Store, *, now: datetime) -> list[Check]:
         Check(name="store", outcome=OK, detail=f"{store.url}: {said}"),
         _schema(store),
         _guards(store),
+        *([power] if power else []),
         *([clock] if clock else []),
         *([check_sqlite(sqlite3.sqlite_version_info)] if store.engine.dialect.name == "sqlite" else []),
         *heard,
@@ -69,6 +72,20 @@ def _guards(store: Store) -> Check:
         detail=f"missing or changed: {', '.join(changed)}",
         remedy="somebody with rights on the database removed what protects the record: find out who and why, then "
         "restore the store from a backup",
+    )
+
+
+def _power(connection: Connection) -> Check | None:
+    if connection.dialect.name != "postgresql":
+        return None
+    power = find_power(connection)
+    if power is None:
+        return Check(name="roles", outcome=OK, detail="who connects here can't switch off what protects the record")
+    return Check(
+        name="roles",
+        outcome=WARNING,
+        detail=f"{power}: they could switch off what protects the record",
+        remedy="run `runvis db roles` as a superuser, and connect as the writer",
     )
 
 

@@ -10,10 +10,13 @@ import orjson
 from pydantic import ValidationError
 
 from runvis_core.errors import EventError
+from runvis_core.model.decision import Binding
 from runvis_core.model.encoding import MAX_EVENT_BYTES, SealedEvent, read_item, seal
 from runvis_core.model.event import STORE_MADE_KINDS, EventBase, parse_event
 from runvis_core.model.heartbeat import Heartbeat
+from runvis_core.model.state import Witness
 from runvis_core.plugins import Plugins, plugin_manager
+from runvis_core.services.principals import UNBOUND, check_binding
 from runvis_core.store.database import Store
 from runvis_core.store.liveness import record_beats
 from runvis_core.store.outcome import Outcome
@@ -31,6 +34,16 @@ Item = bytes | Mapping[str, Any]
 """A wire item, `{"event": …, "bodies": {digest: {content, salt}}}`, or an event with its content inline."""
 
 
+class EventLimits(NamedTuple):
+    """How large one event may be."""
+
+    bytes: int = MAX_EVENT_BYTES
+    depth: int = MAX_DEPTH
+
+
+DEFAULT_LIMITS: Final = EventLimits()
+
+
 class _Parsed(NamedTuple):
     places: list[int]
     """Where in the delivery each event stood."""
@@ -39,15 +52,21 @@ class _Parsed(NamedTuple):
 
 
 def ingest_items(
-    store: Store, items: Sequence[Item], *, principal: str, plugins: Plugins | None = None
+    store: Store,
+    items: Sequence[Item],
+    *,
+    principal: str,
+    binding: Binding = UNBOUND,
+    limits: EventLimits = DEFAULT_LIMITS,
+    plugins: Plugins | None = None,
 ) -> list[Outcome]:
     """Store what can be stored of `items`; return what became of each, in their order.
 
     A malformed item is refused with its field and reason, the rest is stored: all of it or, when an error is raised,
-    nothing. `principal` is who brought them, as the door knows it.
+    nothing. `principal` is who brought them, as the door knows it; what is not theirs by their `binding` is refused.
     """
     plugins = plugins or plugin_manager()
-    parsed = _parse_all(items, plugins)
+    parsed = _parse_all(items, binding, limits, plugins)
     appended = store.log.append(parsed.events, principal=principal)
     outcomes = [
         outcome._replace(index=place) if outcome.index != place else outcome
@@ -83,12 +102,13 @@ def record_heartbeats(store: Store, beats: Iterable[Heartbeat]) -> None:
     record_beats(store.engine, {beat.run_id: beat.interval_seconds for beat in beats}, store.clock())
 
 
-def _parse_all(items: Sequence[Item], plugins: Plugins) -> _Parsed:
+def _parse_all(items: Sequence[Item], binding: Binding, limits: EventLimits, plugins: Plugins) -> _Parsed:
     parsed = _Parsed([], [], [])
     has_hooks = plugins.has("runvis_redact") or plugins.has("runvis_enrich")
     for index, item in enumerate(items):
         try:
-            sealed = _parse(item)
+            sealed = _parse(item, limits)
+            check_binding(binding, sealed.event)
             if has_hooks:
                 sealed = _with_hooks(sealed, plugins)
         except EventError as error:
@@ -99,7 +119,7 @@ def _parse_all(items: Sequence[Item], plugins: Plugins) -> _Parsed:
     return parsed
 
 
-def _parse(item: Item) -> SealedEvent:
+def _parse(item: Item, limits: EventLimits) -> SealedEvent:
     """Return the event that an item says, checked. Raises `EventError`."""
     try:
         raw = orjson.loads(item) if isinstance(item, bytes) else item
@@ -118,7 +138,7 @@ def _parse(item: Item) -> SealedEvent:
     if sealed.event.content:
         # The event must say of its bodies what its bytes say.
         sealed = sealed._replace(event=parse_event(orjson.loads(sealed.data)))
-    _check(sealed)
+    _check(sealed, limits)
     return sealed
 
 
@@ -129,15 +149,17 @@ def _first_fault(error: ValidationError) -> EventError:
     return EventError(field, faults[0]["msg"] + more)
 
 
-def _check(sealed: SealedEvent) -> None:
+def _check(sealed: SealedEvent, limits: EventLimits) -> None:
     event, data, bodies = sealed
     if event.kind in STORE_MADE_KINDS:
         raise EventError("event.kind", f"only the store itself records events of kind '{event.kind}'")
-    if len(data) > MAX_EVENT_BYTES:
+    if event.witness is Witness.OPERATOR:
+        raise EventError("event.witness", "only the store itself records what its operator does")
+    if len(data) > limits.bytes:
         raise EventError(
-            "event", f"the event has {len(data)} bytes, and at most {MAX_EVENT_BYTES}: give its large parts as content"
+            "event", f"the event has {len(data)} bytes, and at most {limits.bytes}: give its large parts as content"
         )
-    _check_depth("event", data)
+    _check_depth("event", data, limits.depth)
     _check_range(event)
     if not data.isascii():
         _check_names(event)
@@ -145,19 +167,19 @@ def _check(sealed: SealedEvent) -> None:
         if ref.size > MAX_BODY_BYTES:
             raise EventError(f"bodies.{name}", f"the body has {ref.size} bytes, and at most {MAX_BODY_BYTES}")
     for body in bodies:
-        _check_depth("bodies", body.content)
+        _check_depth("bodies", body.content, limits.depth)
 
 
-def _check_depth(field: str, data: bytes) -> None:
+def _check_depth(field: str, data: bytes, depth: int) -> None:
     # No more brackets than that is no deeper than that, and true of most: counting is far cheaper than walking.
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+    if data.count(b"{") + data.count(b"[") <= depth:
         return
     level = _inside([orjson.loads(data)])
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return
-    raise EventError(field, f"the JSON is nested more than {MAX_DEPTH} deep")
+    raise EventError(field, f"the JSON is nested more than {depth} deep")
 
 
 def _inside(value: Any) -> list[Any]:

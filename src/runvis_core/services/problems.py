@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from runvis_core.errors import CursorError, NotFoundError, RunVisError, UnreachableError
+from runvis_core.errors import CursorError, LogRuleError, NotFoundError, RunVisError, SettingsError, UnreachableError
 
 PREFIX: Final = "urn:runvis:problem:"
 INVALID: Final = "invalid-request"
@@ -13,6 +13,8 @@ STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
     UnreachableError: ("store-unreachable", 503),
+    LogRuleError: ("log-rule", 409),
+    SettingsError: ("settings", 400),
 }
 """By error: the last word of its problem's type, and the HTTP status."""
 

@@ -17,7 +17,7 @@ from runvis_core.errors import UnreachableError
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Report
 from runvis_core.store.database import Store
-from runvis_core.store.tables import bodies, entries
+from runvis_core.store.tables import bodies, entries, erasures
 
 SMALL_BODY_BYTES: Final = 16 * 1024
 """The largest body that a list shows; a run's own page shows all."""
@@ -75,7 +75,10 @@ def find_entries(connection: Connection, positions: Iterable[int]) -> dict[int, 
 
 
 def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict[bytes, Any]:
-    """Return the content of bodies by their digests, which are given by the run whose entries hold them."""
+    """Return the content of bodies by their digests, which are given by the run whose entries hold them.
+
+    Of one that was erased it says so, and by which decision.
+    """
     found: dict[bytes, Any] = {}
     for run_ids in chunks(list(digests)):
         wanted = {digest for run_id in run_ids for digest in digests[run_id]}
@@ -88,7 +91,19 @@ def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict
             .where(entries.c.run_id.in_(run_ids), bodies.c.digest.in_(wanted))
         )
         found.update((bytes(row.digest), orjson.loads(row.content)) for row in connection.execute(query))
+        if missing := wanted - found.keys():
+            found.update(_find_erased(connection, run_ids, missing))
     return found
+
+
+def _find_erased(connection: Connection, run_ids: Sequence[UUID], digests: set[bytes]) -> Iterator[tuple[bytes, str]]:
+    query = (
+        select(erasures.c.digest, erasures.c.decided_position)
+        .join(entries, entries.c.position == erasures.c.position)
+        .where(entries.c.run_id.in_(run_ids), erasures.c.digest.in_(digests))
+    )
+    for row in connection.execute(query):
+        yield bytes(row.digest), f"[erased by decision {row.decided_position}]"
 
 
 def chunks(items: Sequence[T]) -> Iterator[list[T]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import delete, insert, select
 
@@ -17,32 +17,28 @@ LIFETIME: Final = timedelta(hours=12)
 _SECRET_BYTES: Final = 32
 
 
-class Session(NamedTuple):
-    """Who signed in, and by which token: a session ends when that token is no longer taken."""
-
-    principal: str
-    token_digest: bytes
-
-
-def open_session(store: Store, session: Session, *, now: datetime) -> str:
-    """Keep a session for `LIFETIME`; return the secret that stands for it, which is kept nowhere.
+def open_session(store: Store, token_digest: bytes, *, now: datetime) -> str:
+    """Keep a session of who has that token, for `LIFETIME`; return the secret that stands for it, which is kept nowhere.
 
     Sessions that have run out leave the store on the way.
     """
     secret = secrets.token_urlsafe(_SECRET_BYTES)
-    values = {**session._asdict(), "digest": _digest(secret), "expires_at": now + LIFETIME}
+    values = {"digest": _digest(secret), "token_digest": token_digest, "expires_at": now + LIFETIME}
     with _writing(store) as connection, connection.begin():
         connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
         connection.execute(insert(sessions).values(values))
     return secret
 
 
-def find_session(store: Store, secret: str, *, now: datetime) -> Session | None:
-    """Return the session that a secret stands for; None if there is none, or if it has run out."""
-    query = select(sessions).where(sessions.c.digest == _digest(secret), sessions.c.expires_at > now)
+def find_session(store: Store, secret: str, *, now: datetime) -> bytes | None:
+    """Return the digest of the token by which a session was opened; None if there is none, or if it has run out.
+
+    The session is worth what the token still is.
+    """
+    query = select(sessions.c.token_digest).where(sessions.c.digest == _digest(secret), sessions.c.expires_at > now)
     with reading(store) as connection:
-        row = connection.execute(query).one_or_none()
-    return Session(row.principal, bytes(row.token_digest)) if row else None
+        digest = connection.scalar(query)
+    return None if digest is None else bytes(digest)
 
 
 def close_session(store: Store, secret: str) -> None:

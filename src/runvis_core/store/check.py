@@ -7,17 +7,20 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+import orjson
+from sqlalchemy import Connection, Table, func, select
 
 from runvis_core.errors import EventError
 from runvis_core.model.encoding import body_digest, leaf_hash
 from runvis_core.model.entry import Entry
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store
-from runvis_core.store.driver import Driver, Found, Row
+from runvis_core.store.decisions import decide
+from runvis_core.store.driver import Changes, Driver, Found, Row
 from runvis_core.store.guards import changed_guards
 from runvis_core.store.log import NUL, StoredEntry, driver_on
 from runvis_core.store.projection import project
+from runvis_core.store.roles import find_role_problems
 from runvis_core.store.statements import COLUMNS
 
 CHUNK: Final = 500
@@ -50,6 +53,7 @@ def check_store(store: Store, *, progress: Progress | None = None) -> list[str]:
 
 def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
     yield from (f"guard {problem}" for problem in changed_guards(connection))
+    yield from (f"roles: {problem}" for problem in find_role_problems(connection))
     head = connection.execute(select(t.head.c.position, t.head.c.recorded_at)).one()
     runs = connection.execute(select(func.count()).select_from(t.runs)).scalar_one()
     total = head.position + runs
@@ -68,6 +72,7 @@ def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
                     yield f"entry {row.position}: recorded before the one in front of it"
                 recorded_at = entry.recorded_at
         yield from _event_ids(connection, rows)
+        yield from _missing_bodies(connection, rows)
         progress(rows[-1].position, total)
     if head.position != (last.position if last else 0) or head.recorded_at != recorded_at:
         yield f"head: says position {head.position}, recorded at {head.recorded_at}, and the last entry says otherwise"
@@ -75,6 +80,7 @@ def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
     if known != head.position:
         yield f"event_ids: {known} ids for {head.position} entries"
     yield from _bodies(connection)
+    yield from _decisions(connection)
     yield from _runs(connection, lambda done: progress(head.position + done, total))
 
 
@@ -109,6 +115,66 @@ def _event_ids(connection: Connection, rows: Sequence[StoredEntry]) -> Iterator[
     for row in rows:
         if known.get(row.event_id) != row.position:
             yield f"entry {row.position}: the index of event ids says otherwise"
+
+
+def _missing_bodies(connection: Connection, rows: Sequence[StoredEntry]) -> Iterator[str]:
+    """Name each body that an entry holds the digest of, and that is there though it was erased, or is not there."""
+    held = [(row.position, name, digest) for row in rows for name, digest in _digests(row)]
+    if not held:
+        return
+    span = (rows[0].position, rows[-1].position)
+    there = _keys(connection, t.bodies, span)
+    erased = _keys(connection, t.erasures, span)
+    for position, name, digest in held:
+        key = (position, digest)
+        if key in there and key in erased:
+            yield f"entry {position}: the body '{name}' is there, though decision {erased[key]} erased it"
+        elif key not in there and key not in erased:
+            yield f"entry {position}: the body '{name}' is missing, and no decision erased it"
+
+
+def _digests(row: StoredEntry) -> Iterator[tuple[str, bytes]]:
+    if b'"bodies":{' not in row.entry:
+        return
+    try:
+        bodies: dict[str, Any] = orjson.loads(row.entry)["event"].get("bodies", {})
+        yield from ((name, bytes.fromhex(ref["digest"])) for name, ref in bodies.items())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # That the entry can't be read has been told.
+        return
+
+
+def _keys(connection: Connection, table: Table, span: tuple[int, int]) -> dict[tuple[int, bytes], int]:
+    """Return by position and digest the bodies that a table has between two positions, each with its decision."""
+    decided = table.c.decided_position if "decided_position" in table.c else table.c.position
+    query = select(table.c.position, table.c.digest, decided.label("decided")).where(table.c.position.between(*span))
+    return {(row.position, bytes(row.digest)): row.decided for row in connection.execute(query)}
+
+
+def _decisions(connection: Connection) -> Iterator[str]:
+    """Compare what follows from decisions with what the tables say."""
+    driver = driver_on(connection)
+    query = select(t.entries).where(t.entries.c.kind.in_(("decision", "access"))).order_by(t.entries.c.position)
+    read = [_read(StoredEntry(*row))[0] for row in connection.execute(query)]
+    entries = [entry for entry in read if entry is not None]
+    if len(entries) < len(read):
+        return  # What an unreadable one decided nobody knows; that it can't be read has been told.
+    # Their runs are folded, and compared, with all else that is told of them.
+    changes = Changes()
+    for entry in entries:
+        decide(changes, entry, driver.values)
+    for table in t.DECISIONS:
+        columns = [table.c[name] for name in COLUMNS[table.name]]
+        standing = {tuple(_bound(value, driver) for value in row) for row in connection.execute(select(*columns)).all()}
+        for row in standing ^ set(changes.inserts.get(table.name, [])):
+            what = "stands there, and the log does not say so" if row in standing else "is not what the log says"
+            yield f"{table.name}: a row {what}: {row[:2]}"
+
+
+def _bound(value: Any, driver: Driver) -> Any:
+    if isinstance(value, UUID):
+        return driver.values.bind_id(value)
+    return driver.values.bind_moment(value) if isinstance(value, datetime) else value
 
 
 def _bodies(connection: Connection) -> Iterator[str]:

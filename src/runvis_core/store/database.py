@@ -93,6 +93,8 @@ def _sqlite_engine(address: URL) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         # What was acknowledged survives a loss of power.
         connection.execute("PRAGMA synchronous = FULL")
+        # What is erased is overwritten, not only unlinked.
+        connection.execute("PRAGMA secure_delete = ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:

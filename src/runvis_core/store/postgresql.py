@@ -23,7 +23,7 @@ from runvis_core.errors import LogRuleError, StoreError, UnreachableError
 from runvis_core.store import tables as t
 from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
 from runvis_core.store.guards import PREFIX
-from runvis_core.store.guards.postgresql import partition_name, partition_statements
+from runvis_core.store.guards.postgresql import partition_name
 from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, upsert_tail
 
 COPY_FROM: Final = 20
@@ -81,6 +81,7 @@ INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_
 INSERT_ONCE: Final = {
     table.name: f"{INSERT[table.name]} ON CONFLICT DO NOTHING" for table in (t.definitions, t.definition_versions)
 }
+DELETE_BODY: Final = "DELETE FROM bodies WHERE position = %b AND digest = %b"
 UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
 
 
@@ -216,8 +217,7 @@ class PostgresqlDriver:
         for number in range(first // t.PARTITION_SIZE, (last + half) // t.PARTITION_SIZE + 1):
             exists = self._execute("SELECT to_regclass(%b::text) IS NOT NULL", (partition_name(number),)).fetchone()
             if exists == (False,):
-                for statement in partition_statements(number):
-                    self._connection.execute(_query(statement))
+                self._execute("SELECT runvis_add_partition(%b::bigint)", (number,))
 
     def _write(self, changes: Changes) -> None:
         self._insert("entries", changes.entries)
@@ -225,6 +225,7 @@ class PostgresqlDriver:
         for table in WRITE_ORDER:
             if rows := changes.inserts.get(table):
                 self._insert(table, rows)
+        self._execute_many(DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())])
         for table, rows in changes.inserts_once.items():
             self._execute_many(INSERT_ONCE[table], rows)
         for names, rows in changes.changed_runs.items():

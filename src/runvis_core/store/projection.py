@@ -23,6 +23,7 @@ from runvis_core.model.event import (
 from runvis_core.model.fold import fold_entries
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.run import Collected, Record
+from runvis_core.store.decisions import decide
 from runvis_core.store.driver import Changes, Driver, Found, Row, Values
 from runvis_core.store.producers import received_rows
 from runvis_core.store.rows import RunRows, add_late, late_rows, run_values
@@ -231,4 +232,6 @@ _DEFINERS: Final[dict[str, Callable[[Changes, Entry, Values], None]]] = {
     "definition": _define,
     "definition_error": _add_definition_error,
     "dataset_declared": _declare_dataset,
+    "decision": decide,
+    "access": decide,
 }

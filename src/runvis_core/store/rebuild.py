@@ -18,6 +18,7 @@ from runvis_core.store.guards import create_guards
 from runvis_core.store.log import NUL, driver_on, parse_entry
 from runvis_core.store.producers import merge_ranges
 from runvis_core.store.projection import project
+from runvis_core.store.roles import ddl_allowed
 
 CHUNK: Final = 2000
 """Entries that are folded at a time."""
@@ -36,7 +37,8 @@ def rebuild_store(store: Store, *, progress: Progress | None = None) -> None:
     """
     options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
     try:
-        with store.engine.connect().execution_options(**options) as connection, connection.begin():
+        connecting = store.engine.connect().execution_options(**options)
+        with connecting as connection, connection.begin(), ddl_allowed(connection):
             _rebuild(connection, progress or (lambda _done, _total: None))
     except OperationalError as error:
         raise UnreachableError(f"the store can't be rebuilt now: {error.orig}") from error

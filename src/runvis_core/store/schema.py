@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from runvis_core.errors import SchemaVersionError
 from runvis_core.store import guards
+from runvis_core.store.roles import ddl_allowed, find_role_problems
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x52756E566973
@@ -33,9 +34,12 @@ def schema_version(engine: Engine) -> str | None:
 
 
 def changed_guards(engine: Engine) -> list[str]:
-    """Return the guards of a store that are missing, off, or not as this version ships them, in words."""
+    """Return the guards of a store that are missing, off, or not as this version ships them, in words.
+
+    And where roles were set up, what was changed about them.
+    """
     with engine.connect() as connection:
-        return guards.changed_guards(connection)
+        return [*guards.changed_guards(connection), *find_role_problems(connection)]
 
 
 def _version(connection: Connection) -> str | None:
@@ -73,7 +77,8 @@ def upgrade_schema(engine: Engine) -> str:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        with ddl_allowed(connection):
+            command.upgrade(config, "head")
     return newest_version()
 
 

@@ -58,6 +58,7 @@ def _insert_once(table: str) -> str:
 
 INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_tables}
 INSERT_ONCE: Final = {table.name: _insert_once(table.name) for table in (t.definitions, t.definition_versions)}
+DELETE_BODY: Final = "DELETE FROM bodies WHERE position = ? AND digest = ?"
 UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
 
 
@@ -148,6 +149,7 @@ class SqliteDriver:
             for table in WRITE_ORDER:
                 if rows := changes.inserts.get(table):
                     connection.executemany(INSERT[table], rows)
+            connection.executemany(DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())])
             for table, rows in changes.inserts_once.items():
                 connection.executemany(INSERT_ONCE[table], rows)
             for names, rows in changes.changed_runs.items():

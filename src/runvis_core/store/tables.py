@@ -315,6 +315,44 @@ follower_watermarks: Final = _table(
     Column("value", Text, nullable=False),
 )
 
+# Who decided what about the store itself, and who looked
+
+decisions: Final = _table(
+    "decisions",
+    _position(primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),  # decision or access
+    Column("name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("about_run_id", Id),
+    Column("principal", Text, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    Column("reason", Text),
+    Column("details", Text, nullable=False),  # JSON, letter by letter as the entry has it
+    Index("decisions_name", "name", "position"),
+    rowid=True,
+)
+
+holds: Final = _table(
+    "holds",
+    Column("hold_id", Text, primary_key=True),
+    _position(),
+    # What it covers: all runs that match each column which is set.
+    Column("held_run_id", Id),
+    Column("engine", Text),
+    Column("deployment", Text),
+    Column("definition", Text),
+)
+
+hold_releases: Final = _table("hold_releases", Column("hold_id", Text, primary_key=True), _position())
+
+erasures: Final = _table(
+    "erasures",
+    # Of the body that left.
+    _position(primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("decided_position", BigInteger, nullable=False),
+)
+
 # Projections beside the log
 
 steps: Final = _table("steps", Column("name", Text, primary_key=True), _position())
@@ -396,7 +434,6 @@ STEP_TABLES: Final = (steps, rollups, rollup_runs, definition_health, failures, 
 sessions: Final = _table(
     "sessions",
     Column("digest", LargeBinary(32), primary_key=True),
-    Column("principal", Text, nullable=False),
     Column("token_digest", LargeBinary(32), nullable=False),
     Column("expires_at", Moment, nullable=False),
 )
@@ -416,8 +453,15 @@ INSERT_ONLY: Final = (
     definition_versions,
     definition_errors,
     dataset_declarations,
+    decisions,
+    holds,
+    hold_releases,
+    erasures,
 )
-"""Tables whose rows never change and never leave, beside `entries` and `event_ids`."""
+"""Tables whose rows never change and never leave, beside `entries` and `event_ids`. A body leaves by its erasure."""
+
+DECISIONS: Final = (decisions, holds, hold_releases, erasures)
+"""What decisions about the store itself come to: none of them belongs to a run's row."""
 
 RUN_NAME: Final = ("first_position", "run_id", "sort_at", "engine", "deployment")
 """Columns of a run that never change, not even before its end."""

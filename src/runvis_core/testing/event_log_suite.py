@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from runvis_core.errors import StoreError
+from runvis_core.errors import LogRuleError, StoreError
+from runvis_core.model.decision import ERASURE, HOLD_PLACED, HOLD_RELEASED, Erased, ErasedBody
 from runvis_core.model.encoding import Body, SealedEvent, leaf_hash, seal
 from runvis_core.model.entry import Entry
 from runvis_core.model.event import (
@@ -22,6 +23,7 @@ from runvis_core.model.event import (
     ContextEvent,
     DatasetDeclaredEvent,
     DatasetEvent,
+    DecisionEvent,
     DefinitionErrorEvent,
     DefinitionEvent,
     EventBase,
@@ -44,7 +46,7 @@ from runvis_core.store.database import Store, open_store
 from runvis_core.store.log import Appended
 from runvis_core.store.outcome import Outcome
 from runvis_core.store.rebuild import rebuild_store
-from runvis_core.testing.factories import a_run_id, at, make
+from runvis_core.testing.factories import ENGINE, a_run_id, at, make
 
 WRITERS = 8
 APPENDS = 25
@@ -122,6 +124,34 @@ def everything() -> list[EventBase]:
         make(DefinitionErrorEvent, source="daily.py", fingerprint="1"),
         make(DatasetDeclaredEvent, namespace="s3://lake", name="orders"),
     ]
+
+
+def decide(store: Store, decision: str, subject: str, details: dict[str, Any], **fields: Any) -> Appended:
+    """Append a decision about the store itself."""
+    event = make(DecisionEvent, witness=Witness.OPERATOR, decision=decision, subject=subject, details=details, **fields)
+    return append(store, event)
+
+
+def erase_bodies(store: Store, run_id: UUID | None = None) -> list[ErasedBody]:
+    """Erase all bodies of a run by one decision; return what was erased."""
+    with store.engine.connect() as connection:
+        query = select(t.bodies.c.position, t.bodies.c.digest).join(
+            t.entries, t.entries.c.position == t.bodies.c.position
+        )
+        rows = connection.execute(query.where(t.entries.c.run_id == (run_id or a_run_id()))).all()
+    bodies = [ErasedBody(position=row.position, name="body", digest=bytes(row.digest).hex()) for row in rows]
+    details = Erased(bodies=tuple(bodies)).model_dump(mode="json")
+    decide(store, ERASURE, "run", details, run_id=run_id or a_run_id())
+    return bodies
+
+
+def fill(store: Store) -> None:
+    """Put a row into every table whose rows never change."""
+    append(store, *everything())
+    append(store, *a_life("other"))
+    erase_bodies(store, a_run_id("other"))
+    decide(store, HOLD_PLACED, "h1", {"definition": "daily"})
+    decide(store, HOLD_RELEASED, "h1", {})
 
 
 def _write(url: str, number: int, appends: int) -> None:
@@ -445,7 +475,7 @@ class EventLogSuite:
 
     @pytest.mark.parametrize("table", t.INSERT_ONLY, ids=lambda table: table.name)
     def test_what_is_only_inserted_never_changes_and_never_leaves(self, store: Store, table: Table) -> None:
-        append(store, *everything())
+        fill(store)
         with store.engine.connect() as connection:
             assert connection.execute(select(func.count()).select_from(table)).scalar_one() > 0
         column = f'"{next(iter(table.c)).name}"'
@@ -470,6 +500,72 @@ class EventLogSuite:
         assert not is_refused(store, "UPDATE runs SET effective_state = 'Failed'")
         assert is_refused(store, "UPDATE runs SET effective_state = 'Cancelled'")
 
+    def test_a_body_leaves_only_by_its_erasure(self, store: Store) -> None:
+        append(store, *a_life())
+        append(store, *a_life("other"))
+        before = {entry.position: entry.leaf_hash for entry in store.log.read()}
+        assert is_refused(store, "DELETE FROM bodies")
+        assert is_refused(
+            store, "INSERT INTO erasures (position, digest, decided_position) SELECT position, digest, 1 FROM bodies"
+        )
+        erased = erase_bodies(store)
+        with store.engine.connect() as connection:
+            left = connection.execute(select(t.bodies.c.position)).scalars().all()
+        assert [body.position for body in erased] == [3]
+        assert list(left) == [8]
+        assert is_refused(store, "DELETE FROM bodies")
+        # One decision covers what it names, and nothing else.
+        assert is_refused(
+            store, "INSERT INTO erasures (position, digest, decided_position) SELECT position, digest, 11 FROM bodies"
+        )
+        after = {entry.position: entry.leaf_hash for entry in store.log.read()}
+        assert {position: after[position] for position in before} == before
+        assert check_store(store) == []
+
+    def test_a_legal_hold_wins_until_it_is_released(self, store: Store) -> None:
+        append(store, *a_life())
+        for number, held in enumerate(({"run_id": str(a_run_id())}, {"definition": "daily"}, {"engine": ENGINE})):
+            hold_id = f"hold-{number}"
+            decide(store, HOLD_PLACED, hold_id, held)
+            with pytest.raises(LogRuleError, match="legal hold"):
+                erase_bodies(store)
+            decide(store, HOLD_RELEASED, hold_id, {})
+        decide(store, HOLD_PLACED, "elsewhere", {"definition": "daily", "deployment": "other"})
+        assert len(erase_bodies(store)) == 1
+        assert check_store(store) == []
+
+    def test_a_rebuild_keeps_what_was_decided(self, store: Store) -> None:
+        fill(store)
+        # A hold that came after an erasure undoes nothing of it.
+        decide(store, HOLD_PLACED, "h2", {"run_id": str(a_run_id("other"))})
+        before = projections(store)
+        rebuild_store(store)
+        assert projections(store) == before
+        assert check_store(store) == []
+        assert is_refused(store, "DELETE FROM bodies")
+
+    forged: ClassVar[list[str]] = [
+        "INSERT INTO decisions (position, kind, name, subject, principal, occurred_at, details)"
+        " SELECT 1, 'decision', 'token issued', 'x', 'me', sort_at, '{}' FROM runs",
+        "INSERT INTO holds (hold_id, position) VALUES ('h', 1)",
+        "INSERT INTO hold_releases (hold_id, position) VALUES ('h', 6)",
+        "INSERT INTO erasures (position, digest, decided_position) SELECT position, digest, 6 FROM bodies",
+        "INSERT INTO erasures (position, digest, decided_position) SELECT position, digest, 99 FROM bodies",
+    ]
+    """Rows that no decision supports, in a log of a life and a hold."""
+
+    def test_what_no_decision_supports_is_refused(self, store: Store) -> None:
+        append(store, *a_life())
+        decide(store, HOLD_PLACED, "h", {"definition": "daily"})
+        assert [statement for statement in self.forged if not is_refused(store, statement)] == []
+
+    def test_a_body_that_is_missing_without_a_decision_is_found(self, store: Store) -> None:
+        append(store, *a_life())
+        self.lift_guards(store)
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM bodies")
+        assert "entry 3: the body 'parameters' is missing, and no decision erased it" in check_store(store)
+
     def test_a_change_behind_the_guards_is_found(self, store: Store) -> None:
         append(store, *a_life())
         self.lift_guards(store)
@@ -482,7 +578,7 @@ class EventLogSuite:
         assert any("entry 2" in problem for problem in check_store(store))
 
     def lift_guards(self, store: Store) -> None:
-        """Take the guards of `runs` and `entries` away, as whoever owns the database could."""
+        """Take the guards of `runs`, `entries` and `bodies` away, as whoever owns the database could."""
         raise NotImplementedError
 
 

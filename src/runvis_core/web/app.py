@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from runvis_core.api.access import BearerTokens
 from runvis_core.api.app import create_app
-from runvis_core.api.tokens import read_tokens
+from runvis_core.model.decision import Scope
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 from runvis_core.web.assets import asset_routes
@@ -19,7 +21,7 @@ from runvis_core.web.pages.definitions import show_definition, show_definitions
 from runvis_core.web.pages.feed import show_feed
 from runvis_core.web.pages.overview import show_overview
 from runvis_core.web.pages.run import show_run
-from runvis_core.web.pages.sign_in import sign_in_routes
+from runvis_core.web.pages.sign_in import SIGN_OUT, sign_in_routes
 
 PAGES: Final[tuple[Route, ...]] = (
     page("/", show_overview),
@@ -31,9 +33,21 @@ PAGES: Final[tuple[Route, ...]] = (
 )
 
 
+SCOPES: Final[Mapping[tuple[str, str], Scope]] = {
+    **{("GET", route.path): Scope.READ for route in PAGES},
+    ("POST", SIGN_OUT): Scope.READ,
+}
+
+
 def create_site(store: Store, settings: Settings) -> FastAPI:
     """Return the application over a store: `create_app`'s, with the pages."""
-    app = create_app(store, settings, door=BrowserDoor(store, settings))
-    app.router.routes.extend([*PAGES, *sign_in_routes(read_tokens(settings)), *asset_routes()])
+    signing: list[Route] = []
+
+    def make_door(bearers: BearerTokens) -> BrowserDoor:
+        signing.extend(sign_in_routes(bearers))
+        return BrowserDoor(store, settings, bearers, SCOPES)
+
+    app = create_app(store, settings, make_door=make_door)
+    app.router.routes.extend([*PAGES, *signing, *asset_routes()])
     install_error_pages(app)
     return app

@@ -16,7 +16,6 @@ _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; chars
 _HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "Vary": "Accept-Encoding",
-    "X-Content-Type-Options": "nosniff",
 }
 FILES: Final = ("runvis.css", "runvis.js", "icon.svg")
 

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runvis_core.api.tokens import Tokens, read_tokens
+from runvis_core.api.access import Asked, BearerTokens
+from runvis_core.api.tokens import read_tokens
 from runvis_core.errors import SettingsError
-from runvis_core.services.sessions import Session, find_session
+from runvis_core.model.decision import Scope as TokenScope
+from runvis_core.services.principals import Principal
+from runvis_core.services.sessions import find_session
+from runvis_core.services.tokens import last_token_change
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 from runvis_core.web.assets import ASSETS
-from runvis_core.web.rendering import HEADERS
+from runvis_core.web.rendering import COOKIE, HEADERS, render
 
-COOKIE: Final = "runvis_session"
+READ_ONLY: Final = frozenset({TokenScope.READ})
 SIGN_IN: Final = "/sign-in"
 _SAFE_METHODS: Final = ("GET", "HEAD")
 _LONGEST_NAME: Final = 200
@@ -30,7 +36,7 @@ Headers = Mapping[bytes, bytes]
 
 
 class BrowserDoor:
-    """Finds whom a browser's request comes from.
+    """Finds whom a browser's request comes from, by its cookie or by what a trusted proxy says. Both may only read.
 
     A browser sends cookies, and a proxy its header, whoever made it ask: so what is no plain reading must come from a
     page of ours.
@@ -38,64 +44,72 @@ class BrowserDoor:
 
     open_paths: frozenset[str] = frozenset({SIGN_IN, *(asset.path for asset in ASSETS.values())})
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, bearers: BearerTokens, routes: Mapping[tuple[str, str], TokenScope]
+    ) -> None:
+        self.routes = routes
         self._store = store
-        self._tokens: Tokens = read_tokens(settings)
+        self._bearers = bearers
         self._header = (settings.server.identity_header or "").lower().encode()
         self._proxies = settings.server.trusted_proxies
-        if self._header and not self._tokens:
+        if self._header and not read_tokens(settings) and not last_token_change(store):
             raise SettingsError(
-                "RUNVIS__SERVER__IDENTITY_HEADER is set and no token is: without one the server lets in whoever asks "
-                "from this machine, and so the proxy's every caller; set RUNVIS_TOKEN or RUNVIS__SERVER__TOKENS"
+                "RUNVIS__SERVER__IDENTITY_HEADER is set and there is no token: without one the server lets in whoever "
+                "asks from this machine, and so the proxy's every caller; issue one (`runvis tokens new`), or set "
+                "RUNVIS_TOKEN or RUNVIS__SERVER__TOKENS"
             )
 
-    async def find_session_principal(self, scope: Scope) -> str | None:
-        """Return whom a request without a bearer token comes from; None if that is nobody, or is not theirs to send."""
-        headers = dict(scope.get("headers", ()))
-        if scope.get("method") not in _SAFE_METHODS and not is_same_origin(headers):
+    async def find_principal(self, asked: Asked) -> Principal | None:
+        """Return who asks; None if that is nobody, or is not theirs to send, or a bearer token says who it is."""
+        if b"authorization" in asked.headers or not _is_theirs(asked):
             return None
-        person = self._person_named_by_proxy(scope, headers)
-        if person is not None:
-            return person
-        secret = cookie_of(headers)
+        name = self._name_said_by_proxy(asked)
+        if name is not None:
+            # No person may pass for a token by their name.
+            return Principal(f"person:{name}", READ_ONLY)
+        secret = cookie_of(asked.headers)
         if secret is None:
             return None
-        session = await run_in_threadpool(find_session, self._store, secret, now=datetime.now(UTC))
-        if session is None or not self._is_still_taken(session):
-            return None
-        scope.setdefault("state", {})["session"] = session
-        return session.principal
+        digest = await run_in_threadpool(find_session, self._store, secret, now=datetime.now(UTC))
+        principal = await self._bearers.find_by_digest(digest) if digest is not None else None
+        return principal and replace(principal, scopes=principal.scopes & READ_ONLY)
 
-    def find_refusal(self, scope: Scope) -> ASGIApp | None:
-        """Return what is said to a browser that is refused; None for other callers."""
-        headers = dict(scope.get("headers", ()))
-        if scope.get("method") not in _SAFE_METHODS or b"text/html" not in headers.get(b"accept", b""):
+    def find_refusal(self, asked: Asked, status: int) -> ASGIApp | None:
+        """Return what is said to a browser that is refused with a status; None for other callers."""
+        is_page = asked.method in _SAFE_METHODS and b"text/html" in asked.headers.get(b"accept", b"")
+        if not is_page or asked.path.startswith(("/api/", "/health/", "/metrics")):
             return None
-        if scope["path"].startswith("/api/"):
+        if status == 404:
+            return _no_such_page
+        if status != 401:
             return None
-        if cookie_of(headers) is None and headers.get(b"sec-fetch-site") == b"cross-site":
+        if cookie_of(asked.headers) is None and asked.headers.get(b"sec-fetch-site") == b"cross-site":
             # A browser sends the cookie with no link that stands elsewhere: asked again from here, it does.
             return Response(_AGAIN, media_type="text/html", headers=HEADERS)
-        asked_for = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+        asked_for = asked.path + (f"?{asked.query}" if asked.query else "")
         return RedirectResponse(f"{SIGN_IN}?to={quote(asked_for, safe='')}", status_code=303, headers=HEADERS)
 
-    def _is_still_taken(self, session: Session) -> bool:
-        return self._tokens.find_digest(session.principal) == session.token_digest
-
-    def _person_named_by_proxy(self, scope: Scope, headers: Headers) -> str | None:
-        if not self._header or self._header not in headers or not self._comes_from_proxy(scope):
+    def _name_said_by_proxy(self, asked: Asked) -> str | None:
+        if not self._header or self._header not in asked.headers or not self._comes_from_proxy(asked):
             return None
-        name = headers[self._header].decode("latin-1").strip()
-        is_name = 0 < len(name) <= _LONGEST_NAME and name.isprintable()
-        # No person may pass for a token by their name.
-        return f"person:{name}" if is_name else None
+        name = asked.headers[self._header].decode("latin-1").strip()
+        return name if 0 < len(name) <= _LONGEST_NAME and name.isprintable() else None
 
-    def _comes_from_proxy(self, scope: Scope) -> bool:
+    def _comes_from_proxy(self, asked: Asked) -> bool:
         try:
-            peer = ipaddress.ip_address((scope.get("client") or ("",))[0])
+            peer = ipaddress.ip_address(asked.peer)
         except ValueError:
             return False
         return any(peer in network for network in self._proxies)
+
+
+def _is_theirs(asked: Asked) -> bool:
+    return asked.method in _SAFE_METHODS or is_same_origin(asked.headers)
+
+
+async def _no_such_page(scope: Scope, receive: Receive, send: Send) -> None:
+    said = {"title": "There is no such page", "detail": "No page has this address.", "parameter": None, "back": None}
+    await render(Request(scope), "error.html", status=404, **said)(scope, receive, send)
 
 
 _AGAIN: Final = (

@@ -18,18 +18,10 @@ from runvis_core.web import assets
 from runvis_core.web.drawing import looks, text
 from runvis_core.web.drawing.verdict import reason_of
 
-CSP: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
-HEADERS: Final = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "private, no-store",
-    "Vary": "Accept-Encoding, Cookie",
-}
+HEADERS: Final = {"Cache-Control": "private, no-store", "Vary": "Accept-Encoding, Cookie"}
+"""Beside those that everything has which is served (`api.headers`)."""
+COOKIE: Final = "runvis_session"
+"""Holds the secret of who signed in by the form."""
 MAX_JSON: Final = 20_000
 """How many characters of a value a page shows."""
 _SMALLEST_TO_COMPRESS: Final = 1000
@@ -153,11 +145,17 @@ def now_of(request: Request) -> datetime:
     return state.setdefault("now", datetime.now(UTC))
 
 
+def _signed_in(request: Request) -> Any:
+    """Return who signed in by the form; None for who needs none, or signed in elsewhere."""
+    principal = request.scope["state"].get("principal")
+    return principal if principal is not None and COOKIE in request.cookies else None
+
+
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """Return a page made of a template, with the headers that every page has."""
     values = {
         "now": now_of(request),
-        "session": request.scope["state"].get("session"),
+        "session": _signed_in(request),
         "path": request.url.path,
         "address_here": str(request.url),
         **values,

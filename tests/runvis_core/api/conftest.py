@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from runvis_core.api.app import create_app
 from runvis_core.api.server import listen
-from runvis_core.settings import Settings, load_settings
+from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 
 TOKEN = "a-token-of-some-length"
@@ -24,7 +25,7 @@ Serve = Callable[..., httpx.Client]
 
 
 @contextmanager
-def _running(store: Store, settings: Settings) -> Iterator[str]:
+def _running(app: FastAPI) -> Iterator[str]:
     started: queue.Queue[None] = queue.Queue()
 
     class Server(uvicorn.Server):
@@ -33,15 +34,15 @@ def _running(store: Store, settings: Settings) -> Iterator[str]:
             started.put(None)
 
     with listen("127.0.0.1", 0) as listener:
-        server = Server(uvicorn.Config(create_app(store, settings), log_level="warning", lifespan="on"))
+        server = Server(uvicorn.Config(app, log_level="warning", lifespan="on", server_header=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            started.get(timeout=20)
+            started.get(timeout=60)
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -53,9 +54,21 @@ def serve(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
         def start(*, token: str | None = TOKEN, **settings: Any) -> httpx.Client:
             made = load_settings(url="sqlite:///unused", token=token, **settings)
-            address = stack.enter_context(_running(store, made))
+            address = stack.enter_context(_running(create_app(store, made)))
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             return stack.enter_context(httpx.Client(base_url=address, headers=headers, timeout=30))
+
+        yield start
+
+
+@pytest.fixture
+def serve_app() -> Iterator[Callable[[FastAPI], httpx.Client]]:
+    """A function that serves an application of the test's own, and returns a client without a token."""
+    with ExitStack() as stack:
+
+        def start(app: FastAPI) -> httpx.Client:
+            address = stack.enter_context(_running(app))
+            return stack.enter_context(httpx.Client(base_url=address, timeout=30))
 
         yield start
 

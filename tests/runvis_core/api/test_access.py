@@ -1,22 +1,32 @@
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from itertools import combinations
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
 
-from runvis_core.api.access import OPEN_PATHS, is_loopback
+from runvis_core.api.access import is_loopback
 from runvis_core.api.app import create_app
+from runvis_core.api.headers import SECURITY_HEADERS
+from runvis_core.api.scopes import OPEN_PATHS, ROUTES, RouteTable
 from runvis_core.api.server import serve as serve_store
 from runvis_core.api.tokens import Tokens
 from runvis_core.errors import SettingsError
+from runvis_core.model.decision import TOKEN_ISSUED, Binding, Scope, TokenIssued
+from runvis_core.services.decisions import record_decision
+from runvis_core.services.tokens import make_token, token_digest
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 
 Serve = Callable[..., httpx.Client]
+ServeApp = Callable[[FastAPI], httpx.Client]
 TOKEN = "a-token-of-some-length"
 
 
@@ -34,22 +44,118 @@ def paths_of(app: FastAPI) -> set[tuple[str, str]]:
     return described | set(every_route(app.router.routes))
 
 
-def test_every_route_but_health_is_closed_to_who_has_no_token(serve: Serve, store: Store) -> None:
-    app = create_app(store, load_settings(url="sqlite:///unused", token=TOKEN))
-    routes = paths_of(app)
-    assert ("POST", "/api/v1/events") in routes
-    assert ("GET", "/api/v1/runs/{name}") in {(method, path.replace(":path", "")) for method, path in routes}
-    assert any(path.endswith("openapi.json") for _, path in routes)
+def without_convertors(path: str) -> str:
+    return path.replace(":path}", "}")
+
+
+def an_address_of(path: str) -> str:
+    """A path that a route's template matches."""
+    return re.sub(r"\{[^}]*\}", "x", path)
+
+
+@pytest.fixture
+def routes(store: Store) -> list[tuple[str, str]]:
+    """Every route of the application, but the open ones."""
+    found = paths_of(create_app(store, load_settings(url="sqlite:///unused", token=TOKEN)))
+    assert {("POST", "/api/v1/events"), ("GET", "/api/v1/openapi.json"), ("POST", "/api/v1/erasures")} <= found
+    assert {("GET", path) for path in OPEN_PATHS} <= found
+    return sorted((method, path) for method, path in found if path not in OPEN_PATHS)
+
+
+def test_every_route_says_what_it_is_for_and_nothing_else_is_listed(routes: list[tuple[str, str]]) -> None:
+    there = {(method, without_convertors(path)) for method, path in routes if method != "HEAD"}
+    listed = {(method, without_convertors(path)) for method, path in ROUTES}
+    assert there == listed
+
+
+def test_every_route_but_health_is_closed_to_who_has_no_token(serve: Serve, routes: list[tuple[str, str]]) -> None:
     client = serve()
     client.headers.pop("Authorization")
+    for path in OPEN_PATHS:
+        assert client.get(path).status_code == 200, path
     for method, path in routes:
-        answer = client.request(method, path.replace("{name:path}", "x").replace("{name}", "x"))
-        if path in OPEN_PATHS:
-            assert answer.status_code == 200, path
-        else:
-            assert answer.status_code == 401, (method, path)
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
-            assert answer.headers["Content-Type"] == "application/problem+json" or method == "HEAD"
+        answer = client.request(method, an_address_of(path))
+        assert answer.status_code == 401, (method, path)
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.headers["Content-Type"] == "application/problem+json" or method == "HEAD"
+
+
+@pytest.mark.parametrize("size", range(len(Scope) + 1))
+def test_every_route_is_open_to_its_own_scope_only(
+    serve: Serve, store: Store, routes: list[tuple[str, str]], size: int
+) -> None:
+    """Each route is asked with each set of scopes: it is refused unless the one that the table names is among them."""
+    client = serve(token=None)
+    for scopes in combinations(Scope, size):
+        # No token can be asked for without a scope, so the one for none is issued past the door.
+        token = issue(store, *scopes)
+        headers = {"Authorization": f"Bearer {token}"}
+        for method, path in routes:
+            answer = client.request(method, an_address_of(path), headers=headers, json={} if method == "POST" else None)
+            needed = RouteTable().find(method, an_address_of(path)).scopes
+            assert needed is not None
+            if needed <= set(scopes):
+                assert answer.status_code not in (401, 403), (method, path, scopes)
+            else:
+                assert answer.status_code == 403, (method, path, scopes)
+                assert method == "HEAD" or answer.json()["needed"] == sorted(needed)
+
+
+def issue(store: Store, *scopes: Scope, name: str = "someone", days: int = 1, **binding: Any) -> str:
+    """Issue a token, whatever its scopes, and return it."""
+    token = make_token()
+    details = TokenIssued(
+        name=name,
+        digest=token_digest(token).hex(),
+        scopes=frozenset(scopes),
+        binding=Binding(**binding),
+        expires_at=store.clock() + timedelta(days=days),
+    )
+    said = details.model_dump(mode="json")
+    record_decision(store, TOKEN_ISSUED, f"id-{token[-6:]}", said, principal="test")
+    return token
+
+
+def test_a_route_that_nobody_listed_is_refused(serve_app: ServeApp, store: Store) -> None:
+    app = create_app(store, load_settings(url="sqlite:///unused", token=TOKEN))
+
+    @app.get("/api/v1/secret")
+    def get_secret() -> str:
+        return "told"
+
+    @app.delete("/api/v1/runs")
+    def delete_runs() -> str:
+        return "gone"
+
+    client = serve_app(app)
+    client.headers["Authorization"] = f"Bearer {issue(store, *Scope)}"
+    assert client.get("/api/v1/runs").status_code == 200
+    assert client.get("/api/v1/secret").status_code == 404
+    assert client.delete("/api/v1/runs").status_code == 405
+
+
+def test_everything_that_is_served_has_the_security_headers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve()
+    answers = [
+        client.get("/api/v1/runs"),
+        client.get("/nothing"),
+        client.get("/health/live"),
+        client.get("/api/v1/runs", headers={"Authorization": "Bearer x"}),
+        client.post("/api/v1/events", content=b"{"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 404, 200, 401, 400]
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("inside")
+
+    # The reply to a bug is made outside of all that wraps the application.
+    monkeypatch.setattr("runvis_core.api.doctor.examine_store", fail)
+    answers.append(client.get("/api/v1/doctor"))
+    assert answers[-1].status_code == 500
+    assert "inside" not in answers[-1].text
+    for answer in answers:
+        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+        assert "server" not in answer.headers
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,18 @@ from typing import Any
 import httpx
 import pytest
 
-from runvis_core.api.batches import MAX_BATCH_BYTES, MAX_ITEMS, MAX_WIRE_BYTES
 from runvis_core.emit.transport import open_transport
 from runvis_core.model.encoding import seal, wire_item
 from runvis_core.model.event import ContextEvent, StateEvent
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import State, Witness
-from runvis_core.settings import load_settings
+from runvis_core.settings import LimitSettings, load_settings
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at, make
 from runvis_core.testing.story import a_story
 
 Serve = Callable[..., httpx.Client]
+LIMITS = LimitSettings()
 EVENTS = "/api/v1/events"
 
 
@@ -124,18 +124,18 @@ def test_what_is_no_batch_is_a_400_that_says_what_a_batch_is(client: httpx.Clien
 
 def test_a_body_beyond_the_limit_on_the_wire_is_refused_while_it_comes(client: httpx.Client) -> None:
     def too_much() -> Any:
-        for _ in range(MAX_WIRE_BYTES // 1000 + 2):
+        for _ in range(LIMITS.wire_bytes // 1000 + 2):
             yield b" " * 1000
 
     answer = client.post(EVENTS, content=too_much(), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
-    assert answer.json()["allowed"] == {"max_bytes": MAX_WIRE_BYTES}
+    assert answer.json()["allowed"] == {"max_bytes": LIMITS.wire_bytes}
 
 
 def test_too_many_items_are_refused(client: httpx.Client) -> None:
-    answer = post(client, *([{}] * (MAX_ITEMS + 1)))
+    answer = post(client, *([{}] * (LIMITS.batch_items + 1)))
     assert answer.status_code == 413
-    assert answer.json()["allowed"] == {"max_items": MAX_ITEMS}
+    assert answer.json()["allowed"] == {"max_items": LIMITS.batch_items}
 
 
 def test_a_gzip_body_is_read(client: httpx.Client) -> None:
@@ -147,8 +147,9 @@ def test_a_gzip_body_is_read(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "status"),
     [
-        (gzip.compress(b" " * (MAX_BATCH_BYTES + 1), mtime=0), "gzip", 413),
+        (gzip.compress(b" " * (LIMITS.decoded_bytes + 1), mtime=0), "gzip", 413),
         (gzip.compress(b'{"items": []}', mtime=0)[:-8], "gzip", 400),
+        (gzip.compress(b'{"items": []}', mtime=0) * 2, "gzip", 400),
         (b"no gzip", "gzip", 400),
         (b'{"items": []}', "br", 415),
     ],

@@ -107,6 +107,7 @@ SECRET_TEXTS = [
     f"rk_test_{CANARY}",
     f"whsec_{CANARY}",
     f"npm_{CANARY}{CANARY}",
+    f"rvt_{CANARY}{CANARY}0000",
     f"pypi-{CANARY}{CANARY}",
     f"hf_{CANARY}{CANARY}",
     "dop_v1_" + CANARY * 3,

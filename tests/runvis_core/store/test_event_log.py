@@ -17,7 +17,8 @@ from runvis_core.model.event import EventBase, StateEvent
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store, open_store
-from runvis_core.testing.event_log_suite import EventLogSuite, a_life, append, everything, is_refused
+from runvis_core.store.guards import create_functions
+from runvis_core.testing.event_log_suite import EventLogSuite, a_life, append, fill, is_refused
 from runvis_core.testing.factories import make
 from runvis_core.testing.histories import histories
 
@@ -49,7 +50,10 @@ class TestSqlite(EventLogSuite):
     def lift_guards(self, store: Store) -> None:
         with store.engine.begin() as connection:
             names = connection.execute(
-                text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('runs', 'entries')")
+                text(
+                    "SELECT name FROM sqlite_master"
+                    " WHERE type = 'trigger' AND tbl_name IN ('runs', 'entries', 'bodies')"
+                )
             ).scalars()
             for name in list(names):
                 connection.execute(text(f"DROP TRIGGER {name}"))
@@ -66,7 +70,7 @@ class TestSqlite(EventLogSuite):
 
     @pytest.mark.parametrize("table", [*t.LOG, t.runs, *t.INSERT_ONLY], ids=lambda table: table.name)
     def test_nothing_is_replaced(self, store: Store, table: object) -> None:
-        append(store, *everything())
+        fill(store)
         name = getattr(table, "name", "")
         column = list(t.metadata.tables[name].c)[-1].name
         with store.engine.connect() as connection:
@@ -99,7 +103,7 @@ class TestPostgresql(EventLogSuite):
 
     def lift_guards(self, store: Store) -> None:
         with store.engine.begin() as connection:
-            for table in ("runs", "entries_000000"):
+            for table in ("runs", "entries_000000", "bodies"):
                 connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
 
     @given(told=st.lists(batches(), min_size=1, max_size=3))
@@ -125,6 +129,7 @@ class TestPostgresql(EventLogSuite):
         monkeypatch.setattr(t, "PARTITION_SIZE", 10)
         monkeypatch.setattr(postgresql, "_SIZE", 10)
         with store.engine.begin() as connection:
+            create_functions(connection)
             connection.execute(text("ALTER TABLE entries DETACH PARTITION entries_000000"))
             connection.execute(text("ALTER TABLE entries ATTACH PARTITION entries_000000 FOR VALUES FROM (0) TO (10)"))
         for second in range(2, 32):

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
+from tests.runvis_core.web.conftest import LONG, TOKEN, running
+from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
+from tests.runvis_core.web.test_pages import ADDRESSES
 
 from runvis_core.model.event import EventBase
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
-from tests.runvis_core.web.conftest import LONG, TOKEN, running
-from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
-from tests.runvis_core.web.test_pages import ADDRESSES
 
 WAIT = LONG * 1000.0
 expect.set_options(timeout=WAIT)

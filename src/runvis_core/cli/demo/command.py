@@ -123,7 +123,7 @@ def _keep_serving(folder: Path, store: Path) -> None:
     with _ended_by_sigterm(), _server(folder, store) as (server, url):
         console().print(f"\nLook at it: [bold]{url}[/bold] (Ctrl-C ends it)")
         with suppress(KeyboardInterrupt):
-            server.wait()
+            server.wait(timeout_seconds=float("inf"))
 
 
 def _start_forecast(running: ExitStack, python: Path, folder: Path, variables: dict[str, str]) -> EngineProcess:

@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Table
 
+from runvis_core.model.decision import ERASURE, HOLD_PLACED, HOLD_RELEASED
 from runvis_core.store import tables as t
+from runvis_core.store.guards.holds import HELD
 
 _SIZE: Final = t.PARTITION_SIZE
 
@@ -85,6 +87,53 @@ BEGIN
     RETURN NEW;
 END
 """,
+    "runvis_body_leaves": """
+BEGIN
+    IF NOT EXISTS (SELECT FROM erasures WHERE position = OLD.position AND digest = OLD.digest) THEN
+        RAISE EXCEPTION 'runvis: bodies are never deleted' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN OLD;
+END
+""",
+    "runvis_decision_added": """
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM entries WHERE position = NEW.position AND kind = NEW.kind AND kind IN ('decision', 'access')
+            AND position(NEW.details IN convert_from(entry, 'UTF8')) > 0
+    ) THEN
+        RAISE EXCEPTION 'runvis: a decision is what its entry says' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+""",
+    "runvis_hold_added": """
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM entries WHERE position = NEW.position AND kind = 'decision'
+            AND position('"decision":"' || TG_ARGV[0] || '"' IN convert_from(entry, 'UTF8')) > 0
+            AND position(NEW.hold_id IN convert_from(entry, 'UTF8')) > 0
+    ) THEN
+        RAISE EXCEPTION 'runvis: a hold is what its entry says' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+""",
+    "runvis_erasure_added": f"""
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM entries WHERE position = NEW.decided_position AND kind = 'decision'
+            AND position('"decision":"{ERASURE}"' IN convert_from(entry, 'UTF8')) > 0
+            AND position(encode(NEW.digest, 'hex') IN convert_from(entry, 'UTF8')) > 0
+    ) THEN
+        RAISE EXCEPTION 'runvis: an erasure is what its entry says' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF EXISTS ({HELD.format(position="NEW.position")}) THEN
+        RAISE EXCEPTION 'runvis: a legal hold covers the run, so nothing of it is erased'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+""",
     "runvis_run_changed": f"""
 BEGIN
     IF TG_OP = 'UPDATE' THEN
@@ -127,7 +176,18 @@ def _insert_only(table: str) -> Iterable[Trigger]:
     yield Trigger(
         f"{table}_never_change", "BEFORE UPDATE", table, "FOR EACH ROW", _refuse(f"{table} are never changed")
     )
-    yield from _stays(table)
+    for trigger in _stays(table):
+        is_erasable = table == "bodies" and trigger.when == "BEFORE DELETE"
+        yield trigger._replace(function="runvis_body_leaves()") if is_erasable else trigger
+
+
+_ADDERS: Final = {
+    "decisions": "runvis_decision_added()",
+    "holds": f"runvis_hold_added('{HOLD_PLACED}')",
+    "hold_releases": f"runvis_hold_added('{HOLD_RELEASED}')",
+    "erasures": "runvis_erasure_added()",
+}
+"""What looks at a new row of a table that says what decisions say."""
 
 
 def _entries(table: str) -> Iterable[Trigger]:
@@ -163,7 +223,9 @@ def _triggers(table: Table) -> list[Trigger]:
             "runs_change_by_rule", "BEFORE INSERT OR UPDATE", name, "FOR EACH ROW", "runvis_run_changed()"
         )
         return [changed, *_stays(name)]
-    return list(_insert_only(name)) if table in t.INSERT_ONLY else []
+    adder = _ADDERS.get(name)
+    added = [Trigger(f"{name}_of_entries", "BEFORE INSERT", name, "FOR EACH ROW", adder)] if adder else []
+    return [*added, *_insert_only(name)] if table in t.INSERT_ONLY else []
 
 
 GUARDED: Final = (t.entries, t.event_ids, t.head, t.runs, *t.INSERT_ONLY)
@@ -173,16 +235,99 @@ def _create(trigger: Trigger) -> list[str]:
     return [trigger.definition, f"ALTER TABLE {trigger.table} ENABLE ALWAYS TRIGGER {trigger.name}"]
 
 
-def create_statements(tables: list[Table] | None = None) -> list[str]:
-    """Return the statements that create the guards of `tables`, or all and the functions that they call."""
-    statements: list[str] = []
-    if tables is None:
-        for name, source in FUNCTIONS.items():
-            statements.append(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $runvis${source}$runvis$")
-    for table in GUARDED if tables is None else tables:
-        for trigger in _triggers(table):
-            statements += _create(trigger)
-    return statements
+def function_statements(schema: str) -> list[str]:
+    """Return the statements that create the functions which the guards call, and the one that the log grows by."""
+    return [
+        *(
+            f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $runvis${source}$runvis$"
+            for name, source in FUNCTIONS.items()
+        ),
+        # In the owner's name, so that a writer needs no right to create tables; and by the store's own names.
+        "CREATE OR REPLACE FUNCTION runvis_add_partition(number bigint) RETURNS void LANGUAGE plpgsql SECURITY DEFINER"
+        f' SET search_path = "{schema}", pg_temp AS $runvis${_add_partition()}$runvis$',
+    ]
+
+
+def _add_partition() -> str:
+    name = "entries_part"
+    orders = "".join(
+        f"    EXECUTE replace($sql${statement}$sql$, '{name}', part);\n"
+        for trigger in _entries(name)
+        for statement in _create(trigger)
+    )
+    return f"""
+DECLARE
+    part text := 'entries_' || CASE WHEN number < 1000000 THEN lpad(number::text, 6, '0') ELSE number::text END;
+    lowest bigint := number * {_SIZE};
+BEGIN
+    IF to_regclass(part) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    IF number < 0 OR lowest > (SELECT position FROM head) + {2 * _SIZE} THEN
+        RAISE EXCEPTION 'runvis: the log grows by one partition after the other'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    EXECUTE format('CREATE TABLE %I PARTITION OF entries FOR VALUES FROM (%s) TO (%s)', part, lowest, lowest + {_SIZE});
+{orders}END
+"""
+
+
+EVENT_TRIGGER: Final = "runvis_forbids"
+_REFUSE_ORDERS: Final = """
+DECLARE
+    stack text;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    -- The log grows by this one function, which does nothing else.
+    IF stack !~ 'PL/pgSQL function runvis_add_partition[(]bigint[)] line' THEN
+        RAISE EXCEPTION 'runvis: % is forbidden on this database, to its owner too', tg_tag
+            USING ERRCODE = 'insufficient_privilege',
+                HINT = 'For `runvis db upgrade` and `runvis db rebuild` connect as a superuser: they lift it.';
+    END IF;
+END
+"""
+_FORBIDDEN: Final = tuple(
+    f"{order} {thing}"
+    for thing, orders in {
+        "TABLE": ("ALTER", "DROP"),
+        "INDEX": ("ALTER", "DROP"),
+        "TRIGGER": ("CREATE", "ALTER", "DROP"),
+        "RULE": ("CREATE", "ALTER", "DROP"),
+        "POLICY": ("CREATE", "ALTER", "DROP"),
+        "FUNCTION": ("CREATE", "ALTER", "DROP"),
+        "PROCEDURE": ("CREATE", "ALTER", "DROP"),
+        "ROUTINE": ("ALTER", "DROP"),
+        "SCHEMA": ("ALTER", "DROP"),
+        "OWNED": ("DROP",),
+    }.items()
+    for order in orders
+)
+"""What would take a guard away, go around it, or hide rows."""
+
+
+def event_trigger_statements() -> list[str]:
+    """Return the statements that forbid to all, the owner too, what would go around the guards."""
+    tags = ", ".join(f"'{tag}'" for tag in _FORBIDDEN)
+    return [
+        f"DROP EVENT TRIGGER IF EXISTS {EVENT_TRIGGER}",
+        "CREATE OR REPLACE FUNCTION runvis_refuse_orders() RETURNS event_trigger LANGUAGE plpgsql"
+        f" AS $runvis${_REFUSE_ORDERS}$runvis$",
+        f"CREATE EVENT TRIGGER {EVENT_TRIGGER} ON ddl_command_start WHEN TAG IN ({tags})"
+        " EXECUTE FUNCTION runvis_refuse_orders()",
+        f"ALTER EVENT TRIGGER {EVENT_TRIGGER} ENABLE ALWAYS",
+    ]
+
+
+def create_statements(tables: list[Table]) -> list[str]:
+    """Return the statements that create the guards of `tables`."""
+    return [statement for table in tables for trigger in _triggers(table) for statement in _create(trigger)]
+
+
+def drop_statements(tables: list[Table]) -> list[str]:
+    """Return the statements that drop the guards of `tables`."""
+    return [
+        f"DROP TRIGGER IF EXISTS {trigger.name} ON {trigger.table}" for table in tables for trigger in _triggers(table)
+    ]
 
 
 def partition_name(number: int) -> str:
@@ -190,17 +335,14 @@ def partition_name(number: int) -> str:
     return f"entries_{number:06}"
 
 
-def partition_statements(number: int) -> list[str]:
-    """Return the statements that create a partition of `entries` with its guards."""
-    name = partition_name(number)
-    lowest = number * _SIZE
-    create = f"CREATE TABLE {name} PARTITION OF entries FOR VALUES FROM ({lowest}) TO ({lowest + _SIZE})"
-    return [create, *(statement for trigger in _entries(name) for statement in _create(trigger))]
-
-
 def changed_guards(connection: Connection) -> list[str]:
     """Return the guards that are missing, off or not as shipped, and rules and triggers that aren't ours."""
-    return [*_changed_functions(connection), *_changed_triggers(connection), *_rules(connection)]
+    return [
+        *_changed_functions(connection),
+        *_changed_triggers(connection),
+        *_rules(connection),
+        *_changed_event_trigger(connection),
+    ]
 
 
 def _changed_functions(connection: Connection) -> list[str]:
@@ -208,9 +350,12 @@ def _changed_functions(connection: Connection) -> list[str]:
         "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"
     ).all()
     standing = {str(row[0]): str(row[1]) for row in rows}
+    shipped = {**FUNCTIONS, "runvis_add_partition": _add_partition()}
+    if "runvis_refuse_orders" in standing:
+        shipped["runvis_refuse_orders"] = _REFUSE_ORDERS
     return [
         f"{name}(): {'changed' if name in standing else 'missing'}"
-        for name, source in FUNCTIONS.items()
+        for name, source in shipped.items()
         if standing.get(name) != source
     ]
 
@@ -244,3 +389,21 @@ def _rules(connection: Connection) -> list[str]:
         "SELECT rulename, tablename FROM pg_rules WHERE schemaname = current_schema()"
     ).all()
     return [f"{row[0]}: a rule on {row[1]}, not shipped with RunVis" for row in rows]
+
+
+def _changed_event_trigger(connection: Connection) -> list[str]:
+    """Return what is wrong with what forbids orders, where the roles were set up: only a superuser can be at it."""
+    owner_logs_in = connection.exec_driver_sql(
+        "SELECT rolcanlogin FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner"
+        " WHERE relnamespace = current_schema()::regnamespace AND relname = 'entries'"
+    ).scalar_one()
+    row = connection.exec_driver_sql(
+        "SELECT evtenabled, evtevent, evttags, evtfoid::regproc::text FROM pg_event_trigger"
+        f" WHERE evtname = '{EVENT_TRIGGER}'"
+    ).one_or_none()
+    if row is None:
+        return [] if owner_logs_in else [f"{EVENT_TRIGGER}: missing"]
+    is_shipped = row[1] == "ddl_command_start" and set(row[2] or ()) == set(_FORBIDDEN)
+    if not is_shipped or not str(row[3]).endswith("runvis_refuse_orders"):
+        return [f"{EVENT_TRIGGER}: changed"]
+    return [] if row[0] == "A" else [f"{EVENT_TRIGGER}: turned off, or not always on"]

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, Table
 
+from runvis_core.model.decision import ERASURE, HOLD_PLACED, HOLD_RELEASED
 from runvis_core.store import tables as t
+from runvis_core.store.guards.holds import HELD
 
 
 def _refuse(message: str) -> str:
@@ -22,10 +24,72 @@ def _trigger(name: str, timing: str, table: str, body: str, *, when: str = "") -
     return name, f"CREATE TRIGGER {name} {timing} ON {table} FOR EACH ROW{condition} BEGIN {body}; END"
 
 
-def _insert_only(table: Table) -> Iterable[tuple[str, str]]:
+def _insert_only(table: Table, *, but: str = "") -> Iterable[tuple[str, str]]:
     name = table.name
     yield _trigger(f"{name}_never_change", "BEFORE UPDATE", name, _refuse(f"{name} are never changed"))
-    yield _trigger(f"{name}_never_leave", "BEFORE DELETE", name, _refuse(f"{name} are never deleted"))
+    yield _trigger(f"{name}_never_leave", "BEFORE DELETE", name, _refuse(f"{name} are never deleted"), when=but)
+
+
+_NOT_ERASED = "NOT EXISTS (SELECT 1 FROM erasures WHERE position = OLD.position AND digest = OLD.digest)"
+_ENTRY_SAYS = "SELECT 1 FROM entries WHERE position = NEW.{position} AND kind {kinds} AND {said}"
+
+
+def _says(text: str) -> str:
+    return f"instr(CAST(entry AS TEXT), {text}) > 0"
+
+
+def _decisions() -> Iterable[tuple[str, str]]:
+    said = _ENTRY_SAYS.format(
+        position="position", kinds="= NEW.kind AND kind IN ('decision', 'access')", said=_says("NEW.details")
+    )
+    yield _trigger(
+        "decisions_of_entries",
+        "BEFORE INSERT",
+        "decisions",
+        _refuse("a decision is what its entry says"),
+        when=f"NOT EXISTS ({said})",
+    )
+
+
+def _holds(table: Table, decision: str) -> Iterable[tuple[str, str]]:
+    said = _ENTRY_SAYS.format(
+        position="position",
+        kinds="= 'decision'",
+        said=f"{_says(repr(_quoted('decision', decision)))} AND {_says('NEW.hold_id')}",
+    )
+    yield _trigger(
+        f"{table.name}_of_entries",
+        "BEFORE INSERT",
+        table.name,
+        _refuse("a hold is what its entry says"),
+        when=f"NOT EXISTS ({said})",
+    )
+
+
+def _quoted(name: str, value: str) -> str:
+    return f'"{name}":"{value}"'
+
+
+def _erasures() -> Iterable[tuple[str, str]]:
+    said = _ENTRY_SAYS.format(
+        position="decided_position",
+        kinds="= 'decision'",
+        said=f"{_says(repr(_quoted('decision', ERASURE)))} AND {_says('lower(hex(NEW.digest))')}",
+    )
+    yield _trigger(
+        "erasures_of_entries",
+        "BEFORE INSERT",
+        "erasures",
+        _refuse("an erasure is what its entry says"),
+        when=f"NOT EXISTS ({said})",
+    )
+    yield _trigger(
+        "erasures_yield_to_holds",
+        "BEFORE INSERT",
+        "erasures",
+        _refuse("a legal hold covers the run, so nothing of it is erased"),
+        when=f"EXISTS ({HELD.format(position='NEW.position')})",
+    )
 
 
 def _insert_once(table: Table) -> Iterable[tuple[str, str]]:
@@ -127,18 +191,23 @@ def _guards() -> dict[str, dict[str, str]]:
         "runs": dict(_runs()),
     }
     for table in t.INSERT_ONLY:
-        guards[table.name] = {**dict(_insert_only(table)), **dict(_insert_once(table))}
+        stays = _insert_only(table, but=_NOT_ERASED if table is t.bodies else "")
+        guards[table.name] = {**dict(stays), **dict(_insert_once(table))}
+    guards["decisions"] |= dict(_decisions())
+    guards["holds"] |= dict(_holds(t.holds, HOLD_PLACED))
+    guards["hold_releases"] |= dict(_holds(t.hold_releases, HOLD_RELEASED))
+    guards["erasures"] |= dict(_erasures())
     return guards
 
 
-def create_statements(tables: list[Table] | None = None) -> list[str]:
-    """Return the statements that create the guards of `tables`, or all."""
-    wanted = None if tables is None else {table.name for table in tables}
-    return [sql for name, guards in _guards().items() if wanted is None or name in wanted for sql in guards.values()]
+def create_statements(tables: list[Table]) -> list[str]:
+    """Return the statements that create the guards of `tables`."""
+    guards = _guards()
+    return [sql for table in tables for sql in guards.get(table.name, {}).values()]
 
 
 def drop_statements(tables: list[Table]) -> list[str]:
-    """Return the statements that drop the guards of `tables`: only `rebuild` may, within its transaction."""
+    """Return the statements that drop the guards of `tables`."""
     guards = _guards()
     return [f"DROP TRIGGER IF EXISTS {name}" for table in tables for name in guards.get(table.name, ())]
 

@@ -11,17 +11,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runvis_core.api.tokens import Tokens
-from runvis_core.services.sessions import LIFETIME, Session, close_session, open_session
-from runvis_core.web.door import COOKIE, SIGN_IN, cookie_of, is_same_origin
+from runvis_core.api.access import BearerTokens
+from runvis_core.model.decision import Scope
+from runvis_core.services.sessions import LIFETIME, close_session, open_session
+from runvis_core.services.tokens import token_digest
+from runvis_core.web.door import SIGN_IN, cookie_of, is_same_origin
 from runvis_core.web.page import store_of
-from runvis_core.web.rendering import redirect, render
+from runvis_core.web.rendering import COOKIE, redirect, render
 
+SIGN_OUT: Final = "/sign-out"
 _LONGEST_FORM: Final = 8192
 _SECONDS: Final = int(LIFETIME.total_seconds())
 
 
-def sign_in_routes(tokens: Tokens) -> list[Route]:
+def sign_in_routes(bearers: BearerTokens) -> list[Route]:
     """Return the routes of signing in and out."""
 
     async def show(request: Request) -> Response:
@@ -32,12 +35,13 @@ def sign_in_routes(tokens: Tokens) -> list[Route]:
             return _form(request, "/", fault="This form was sent from elsewhere. Sign in here.", status=403)
         given = await _read_form(request)
         to = _within(given.get("to"))
-        principal = tokens.find_principal(f"Bearer {given.get('token', '')}")
-        digest = tokens.find_digest(principal) if principal is not None else None
-        if principal is None or digest is None:
+        digest = token_digest(given.get("token", "").strip())
+        principal = await bearers.find_by_digest(digest)
+        if principal is None:
             return _form(request, to, fault="The server doesn't take this token. Is it whole?", status=403)
-        now = datetime.now(UTC)
-        secret = await run_in_threadpool(open_session, store_of(request), Session(principal, digest), now=now)
+        if Scope.READ not in principal.scopes:
+            return _form(request, to, fault="This token is not for reading; take one that is.", status=403)
+        secret = await run_in_threadpool(open_session, store_of(request), digest, now=datetime.now(UTC))
         return _with_cookie(request, to, secret, _SECONDS)
 
     async def sign_out(request: Request) -> Response:
@@ -50,7 +54,7 @@ def sign_in_routes(tokens: Tokens) -> list[Route]:
     return [
         Route(SIGN_IN, show, methods=["GET"]),
         Route(SIGN_IN, sign_in, methods=["POST"]),
-        Route("/sign-out", sign_out, methods=["POST"]),
+        Route(SIGN_OUT, sign_out, methods=["POST"]),
     ]
 
 

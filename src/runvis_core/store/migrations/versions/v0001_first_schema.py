@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from runvis_core.store.guards import create_guards, create_partition
+from runvis_core.store import tables as t
+from runvis_core.store.guards import create_functions, create_guards, create_partition
 from runvis_core.store.types import Id, Moment, Position
 
 revision = "0001"
@@ -21,7 +22,10 @@ def upgrade() -> None:
     """Create everything that a store has."""
     _create_tables()
     op.execute("INSERT INTO head (id, position) VALUES (1, 0)")
-    create_guards(op.get_bind())
+    create_functions(op.get_bind())
+    # Tables that came later are guarded by the migration that brings them.
+    standing = set(sa.inspect(op.get_bind()).get_table_names())
+    create_guards(op.get_bind(), [table for table in t.metadata.sorted_tables if table.name in standing])
     create_partition(op.get_bind(), 0)
 
 

@@ -11,7 +11,7 @@ from alembic import op
 from runvis_core.store.types import Moment
 
 revision = "0008"
-down_revision = "0007"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
@@ -21,7 +21,6 @@ def upgrade() -> None:
     op.create_table(
         "sessions",
         sa.Column("digest", sa.LargeBinary(32), nullable=False),
-        sa.Column("principal", sa.Text(), nullable=False),
         sa.Column("token_digest", sa.LargeBinary(32), nullable=False),
         sa.Column("expires_at", Moment(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),

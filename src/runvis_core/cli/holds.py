@@ -1,0 +1,96 @@
+"""`runvis holds`: legal holds, which no erasure gets past."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from runvis_core.cli.administration import open_administration
+from runvis_core.cli.exits import Group
+from runvis_core.cli.options import DeploymentOption, EngineOption, OutputOption, UrlOption
+from runvis_core.cli.output import Format, cell, console, print_one, print_page, table
+from runvis_core.cli.text import clean, name_moment
+from runvis_core.services.decision_answers import HoldRequest, HoldView
+
+holds = typer.Typer(cls=Group, no_args_is_help=True, help="Legal holds: nothing that they cover is erased.")
+
+
+@holds.command("add")
+def add_command(
+    reason: Annotated[str, typer.Option(help="Why: it stands in the log.")],
+    run: Annotated[str | None, typer.Option(help="Only this run, by any of its names.")] = None,
+    engine: EngineOption = None,
+    deployment: DeploymentOption = None,
+    definition: Annotated[str | None, typer.Option(help="Only runs of this definition.")] = None,
+    output: OutputOption = Format.TABLE,
+    url: UrlOption = None,
+) -> None:
+    """Place a legal hold on a run, or on all runs that match what is given. It wins over any erasure.
+
+    Examples:
+
+      runvis holds add --definition billing --deployment airflow-prod --reason "case 2026-17"
+    """
+    if run is None and engine is None and deployment is None and definition is None:
+        raise typer.BadParameter("say what it covers: --run, --engine, --deployment or --definition")
+    request = HoldRequest(run=run, engine=engine, deployment=deployment, definition=definition, reason=reason)
+    with open_administration(url) as administration:
+        placed = administration.place_hold(request)
+    if output is not Format.TABLE:
+        print_one(placed, output)
+        return
+    typer.echo(clean(f"hold {placed.hold_id} covers {_covered(placed)}"))
+
+
+@holds.command("list")
+def list_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -> None:
+    """List all legal holds that were ever placed, newest first.
+
+    Examples:
+
+      runvis holds list
+    """
+    with open_administration(url) as administration:
+        items = administration.list_holds()
+    if output is not Format.TABLE:
+        print_page(items, output)
+        return
+    if not items:
+        typer.echo("no holds", err=True)
+        return
+    rows = table("ID", "COVERS", "PLACED (UTC)", "BY", "REASON", "RELEASED (UTC)")
+    for item in items:
+        released = name_moment(item.released_at)
+        placed = name_moment(item.placed_at)
+        rows.add_row(
+            cell(item.hold_id), cell(_covered(item)), placed, cell(item.placed_by), cell(item.reason), released
+        )
+    console().print(rows)
+
+
+def _covered(hold: HoldView) -> str:
+    parts = {
+        "run": hold.run_id,
+        "engine": hold.engine,
+        "deployment": hold.deployment,
+        "definition": hold.definition,
+    }
+    return ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+
+
+@holds.command("release")
+def release_command(
+    hold_id: Annotated[str, typer.Argument(help="The hold's id, as the list has it.")],
+    reason: Annotated[str | None, typer.Option(help="Why: it stands in the log.")] = None,
+    url: UrlOption = None,
+) -> None:
+    """Release a legal hold: what it covered may be erased from now on.
+
+    Examples:
+
+      runvis holds release 6f1c7a52 --reason "case closed"
+    """
+    with open_administration(url) as administration:
+        released = administration.release_hold(hold_id, reason=reason)
+    typer.echo(f"hold {clean(released.hold_id)} is released")
