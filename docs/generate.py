@@ -375,6 +375,7 @@ def _answer_fields(model: type[BaseModel]) -> str:
     return _table(("field", "type", "meaning"), rows)
 
 
+@cache
 def _common_meanings() -> dict[str, str]:
     """Return what fields of these names mean in the model; an answer says it again only where it means more."""
     meanings: dict[str, str] = {}
@@ -477,6 +478,7 @@ def _declared(model: type) -> dict[str, tuple[str, str]]:
     return found
 
 
+@cache
 def _body_of(kind: type) -> list[ast.stmt]:
     (node,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(node, ast.ClassDef)

@@ -11,26 +11,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from runvis_core.emit.named_secrets import REDACTED, redact_named
 from runvis_core.emit.secret_forms import (
     BEARER,
     FORMS,
     HINTS,
-    NAMED,
     URL_CREDENTIALS,
-    VALUE,
     compile_names,
+    find_names_in_texts,
     is_one_of,
     is_secret_name,
 )
 
-REDACTED: Final = "[redacted]"
 MIN_SECRET_CHARACTERS: Final = 5
 """Registered values that are shorter are left: they would mask half of every text."""
 MAX_DEPTH: Final = 32
 MAX_ITEMS: Final = 10_000
 
-_NAME_KEYS: Final = frozenset({"name", "key", "Name", "Key", "variable", "field", "header"})
-_VALUE_KEYS: Final = ("value", "Value", "val", "default", "content")
+_NAME_KEYS: Final = frozenset(
+    {"name", "key", "Name", "Key", "variable", "field", "header", "option", "parameter", "label", "id"}
+)
+_VALUE_KEYS: Final = frozenset({"value", "Value", "val", "default", "content"})
 _LONG_USER_CHARACTERS: Final = 16
 """A user in an address that is as long as a token is one (Sentry's, GitHub's)."""
 
@@ -72,6 +73,7 @@ class Redactor:
 
     def __init__(self, secret_names: Iterable[str] = ()) -> None:
         self._names = compile_names(secret_names)
+        self._names_pattern = find_names_in_texts(secret_names)
         self._values: frozenset[str] = frozenset()
         self._values_pattern: re.Pattern[str] | None = None
 
@@ -96,6 +98,7 @@ class Redactor:
     def _hints(self, text: str) -> bool:
         return bool(
             HINTS.search(text.lower())
+            or (self._names_pattern is not None and self._names_pattern.search(text))
             or ("@" in text and "://" in text)
             or (self._values_pattern is not None and self._values_pattern.search(text))
         )
@@ -110,6 +113,8 @@ class Redactor:
             for key, item in value.items():
                 if self.is_secret(key) or (key in _NAME_KEYS and item.__class__ is str and self.is_secret(item)):
                     return False
+                if not key.isidentifier():
+                    texts.append(key)
             items = value.values()
         else:
             is_pair = len(value) == 2
@@ -150,23 +155,7 @@ class Redactor:
         if "@" in text:
             text = URL_CREDENTIALS.sub(_redact_url, text)
         text = BEARER.sub(rf"\g<scheme> {REDACTED}", text)
-        return self._redact_named(text)
-
-    def _redact_named(self, text: str) -> str:
-        pieces: list[str] = []
-        done = position = 0
-        while (match := NAMED.search(text, position)) is not None:
-            # Behind the name, not the value: that may be the name of a next one, as in `level: password=…`.
-            position = match.end("name")
-            # Between a name and its value a space alone is enough only on a command line.
-            is_argument = not match["between"].strip("\"'").isspace() or match["name"].startswith("--")
-            if not is_argument or not self.is_secret(match["name"]):
-                continue
-            value = VALUE.match(text, match.end())
-            assert value is not None, "a name is found only where a value follows"
-            pieces += (text[done : match.end()], REDACTED)
-            done = position = value.end()
-        return "".join([*pieces, text[done:]]) if pieces else text
+        return redact_named(text, self.is_secret)
 
 
 def _redact_url(match: re.Match[str]) -> str:
@@ -207,7 +196,7 @@ class _Walk:
         return value
 
     def _text(self, text: str, depth: int) -> str:
-        if text[:1] in ("{", "[") and len(text) <= self._max_characters:
+        if text[:1] in ("{", "[", '"') and len(text) <= self._max_characters:
             text = self._json(text, depth)
         return cut(self._redactor.redact_text(text), self._max_characters)
 
@@ -223,21 +212,26 @@ class _Walk:
     def _mapping(self, mapping: Mapping[str, Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
             return f"[cut: deeper than {MAX_DEPTH}]"
-        hidden = self._value_key(mapping)
+        hidden = _VALUE_KEYS if self._names_a_secret(mapping) else frozenset[str]()
         redacted: dict[str, Any] = {}
         for key, item in mapping.items():
             if len(redacted) >= self._max_items:
                 redacted["[cut]"] = f"{len(mapping) - self._max_items:,} of {len(mapping):,} keys"
                 break
-            redacted[str(key)] = self._hide(item, depth + 1) if key == hidden else self.named(str(key), item, depth + 1)
+            name = str(key)
+            shown = name if name.isidentifier() else self._key(name, redacted)
+            redacted[shown] = self._hide(item, depth + 1) if name in hidden else self.named(name, item, depth + 1)
         return redacted
 
-    def _value_key(self, mapping: Mapping[str, Any]) -> str | None:
-        """Return the key of the value whose secret name lies beside it: `{"name": "DB_PASSWORD", "value": …}`."""
+    def _key(self, name: str, taken: Mapping[str, Any]) -> str:
+        """Return a key without secrets, which no other one has become."""
+        shown = self._redactor.redact_text(name)
+        return shown if shown == name or shown not in taken else f"{shown} {len(taken)}"
+
+    def _names_a_secret(self, mapping: Mapping[str, Any]) -> bool:
+        """Whether a secret's name lies beside its value: `{"name": "DB_PASSWORD", "value": …}`."""
         is_secret = self._redactor.is_secret
-        if any(key in _NAME_KEYS and isinstance(name, str) and is_secret(name) for key, name in mapping.items()):
-            return next((key for key in _VALUE_KEYS if key in mapping), None)
-        return None
+        return any(key in _NAME_KEYS and isinstance(name, str) and is_secret(name) for key, name in mapping.items())
 
     def _sequence(self, items: list[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:

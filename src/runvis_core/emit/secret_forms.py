@@ -57,6 +57,12 @@ def compile_names(names: Iterable[str]) -> frozenset[str]:
     return frozenset(_bare(name) for name in names)
 
 
+def find_names_in_texts(names: Iterable[str]) -> re.Pattern[str] | None:
+    """Return what finds names in a text, however they are spelled; None for no names."""
+    spellings = [r"[\W_]?".join(map(re.escape, _bare(name))) for name in names if _bare(name)]
+    return re.compile("|".join(spellings), re.IGNORECASE) if spellings else None
+
+
 @lru_cache(maxsize=4096)
 def _bare(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
@@ -71,10 +77,10 @@ HINTS: Final = re.compile(
     r"""
       pass(?:w|p|c|_|\W) | pwd | p(?<=\bdap)i[0-9a-f]{8}
     | key | k(?<=tok)en | k(?<=cook)ie | k(?<=\bsk)[-_] | k(?<=\brk)_ | k(?<=ak)ia
-    | c(?<=sec)ret | cred | u(?<=au)th(?!or) | bearer | basic\s | j(?<=eyj) | jwt | dsn | z(?<=aiz)a
+    | c(?<=sec)ret | cred | u(?<=au)th(?!or(?!i[sz])) | bearer | basic\s | j(?<=eyj) | jwt | dsn | z(?<=aiz)a
     | _(?<=gh[pousr]_) | _(?<=_pat_) | _(?<=npm_) | _(?<=\brvt_) | _(?<=\bhf_) | _(?<=v1_) | _(?<=shp(?:at|ss|ca|pa)_)
     | _(?<=whsec_)
-    | -(?<=glpat-) | -(?<=xox[a-z]-) | -(?<=xapp-) | -(?<=pypi-) | -(?=begin)
+    | -(?=u\s) | -(?=user[\s=]) | -(?<=glpat-) | -(?<=xox[a-z]-) | -(?<=xapp-) | -(?<=pypi-) | -(?=begin)
     | \.(?<=\bsg\.) | \.(?<=hv[sbr]\.) | \.(?<=ya29\.) | a(?<=\ba)sia[0-9a-z]{16}
     """,
     re.VERBOSE,
@@ -101,26 +107,9 @@ FORMS: Final = re.compile(
 """Forms of well-known secrets."""
 
 URL_CREDENTIALS: Final = re.compile(
-    r"""(?<=[A-Za-z0-9+.-])://(?P<user>[^\s/?\#@:"'<>]*)(?P<password>:[^\s/?\#"'<>]*)?@"""
+    r"""(?<=[A-Za-z0-9+.-])://(?P<user>[^\s/?\#@:"'<>]*)(?P<password>:(?!\d{1,5}/)[^\s?\#"'<>]{0,1000})?@"""
 )
 """User and password in an address. It begins behind the scheme: a search for those would try every letter of a text."""
 
 BEARER: Final = re.compile(r"(?i)\b(?P<scheme>bearer|basic)\s+(?P<value>[\w.~+/=-]{8,})")
 """What goes into an `Authorization` header."""
-
-NAMED: Final = re.compile(
-    r"""
-    (?<![\w.-])(?P<name>[\w.-]++)
-    (?P<between>["']?\s*+(?:=>|[=:])\s*+["']?|\s++["']?)
-    (?=[^\s"',;&(){}\[\]<>]{5})
-    """,
-    re.VERBOSE,
-)
-"""A name with a value behind it in a text: `password=…`, `"token": "…"`, `--api-key …`.
-
-It takes time in proportion to the text: names begin where a word begins, nothing in it is tried a second time, and the
-value is left to `VALUE`.
-"""
-
-VALUE: Final = re.compile(r"""[^\s"',;&(){}\[\]<>]+""")
-"""The value behind a name."""

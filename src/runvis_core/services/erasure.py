@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import orjson
 from sqlalchemy import Connection, select, text
@@ -17,6 +18,7 @@ from runvis_core.services.holds import find_holds
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
+from runvis_core.store.failures import MESSAGE, forget_failures
 from runvis_core.store.tables import bodies, entries
 
 BODIES_OF_ONE: Final = 300
@@ -63,9 +65,7 @@ def erase(store: Store, request: ErasureRequest, *, principal: str) -> ErasureVi
     return ErasureView(run_id=run_id, bodies=found, decisions=decisions, held_by=held_by, remaining=remaining)
 
 
-def _find_bodies(
-    connection: Connection, rows: Sequence[tuple[int, bytes]], request: ErasureRequest
-) -> Iterator[ErasedBody]:
+def _find_bodies(connection: Connection, rows: Sequence[Any], request: ErasureRequest) -> Iterator[ErasedBody]:
     for position, entry in rows:
         refs: dict[str, dict[str, Any]] = orjson.loads(entry)["event"].get("bodies") or {}
         wanted: dict[str, str] = {

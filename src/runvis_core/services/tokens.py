@@ -173,12 +173,16 @@ def _view(
 
 def _as_json(token: TokenIssued) -> dict[str, Any]:
     """Return the details, sets in order, so that they are the same whoever writes them."""
-    said = token.model_dump(mode="json")
-    said["scopes"] = sorted(said["scopes"])
-    said["binding"] = {
-        name: sorted(value) if isinstance(value, list) else value for name, value in said["binding"].items()
+    binding = token.binding
+    return {
+        **token.model_dump(mode="json", exclude={"scopes", "binding"}),
+        "scopes": sorted(token.scopes),
+        "binding": {
+            "deployments": sorted(binding.deployments),
+            "witnesses": sorted(binding.witnesses),
+            "team": binding.team,
+        },
     }
-    return said
 
 
 def _check_characters(value: str) -> str:

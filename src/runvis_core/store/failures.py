@@ -1,6 +1,6 @@
 """The first line of each failure and its words, so that an error is found by its text: a step beside the log.
 
-The lines come from bodies: whoever erases a run's bodies must `forget_failures` of it too.
+The lines come from bodies: whoever erases a failure's message must `forget_failures` of its run too.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, delete, select, tuple_
 
+from runvis_core.model.decision import ERASURE, Erased
 from runvis_core.store import tables as t
 from runvis_core.store.log import StoredEntry
 from runvis_core.store.upsert import insert_once
 
+MESSAGE: Final = "message"
+"""The body of a failure that its first line is taken from."""
 LINE_LENGTH: Final = 300
 """Characters of a failure's first line that are kept."""
 MAX_WORDS: Final = 40
@@ -45,16 +48,35 @@ class Failures:
     name = "failures"
 
     def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
-        """Note the failures among these entries."""
-        told = [(entry, orjson.loads(entry.entry)["event"]) for entry in entries if entry.kind == "failure"]
-        for start in range(0, len(told), _CHUNK):
-            _note(connection, told[start : start + _CHUNK])
+        """Note the failures among these entries, and forget those whose messages a decision among them erased."""
+        told: list[tuple[StoredEntry, dict[str, Any]]] = []
+        for entry in entries:
+            if entry.kind == "failure":
+                told.append((entry, orjson.loads(entry.entry)["event"]))
+            elif entry.kind == "decision" and entry.run_id is not None and _erases_a_message(entry):
+                # In the log's order: what is told after it stays.
+                _note_all(connection, told)
+                told = []
+                forget_failures(connection, [entry.run_id])
+        _note_all(connection, told)
 
 
 def forget_failures(connection: Connection, run_ids: Sequence[UUID]) -> None:
     """Remove what is kept of these runs' failures."""
     for table in (t.failure_words, t.failures):
         connection.execute(delete(table).where(table.c.run_id.in_(run_ids)))
+
+
+def _erases_a_message(entry: StoredEntry) -> bool:
+    event = orjson.loads(entry.entry)["event"]
+    if event["decision"] != ERASURE:
+        return False
+    return any(body.name == MESSAGE for body in Erased.model_validate(event["details"]).bodies)
+
+
+def _note_all(connection: Connection, told: list[tuple[StoredEntry, dict[str, Any]]]) -> None:
+    for start in range(0, len(told), _CHUNK):
+        _note(connection, told[start : start + _CHUNK])
 
 
 def _note(connection: Connection, told: list[tuple[StoredEntry, dict[str, Any]]]) -> None:
@@ -91,7 +113,8 @@ def _find_messages(connection: Connection, told: Iterable[tuple[StoredEntry, dic
 
 def _digests(told: Iterable[tuple[StoredEntry, dict[str, Any]]]) -> Iterator[tuple[int, bytes]]:
     for entry, event in told:
-        ref = (event.get("bodies") or {}).get("message")
+        refs: dict[str, dict[str, Any]] = event.get("bodies") or {}
+        ref = refs.get(MESSAGE)
         if ref is not None:
             yield entry.position, bytes.fromhex(ref["digest"])
 

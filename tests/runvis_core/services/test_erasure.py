@@ -15,10 +15,12 @@ from runvis_core.services.decisions import list_audit
 from runvis_core.services.erasure import BODIES_OF_ONE, erase
 from runvis_core.services.holds import list_holds, place_hold, release_hold
 from runvis_core.services.run_details import get_run
+from runvis_core.services.steps import STEPS
 from runvis_core.store.check import check_store
 from runvis_core.store.database import Store
 from runvis_core.store.rebuild import rebuild_store
-from runvis_core.store.tables import bodies
+from runvis_core.store.steps import catch_up
+from runvis_core.store.tables import bodies, failures
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.story import LOAD_1, a_story
 
@@ -136,6 +138,33 @@ def test_more_bodies_than_one_entry_can_name_are_erased_by_several(store: Store,
     assert (len(done.bodies), len(done.decisions)) == (BODIES_OF_ONE + 1, 2)
     assert kept(store) == 0
     assert check_store(store) == []
+
+
+def test_what_was_kept_for_searching_goes_with_the_message(store: Store, record: Record) -> None:
+    def lines() -> list[str]:
+        catch_up(store, STEPS)
+        with store.engine.connect() as connection:
+            return sorted(connection.execute(select(failures.c.line)).scalars())
+
+    record(store, [*a_run(), *a_run("other")])
+    assert lines() == [f"{CANARY} broke"] * 2
+    ask(store, "traceback")
+    assert lines() == [f"{CANARY} broke"] * 2
+    ask(store)
+    assert lines() == [f"{CANARY} broke"]
+    # What is told after the erasure stays, also when it is all derived anew, in parts of any size.
+    record(store, [make(FailureEvent, seconds=9, content={"message": "again"})])
+    assert lines() == ["again", f"{CANARY} broke"]
+    rebuild_store(store)
+    assert lines() == ["again", f"{CANARY} broke"]
+
+
+def test_a_step_that_was_behind_the_erasure_keeps_nothing_of_it(store: Store, record: Record) -> None:
+    record(store, a_run())
+    ask(store)
+    catch_up(store, STEPS)
+    with store.engine.connect() as connection:
+        assert connection.execute(select(failures.c.line)).scalars().all() == []
 
 
 def test_what_is_erased_is_in_no_file_of_a_sqlite_store(sqlite_store: Store, record: Record) -> None:
