@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,15 +12,19 @@ from sqlalchemy import update
 from starlette.routing import Route
 
 from runvis_core.errors import SettingsError
-from runvis_core.services.sessions import LIFETIME
+from runvis_core.model.decision import TOKEN_ISSUED, Scope, TokenIssued
+from runvis_core.services.decisions import record_decision
+from runvis_core.services.sessions import LIFETIME, open_session
+from runvis_core.services.tokens import make_token, token_digest
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.store.tables import sessions
 from runvis_core.testing.factories import at
 from runvis_core.web.app import create_site
 from runvis_core.web.assets import ASSETS
-from runvis_core.web.door import COOKIE, is_same_origin
+from runvis_core.web.door import is_same_origin
 from runvis_core.web.pages.sign_in import _within
+from runvis_core.web.rendering import COOKIE
 
 TOKEN = "a-token-of-some-length"
 OURS = {"Sec-Fetch-Site": "same-origin"}
@@ -183,21 +188,57 @@ def test_who_is_no_trusted_proxy_is_not_believed(serve: Serve) -> None:
     assert client.get("/runs", headers=person).status_code == 303
 
 
-def test_what_a_person_sends_stands_under_a_name_that_no_token_has(serve: Serve) -> None:
+def test_a_person_may_read_and_no_more(serve: Serve) -> None:
     client = serve(**proxied())
-    event = {
-        "kind": "state",
-        "engine": "airflow",
-        "deployment": "prod",
-        "witness": "worker",
-        "occurred_at": "2026-11-24T08:00:00Z",
-        "run_id": "6f1c7a52-3d0e-5b8e-9a54-52756e566973",
-        "state": "Running",
-    }
     headers = {"X-Forwarded-User": "token", **OURS}
-    assert client.post("/api/v1/events", json={"events": [event]}, headers=headers).status_code == 200
-    (entry,) = client.get("/api/v1/events", headers=headers).json()["items"]
-    assert entry["principal"] == "person:token"
+    assert client.get("/api/v1/runs", headers=headers).status_code == 200
+    assert client.post("/api/v1/events", json={"items": []}, headers=headers).status_code == 403
+    assert client.get("/api/v1/tokens", headers=headers).status_code == 403
+
+
+def test_a_session_may_read_and_no_more(serve: Serve) -> None:
+    client = serve(token=TOKEN)
+    sign_in(client)
+    assert client.get("/api/v1/runs").status_code == 200
+    assert client.post("/api/v1/events", json={"items": []}, headers=OURS).status_code == 403
+    # The token itself may.
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.post("/api/v1/events", json={"items": []}, headers=bearer).status_code == 200
+
+
+def test_a_request_with_a_bearer_token_is_judged_by_that_alone(serve: Serve) -> None:
+    client = serve(token=TOKEN)
+    sign_in(client)
+    assert client.get("/api/v1/runs", headers={"Authorization": "Bearer another-token-of-length"}).status_code == 401
+
+
+def test_a_token_of_the_store_opens_a_session_if_it_is_for_reading(serve: Serve, store: Store) -> None:
+    client = serve(token=TOKEN)
+    assert sign_in(client, _issue(store, Scope.INGEST)).status_code == 403
+    assert sign_in(client, _issue(store, Scope.READ)).status_code == 303
+    page = client.get("/runs")
+    assert "the read one" in page.text
+
+
+def test_a_session_ends_when_its_token_runs_out(serve: Serve, store: Store) -> None:
+    client = serve(token=TOKEN)
+    token = _issue(store, Scope.READ, days=-1)
+    assert sign_in(client, token).status_code == 403
+    secret = open_session(store, token_digest(token), now=datetime.now(UTC))
+    client.cookies.set(COOKIE, secret)
+    assert client.get("/runs").status_code == 303
+
+
+def _issue(store: Store, scope: Scope, *, days: int = 1) -> str:
+    token = make_token()
+    details = TokenIssued(
+        name=f"the {scope} one",
+        digest=token_digest(token).hex(),
+        scopes=frozenset({scope}),
+        expires_at=store.clock() + timedelta(days=days),
+    )
+    record_decision(store, TOKEN_ISSUED, f"id-{token[-6:]}", details.model_dump(mode="json"), principal="test")
+    return token
 
 
 def test_a_proxy_s_word_needs_both_settings_and_a_token(sqlite_store: Store) -> None:
