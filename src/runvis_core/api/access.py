@@ -97,8 +97,13 @@ class BearerTokens:
     async def find_by_digest(self, digest: bytes) -> Principal | None:
         """Return who has the token of that digest, as long as it is valid. Raises `UnreachableError`."""
         await self._issued.refresh()
-        found = self._tokens.find_by_digest(digest)
-        return found or self._issued.find_by_digest(digest, now=datetime.now(UTC))
+        found = self._tokens.find_by_digest(digest) or self._issued.find_by_digest(digest, now=datetime.now(UTC))
+        if found is None:
+            # It may have been issued just now.
+            self._issued.forget()
+            await self._issued.refresh()
+            found = self._issued.find_by_digest(digest, now=datetime.now(UTC))
+        return found
 
     def _find_bearer(self, authorization: str) -> Principal | None:
         found = self._tokens.find_principal(authorization)

@@ -18,7 +18,7 @@ _SECRET_BYTES: Final = 32
 
 
 def open_session(store: Store, token_digest: bytes, *, now: datetime) -> str:
-    """Keep a session of who has that token, for `LIFETIME`; return the secret that stands for it, which is kept nowhere.
+    """Keep a session of who has that token, for `LIFETIME`; return its secret, which is kept nowhere.
 
     Sessions that have run out leave the store on the way.
     """
