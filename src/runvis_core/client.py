@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -31,8 +32,10 @@ from runvis_core.services.decision_answers import (
     TokenRequest,
     TokenView,
 )
-from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.problems import ERRORS
+from runvis_core.services.search_answers import Found
+from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
@@ -101,6 +104,29 @@ class Client:
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
         return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
+
+    def get_trend(
+        self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
+    ) -> Trend:
+        """Return how a definition's runs went over time. Raises `NotFoundError`."""
+        bounds = {"since": since and since.isoformat(), "until": until and until.isoformat()}
+        return self._read(Trend, f"definitions/{quote(name, safe='')}/trend", filters, step=step.value, **bounds)
+
+    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+        """Return a definition's last runs beside one another. Raises `NotFoundError`."""
+        return self._read(Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor)
+
+    def list_stats(self, filters: StatFilter) -> StatTable:
+        """Return how many runs there were and how long they took."""
+        return self._read(StatTable, "stats", filters)
+
+    def get_health(self) -> Health:
+        """Return which definitions fail or are late, and which runs are silent."""
+        return self._read(Health, "health")
+
+    def search(self, query: str) -> Found:
+        """Return what a query names."""
+        return self._read(Found, "search", q=query)
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""

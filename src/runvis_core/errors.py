@@ -12,6 +12,7 @@ RunVisError
 │   └── LogRuleError         the database refused what would bend the record
 ├── NotFoundError            there is no such run, definition, …
 ├── CursorError              a cursor was not made by this list
+├── WideQuestionError        an answer would need more than a server reads at once
 ├── LedgerError              the ledger can't be extended, signed or proved
 │   ├── NoteError            a signed note, checkpoint or key is not well formed, or its signature does not hold
 │   └── ProofError           a proof does not hold
@@ -21,6 +22,8 @@ RunVisError
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class RunVisError(Exception):
@@ -68,7 +71,11 @@ class LogRuleError(StoreError):
 
 
 class NotFoundError(RunVisError):
-    """There is no such thing in the store."""
+    """There is no such thing in the store. `near` are the ids or names of what was perhaps meant."""
+
+    def __init__(self, message: str, *, near: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.near = list(near)
 
 
 class CursorError(RunVisError):
@@ -85,6 +92,10 @@ class NoteError(LedgerError):
 
 class ProofError(LedgerError):
     """A proof does not hold: what it is to prove may be false, and is not shown to be true."""
+
+
+class WideQuestionError(RunVisError):
+    """An answer would need more than a server reads at once; the message says how to narrow the question."""
 
 
 class DeliveryError(RunVisError):

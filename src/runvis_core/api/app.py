@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,16 +10,18 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core.api import admin, definitions, doctor, events, health, metrics, runs
+from runvis_core.api import admin, definitions, doctor, events, health, metrics, runs, search, stats, stream
 from runvis_core.api.access import AccessControl, BearerTokens, Door
 from runvis_core.api.committer import Committer
 from runvis_core.api.headers import SecurityHeaders
+from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
 from runvis_core.api.problems import install_problems
 from runvis_core.api.rates import RateLimiter
 from runvis_core.api.request_log import RequestLog
 from runvis_core.api.state import ServerState
 from runvis_core.api.tokens import StoreTokens, read_tokens
+from runvis_core.services.entries import list_entries
 from runvis_core.services.ingest import EventLimits, ingest_items
 from runvis_core.services.principals import Principal
 from runvis_core.settings import Settings
@@ -60,11 +63,16 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, runs, definitions, doctor, admin):
+    for module in (events, stream, runs, stats, definitions, search, doctor, admin):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.state.metrics = numbers
+    app.state.tail = LogTail(
+        lambda after, limit: list_entries(store, after=after, limit=limit),
+        lambda: store.log.head().position,
+        asyncio.Event(),
+    )
     install_problems(app)
     # The last one added is the outermost: a refusal has the headers, is timed and is in the log too.
     app.add_middleware(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from runvis_core.api.headers import SECURITY_HEADERS
 from runvis_core.api.request_log import REQUEST_ID
-from runvis_core.errors import RunVisError
-from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.errors import NotFoundError, RunVisError
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,8 @@ def _on_error(_: Request, error: Exception) -> Response:
     for kind, (name, status) in STATUSES.items():
         if isinstance(error, kind):
             more: dict[str, Any] = {"parameter": "cursor"} if name == "cursor" else {}
+            if isinstance(error, NotFoundError) and error.near:
+                more["near"] = error.near
             return problem(status, name, str(error), **more)
     _log.error("a request failed: %s", error)
     return problem(500, "store-failed", "the store could not do this; the server's log says why")
@@ -91,15 +93,20 @@ def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
 
 
 def _allowed_parameters(request: Request) -> list[str]:
-    path = request.url.path
-    if path.endswith("/audit"):
-        return ["before", "name", "limit"]
-    if path.endswith("/events"):
-        return ["after", "limit"]
-    if "/definitions/" in path:
-        return [*DefinitionFilter.model_fields]
-    filters = DefinitionFilter if path.endswith("/definitions") else RunFilter
-    return [*filters.model_fields, "limit", "cursor"]
+    names: list[str] = []
+    for parameter in request.scope["route"].dependant.query_params:
+        model: Any = parameter.field_info.annotation
+        names += _fields_of(model) or [parameter.alias]
+    return names
+
+
+def _fields_of(model: Any) -> list[str]:
+    """Return the fields of a model; none for what is no model."""
+    return [*cast("type[BaseModel]", model).model_fields] if _is_model(model) else []
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def _on_http(_: Request, error: Exception) -> Response:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from itertools import chain, islice
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
 
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
 from runvis_core.services.compare import compare_runs, compare_with_last_success
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.entries import list_run_entries
+from runvis_core.services.exports import PAGE_SIZE, csv_lines, follow_pages, json_lines
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
 from runvis_core.services.run_details import get_run
 from runvis_core.services.run_trees import get_tree
@@ -41,11 +44,47 @@ class RunEntryQuery(BaseModel):
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
 
 
-@router.get("/runs")
-def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunSummary]:
-    """Return runs, newest first."""
+JSON_LINES: Final = "application/x-ndjson"
+CSV: Final = "text/csv"
+
+
+@router.get(
+    "/runs", response_model=Page[RunSummary], responses={200: {"content": {JSON_LINES: {}, CSV: {}}, "description": ""}}
+)
+def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunSummary] | StreamingResponse:
+    """Return runs, newest first.
+
+    With `Accept: application/x-ndjson` or `text/csv` the list comes as a file: all runs from the cursor on, or `limit`
+    of them if that is given.
+    """
+    store, now = state_of(request).store, datetime.now(UTC)
     filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor"}))
-    return list_runs(state_of(request).store, filters, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC))
+    media_type = _wanted_type(request.headers.get("accept", ""))
+    if media_type is None:
+        return list_runs(store, filters, limit=query.limit, cursor=query.cursor, now=now)
+    limit = query.limit if "limit" in query.model_fields_set else None
+    pages = follow_pages(
+        lambda cursor: list_runs(store, filters, limit=min(PAGE_SIZE, limit or PAGE_SIZE), cursor=cursor, now=now),
+        query.cursor,
+    )
+    # What is wrong with the question is said before anything else is.
+    first = next(pages)
+    items = islice((run for page in chain([first], pages) for run in page.items), limit)
+    lines = json_lines(items) if media_type == JSON_LINES else csv_lines(items)
+    return StreamingResponse(lines, media_type=media_type)
+
+
+def _wanted_type(accept: str) -> str | None:
+    """Return which file the caller prefers to a page; None for a page."""
+    named = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+    for name in named:
+        if name in (JSON_LINES, "application/jsonl", "application/json-lines"):
+            return JSON_LINES
+        if name == CSV:
+            return CSV
+        if name in ("application/json", "*/*"):
+            return None
+    return None
 
 
 # A native id may have slashes in it, so the longer paths come first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -91,22 +91,29 @@ def serve_on(
     try:
         # Interrupted is how a server ends.
         with suppress(KeyboardInterrupt):
-            _Server(config, on_ready).run(sockets=[listener])
+            Server(config, on_ready).run(sockets=[listener])
     finally:
         duties.close()
 
 
-class _Server(uvicorn.Server):
-    """Says when it takes requests."""
+class Server(uvicorn.Server):
+    """Says when it takes requests, and tells streams when it stops: they would not end by themselves."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take requests."""
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and let those end that were begun."""
+        application: Any = self.config.app
+        application.state.tail.stopping.set()
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:

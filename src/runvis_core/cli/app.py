@@ -16,8 +16,10 @@ from runvis_core.cli.exits import Group
 from runvis_core.cli.holds import holds
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
+from runvis_core.cli.search import search_command
 from runvis_core.cli.serve import follow_command, serve_command
 from runvis_core.cli.spool import spool
+from runvis_core.cli.stats import health_command, stats_command
 from runvis_core.cli.tokens import tokens
 from runvis_core.plugins import plugin_manager
 
@@ -51,6 +53,9 @@ app.add_typer(tokens, name="tokens")
 app.add_typer(audit, name="audit")
 app.add_typer(holds, name="holds")
 app.command("demo")(demo_command)
+app.command("stats")(stats_command)
+app.command("health")(health_command)
+app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
 app.command("erase")(erase_command)

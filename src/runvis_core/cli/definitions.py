@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, cast
 
 import typer
 from rich.text import Text
 
 from runvis_core.cli.exits import Group
-from runvis_core.cli.options import CursorOption, DeploymentOption, EngineOption, LimitOption, OutputOption, UrlOption
+from runvis_core.cli.options import (
+    CursorOption,
+    DeploymentOption,
+    EngineOption,
+    LimitOption,
+    OutputOption,
+    UrlOption,
+    parse_moment,
+)
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, state_text, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary
-from runvis_core.services.filters import DefinitionFilter
+from runvis_core.services.filters import DefinitionFilter, Dimension
+from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, Trend
 
 definitions = typer.Typer(cls=Group, no_args_is_help=True, help="What can run: DAGs, flows, tasks, and their versions.")
 
@@ -88,6 +98,111 @@ def show_command(
         _print_definition(found)
     else:
         print_one(found, output)
+
+
+@definitions.command("trend")
+def trend_command(
+    definition: Annotated[str, typer.Argument(help="Its whole name.")],
+    engine: EngineOption = None,
+    deployment: DeploymentOption = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="From then on: 24h, 30d, 2024-05-01, …")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Before then.")] = None,
+    hourly: Annotated[bool, typer.Option("--hourly", help="By the hour, not by the day.")] = False,
+    output: OutputOption = Format.TABLE,
+    url: UrlOption = None,
+) -> None:
+    """Show how a definition's runs went over time, by default over the last 14 days, and when its version changed.
+
+    Examples:
+
+      runvis definitions trend etl --since 30d
+
+      runvis definitions trend etl --hourly --since 24h -o json
+    """
+    filters = DefinitionFilter(engine=engine, deployment=deployment)
+    step = Dimension.HOUR if hourly else Dimension.DAY
+    with open_source(url) as source:
+        found = source.get_trend(definition, filters, since=since, until=until, step=step)
+    if output is Format.TABLE:
+        _print_trend(found)
+    else:
+        print_one(found, output)
+
+
+def _print_trend(found: Trend) -> None:
+    rows = table(f"{found.step.value.upper()} (UTC)", "RUNS", "FAILED %", "TIME P50", "P95", "WAIT P50", "P95")
+    for point in [*found.points, found.whole]:
+        rows.add_row(
+            name_moment(point.begins_at) if point.begins_at else "all",
+            str(point.runs),
+            "–" if point.failed_share is None else f"{100 * point.failed_share:.1f}",
+            name_duration(point.duration.p50),
+            name_duration(point.duration.p95),
+            name_duration(point.queue.p50),
+            name_duration(point.queue.p95),
+        )
+    console().print(rows)
+    for version in found.versions:
+        named = version.native_version or version.version[:12]
+        typer.echo(f"version {clean(named)} recorded {name_moment(version.recorded_at)}")
+
+
+@definitions.command("grid")
+def grid_command(
+    definition: Annotated[str, typer.Argument(help="Its whole name.")],
+    engine: EngineOption = None,
+    deployment: DeploymentOption = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many runs to show.")] = 10,
+    cursor: CursorOption = None,
+    output: OutputOption = Format.TABLE,
+    url: UrlOption = None,
+) -> None:
+    """Show a definition's last runs beside one another: steps by runs, newest at the right, with all attempts.
+
+    Examples:
+
+      runvis definitions grid etl
+
+      runvis definitions grid etl --limit 50 -o json
+    """
+    filters = DefinitionFilter(engine=engine, deployment=deployment)
+    with open_source(url) as source:
+        found = source.get_grid(definition, filters, limit=limit, cursor=cursor)
+    if output is not Format.TABLE:
+        print_one(found, output)
+        return
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    _print_grid(found)
+    if found.next_cursor:
+        typer.echo(f"there are older ones: --cursor {found.next_cursor}", err=True)
+
+
+def _print_grid(found: Grid) -> None:
+    rows = table("STEP", *(_column_title(column) for column in found.columns))
+    whole = [state_text(column.run) if column.run else Text("absent") for column in found.columns]
+    rows.add_row(Text(clean(found.definition), style="bold"), *whole)
+    for row in found.rows:
+        rows.add_row(cell(row.step), *(_grid_cell(one) for one in row.cells))
+    console().print(rows)
+
+
+def _column_title(column: GridColumn) -> str:
+    if column.run is None:
+        return f"due {name_moment(column.due_at)}"
+    begun = name_moment(column.run.started_at or column.run.queued_at)
+    return f"{begun} new version {clean(column.version or '')}" if column.is_new_version else begun
+
+
+def _grid_cell(found: GridCell | None) -> Text:
+    if found is None:
+        return Text("")
+    if not found.attempts:
+        return Text("not run", style="dim")
+    said = Text(f"{found.cut_attempts} more, " if found.cut_attempts else "")
+    return said.append_text(Text(", ").join(state_text(attempt) for attempt in found.attempts))
 
 
 def _print_definition(found: DefinitionDetail) -> None:

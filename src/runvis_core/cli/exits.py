@@ -17,6 +17,7 @@ from runvis_core.errors import (
     SettingsError,
     StoreAddressError,
     UnreachableError,
+    WideQuestionError,
 )
 
 
@@ -40,6 +41,7 @@ _STATUSES: dict[type[RunVisError], Exit] = {
     SettingsError: Exit.USAGE,
     StoreAddressError: Exit.USAGE,
     CursorError: Exit.USAGE,
+    WideQuestionError: Exit.USAGE,
 }
 
 

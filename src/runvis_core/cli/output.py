@@ -18,6 +18,7 @@ from rich.text import Text
 from runvis_core.cli.text import clean, clean_json
 from runvis_core.model.state import State, Verdict
 from runvis_core.services.answers import AttemptView, RunSummary
+from runvis_core.services.exports import csv_lines
 
 _WIDTH_WITHOUT_TERMINAL: Final = 200
 
@@ -40,6 +41,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
+    CSV = "csv"
 
 
 def console() -> Console:
@@ -60,12 +62,23 @@ def print_page(items: Iterable[BaseModel], output: Format, *, next_cursor: str |
         for item in items:
             typer.echo(to_json(item))
         return
+    if output is Format.CSV:
+        print_csv(items)
+        return
     page = {"items": [item.model_dump(mode="json") for item in items], "next_cursor": next_cursor}
     typer.echo(to_json(page, indent=2))
 
 
+def print_csv(items: Iterable[BaseModel]) -> None:
+    """Print items as CSV: a run in its columns, anything else by its fields."""
+    for line in csv_lines(items):
+        typer.echo(line, nl=False)
+
+
 def print_one(item: BaseModel, output: Format) -> None:
     """Print one thing as JSON."""
+    if output is Format.CSV:
+        raise typer.BadParameter("only a list can be CSV: use json or jsonl", param_hint="--output")
     typer.echo(to_json(item, indent=2 if output is Format.JSON else None))
 
 

@@ -26,6 +26,7 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, RunSummary
+from runvis_core.services.exports import PAGE_SIZE, follow_pages
 from runvis_core.services.filters import RunFilter
 
 runs = typer.Typer(cls=Group, no_args_is_help=True, help="What ran, and what is known about it.")
@@ -39,6 +40,9 @@ def list_command(
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
     definition: Annotated[str | None, typer.Option(help="Only this definition: a DAG, a flow, a task.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind of definition: dag, task, flow, …")] = None,
+    parent: Annotated[str | None, typer.Option(help="Only what ran inside this run.")] = None,
+    text: Annotated[str | None, typer.Option(help="Only runs whose error has these words in its first line.")] = None,
     state: Annotated[list[str] | None, typer.Option(help="Only this state; may be given several times.")] = None,
     native_state: Annotated[str | None, typer.Option(help="Only this state in the engine's own word.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
@@ -52,6 +56,7 @@ def list_command(
     conflicting: Annotated[bool, typer.Option("--conflicting", help="Only runs with corrections.")] = False,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them, as jsonl or csv, however many.")] = False,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -64,11 +69,16 @@ def list_command(
       runvis runs list --engine airflow --definition etl -o jsonl
 
       runvis runs list --silent --url http://runvis:8642
+
+      runvis runs list --since 30d --all -o csv
     """
     filters = _filters(
         engine=engine,
         deployment=deployment,
         definition=definition,
+        kind=kind,
+        parent=parent,
+        text=text,
         state=state or [],
         native_state=native_state,
         tag=tag,
@@ -79,7 +89,13 @@ def list_command(
         silent=silent,
         conflicting=conflicting,
     )
+    if every and output not in (Format.JSONL, Format.CSV):
+        raise typer.BadParameter("goes with -o jsonl or -o csv", param_hint="--all")
     with open_source(url) as source:
+        if every:
+            pages = follow_pages(lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place), cursor)
+            print_page((run for page in pages for run in page.items), output)
+            return
         page = source.list_runs(filters, limit=limit, cursor=cursor)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)

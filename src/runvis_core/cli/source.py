@@ -20,7 +20,9 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.comparison_answers import Comparison
-from runvis_core.services.filters import DefinitionFilter, RunFilter
+from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.search_answers import Found
+from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings, default_store_url, load_settings
 
 if TYPE_CHECKING:
@@ -70,6 +72,28 @@ class Source(Protocol):
 
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs."""
+        ...
+
+    def get_trend(
+        self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
+    ) -> Trend:
+        """Return how a definition's runs went over time."""
+        ...
+
+    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+        """Return a definition's last runs beside one another."""
+        ...
+
+    def list_stats(self, filters: StatFilter) -> StatTable:
+        """Return how many runs there were and how long they took."""
+        ...
+
+    def get_health(self) -> Health:
+        """Return which definitions fail or are late, and which runs are silent."""
+        ...
+
+    def search(self, query: str) -> Found:
+        """Return what a query names."""
         ...
 
 
@@ -140,6 +164,38 @@ class StoreSource:
         from runvis_core.services.definitions import get_definition
 
         return get_definition(self._store, name, filters)
+
+    def get_trend(
+        self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
+    ) -> Trend:
+        """Return how a definition's runs went over time."""
+        from runvis_core.services.stats import get_trend
+
+        return get_trend(self._store, name, filters, since=since, until=until, step=step, now=datetime.now(UTC))
+
+    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+        """Return a definition's last runs beside one another."""
+        from runvis_core.services.grids import get_grid
+
+        return get_grid(self._store, name, filters, limit=limit, cursor=cursor, now=datetime.now(UTC))
+
+    def list_stats(self, filters: StatFilter) -> StatTable:
+        """Return how many runs there were and how long they took."""
+        from runvis_core.services.stats import list_stats
+
+        return list_stats(self._store, filters, now=datetime.now(UTC))
+
+    def get_health(self) -> Health:
+        """Return which definitions fail or are late, and which runs are silent."""
+        from runvis_core.services.health import get_health
+
+        return get_health(self._store, now=datetime.now(UTC))
+
+    def search(self, query: str) -> Found:
+        """Return what a query names."""
+        from runvis_core.services.search import search
+
+        return search(self._store, query)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

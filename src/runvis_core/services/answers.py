@@ -67,6 +67,8 @@ class FailureView(Answer):
     """Why a run failed; a list leaves the traceback out."""
 
     error_type: str | None = None
+    line: str | None = None
+    """The first line of the message."""
     message: str | None = None
     traceback: str | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, TypeGuard, cast
 from uuid import UUID
 
 import orjson
@@ -237,19 +237,18 @@ def _is_equal(theme: Theme, value: Any, other: Any) -> bool:
 
 
 def _difference(theme: Theme, field: str, value: Any, other: Any, step: str) -> Difference:
-    are_numbers = _is_number(value) and _is_number(other)
     return Difference(
         theme=theme,
         field=field,
         change="added" if value is None else "removed" if other is None else "changed",
         left=_shown(value),
         right=_shown(other),
-        delta=float(other) - float(value) if are_numbers else None,
+        delta=float(other - value) if _is_number(value) and _is_number(other) else None,
         steps=[step] if step else [],
     )
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 

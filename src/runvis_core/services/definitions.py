@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -63,7 +64,7 @@ def get_definition(store: Store, name: str, filters: DefinitionFilter) -> Defini
     Raises `NotFoundError` if there is none of that name, or if there are several and the filters don't tell which.
     """
     with reading(store) as connection:
-        row = _the_one(connection, name, filters)
+        row = find_definition(connection, name, filters)
         (summary,) = _summaries(connection, [row])
         of_definition = and_(*(column == value for column, value in zip(_VERSION_KEY, row, strict=True)))
         query = select(definition_versions).where(of_definition).order_by(definition_versions.c.position.desc())
@@ -92,7 +93,22 @@ def find_version(connection: Connection, version_id: UUID | None) -> DefinitionV
     return _with_bodies(connection, row, version)
 
 
-def _the_one(connection: Connection, name: str, filters: DefinitionFilter) -> Any:
+def find_versions_between(
+    connection: Connection, row: Any, since: datetime, until: datetime
+) -> list[DefinitionVersion]:
+    """Return the versions of a definition that first appeared in a range of time, the earliest first."""
+    of_definition = and_(*(column == value for column, value in zip(_VERSION_KEY, row, strict=True)))
+    occurred_at = definition_versions.c.occurred_at
+    query = select(definition_versions).where(of_definition, occurred_at >= since, occurred_at < until)
+    found = connection.execute(query.order_by(definition_versions.c.position).limit(MAX_VERSIONS)).all()
+    return _versions(connection, found)
+
+
+def find_definition(connection: Connection, name: str, filters: DefinitionFilter) -> Any:
+    """Return engine, deployment, name and kind of the definition of this name.
+
+    Raises `NotFoundError` if there is none of that name, or if there are several and the filters don't tell which.
+    """
     if not is_storable(name):
         raise NotFoundError("there is no definition of that name: no store can hold it")
     query = select(*_KEY).where(definitions.c.definition == name)
@@ -107,10 +123,12 @@ def _the_one(connection: Connection, name: str, filters: DefinitionFilter) -> An
         raise NotFoundError(
             f"the name {name!r} is that of several definitions; say which engine and deployment: {named}"
         )
-    raise NotFoundError(f"there is no definition {name!r}{_near(connection, name)}")
+    near = _find_near(connection, name)
+    said = f"near it: {', '.join(near)}" if near else "`runvis definitions list` names all"
+    raise NotFoundError(f"there is no definition {name!r}; {said}", near=near)
 
 
-def _near(connection: Connection, name: str) -> str:
+def _find_near(connection: Connection, name: str) -> list[str]:
     begins = name[: max(3, len(name) // 2)]
     query = (
         select(definitions.c.definition)
@@ -119,8 +137,7 @@ def _near(connection: Connection, name: str) -> str:
         .order_by(definitions.c.definition)
         .limit(5)
     )
-    near = list(connection.scalars(query))
-    return f"; near it: {', '.join(near)}" if near else "; `runvis definitions list` names all"
+    return list(connection.scalars(query))
 
 
 def _runs_of(row: Any) -> tuple[Any, ...]:

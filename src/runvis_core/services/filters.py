@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -44,6 +45,11 @@ class RunFilter(BaseModel):
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
     definition: Word | None = Field(default=None, description="The definition's whole name.")
+    kind: Word | None = Field(default=None, description="The kind of definition: dag, task, flow, …")
+    parent: Word | None = Field(default=None, description="Only what ran inside this run, named as for `runs/{name}`.")
+    text: Word | None = Field(
+        default=None, description="Words of the failure's first line; the last one may be the beginning of a word."
+    )
     state: list[StateWord] = Field(
         default_factory=list[State], description="The effective state; several mean any of them."
     )
@@ -65,3 +71,38 @@ class DefinitionFilter(BaseModel):
 
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
+
+
+class Dimension(StrEnum):
+    """What statistics may be told apart by."""
+
+    ENGINE = "engine"
+    DEPLOYMENT = "deployment"
+    DEFINITION = "definition"
+    KIND = "kind"
+    STATE = "state"
+    HOUR = "hour"
+    DAY = "day"
+
+
+class StatFilter(BaseModel):
+    """Which runs statistics are about, and what they are told apart by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
+    deployment: Word | None = Field(default=None, description="The installation of the engine.")
+    definition: Word | None = Field(default=None, description="The definition's whole name.")
+    kind: Word | None = Field(default=None, description="The kind of definition: dag, task, flow, …")
+    state: list[StateWord] = Field(
+        default_factory=list[State], description="The effective state; several mean any of them."
+    )
+    since: AwareDatetime | None = Field(
+        default=None, description="From the hour or day that has this moment; 14 days before `until` if left out."
+    )
+    until: AwareDatetime | None = Field(
+        default=None, description="To the end of the hour or day that has this moment; now if left out."
+    )
+    by: list[Dimension] = Field(
+        default_factory=list[Dimension], description="What to tell apart: several mean each combination."
+    )

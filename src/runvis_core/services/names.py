@@ -32,8 +32,24 @@ def resolve_run(connection: Connection, name: str) -> UUID:
         if len(found) == 1:
             return _follow_became(connection, found[0].run_id)
         if found:
-            raise NotFoundError(f"{name!r} means several runs; give more of an id: {_named(found)}")
-    raise NotFoundError(_none_such(connection, name))
+            raise NotFoundError(
+                f"{name!r} means several runs; give more of an id: {_named(found)}", near=_ids_of(found)
+            )
+    near = _neighbours(connection, name)
+    raise NotFoundError(_none_such(name, near), near=_ids_of(near))
+
+
+def find_runs_named(connection: Connection, name: str, *, abbreviated: bool) -> list[UUID]:
+    """Return the runs that have this id, native id or alias; several where an engine's ids are no ids.
+
+    `abbreviated` takes the beginning of an id too.
+    """
+    is_id = abbreviated or len(name.replace("-", "")) == len(UUID(int=0).hex)
+    for find in (*((_by_id,) if is_id else ()), _by_native_id, _by_alias):
+        found = find(connection, name)
+        if found:
+            return list(dict.fromkeys(_follow_became(connection, row.run_id) for row in found))
+    return []
 
 
 _COLUMNS: Final = (
@@ -106,8 +122,11 @@ def _follow_became(connection: Connection, run_id: UUID) -> UUID:
     return run_id
 
 
-def _none_such(connection: Connection, name: str) -> str:
-    near = _neighbours(connection, name)
+def _ids_of(rows: Iterable[Any]) -> list[str]:
+    return [str(row.run_id) for row in rows]
+
+
+def _none_such(name: str, near: list[Any]) -> str:
     if near:
         return f"there is no run {name!r}; near it: {_named(near)}"
     return f"there is no run {name!r}; an id may be abbreviated to {SHORTEST_ABBREVIATION} characters, not to fewer"

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from runvis_core.errors import CursorError, LogRuleError, NotFoundError, RunVisError, SettingsError, UnreachableError
+from runvis_core.errors import (
+    CursorError,
+    LogRuleError,
+    NotFoundError,
+    RunVisError,
+    SettingsError,
+    UnreachableError,
+    WideQuestionError,
+)
 
 PREFIX: Final = "urn:runvis:problem:"
 INVALID: Final = "invalid-request"
@@ -12,6 +20,7 @@ INVALID: Final = "invalid-request"
 STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
+    WideQuestionError: ("too-wide", 400),
     UnreachableError: ("store-unreachable", 503),
     LogRuleError: ("log-rule", 409),
     SettingsError: ("settings", 400),

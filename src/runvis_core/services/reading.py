@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from runvis_core.errors import UnreachableError
@@ -21,6 +21,7 @@ from runvis_core.store.tables import bodies, entries, erasures
 
 SMALL_BODY_BYTES: Final = 16 * 1024
 """The largest body that a list shows; a run's own page shows all."""
+LAST_CHARACTER: Final = "\U0010ffff"
 _CHUNK: Final = 500
 
 T = TypeVar("T")
@@ -96,6 +97,17 @@ def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict
     return found
 
 
+def find_bodies_at(connection: Connection, digests: Mapping[int, bytes]) -> dict[int, Any]:
+    """Return the content of one body of each entry, by the entry's position."""
+    found: dict[int, Any] = {}
+    for positions in chunks(list(digests)):
+        query = select(bodies.c.position, bodies.c.digest, bodies.c.content).where(bodies.c.position.in_(positions))
+        for row in connection.execute(query):
+            if bytes(row.digest) == digests[row.position]:
+                found[row.position] = orjson.loads(row.content)
+    return found
+
+
 def _find_erased(connection: Connection, run_ids: Sequence[UUID], digests: set[bytes]) -> Iterator[tuple[bytes, str]]:
     query = (
         select(erasures.c.digest, erasures.c.decided_position)
@@ -111,3 +123,13 @@ def chunks(items: Sequence[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while part := list(islice(rest, _CHUNK)):
         yield part
+
+
+def begins_with(connection: Connection, column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
+    """Return the condition that a text begins so, in the form for which this database uses the index on it.
+
+    In PostgreSQL the index must be ordered by characters: collation `C`, or `text_pattern_ops`.
+    """
+    if connection.dialect.name == "postgresql":
+        return column.startswith(beginning, autoescape=True)
+    return column.between(beginning, beginning + LAST_CHARACTER)

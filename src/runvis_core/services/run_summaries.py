@@ -26,6 +26,7 @@ from runvis_core.services.answers import (
 )
 from runvis_core.services.reading import SMALL_BODY_BYTES, chunks, find_bodies
 from runvis_core.services.witnesses import count_entries
+from runvis_core.store.failures import first_line
 from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
 
 LIST_ITEMS: Final = 100
@@ -319,9 +320,11 @@ class _Page:
         failure = context.get("failure")
         if failure is None:
             return None
+        message = as_text(self._bodies.content(failure.get("message"), "failure.message", cut))
         return FailureView(
             error_type=failure.get("error_type"),
-            message=as_text(self._bodies.content(failure.get("message"), "failure.message", cut)),
+            line=first_line(message) if message is not None else None,
+            message=message,
             traceback=as_text(self._bodies.content(failure.get("traceback"), "", {})) if self._whole else None,
         )
 

@@ -57,7 +57,8 @@ class _Found(NamedTuple):
     cut: dict[UUID, int]
 
 
-def _child_edges(parents: Sequence[UUID]) -> Any:
+def child_edges(parents: Sequence[UUID]) -> Any:
+    """Select `parent`, `child` and whether it was carried over, of what ran right inside some runs."""
     contained = select(runs.c.parent_run_id.label("parent"), runs.c.run_id.label("child"), literal(0).label("carried"))
     contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
     carried = select(links.c.run_id, links.c.target_run_id, literal(1))
@@ -96,7 +97,7 @@ def _carried_by_key(parents: Sequence[UUID]) -> Any:
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
     for chunk in chunks(parents):
-        edges = _child_edges(chunk)
+        edges = child_edges(chunk)
         order = (runs.c.sort_at, runs.c.run_id)
         numbered = (
             select(
@@ -128,7 +129,7 @@ def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> l
 def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(parents):
-        edges = _child_edges(chunk)
+        edges = child_edges(chunk)
         query = select(edges.c.parent, func.count().label("children")).group_by(edges.c.parent)
         counts.update((row.parent, row.children) for row in connection.execute(query))
     return counts

@@ -115,8 +115,9 @@ def _recount(connection: Connection, run_ids: list[UUID], cells: dict[_Key, _Cel
         if before == after:
             continue
         for counted, times in ((before, -1), (after, 1)):
-            for key in counted.cells() if counted is not None else ():
-                cells.setdefault(key, _Cell()).count(counted, times)
+            if counted is not None:
+                for key in counted.cells():
+                    cells.setdefault(key, _Cell()).count(counted, times)
         if after is None:
             gone.append(row.run_id)
         else:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-from runvis_core.store.types import Id, Moment, Position
+from runvis_core.store.types import Id, Moment, Position, Word
 
 metadata: Final = MetaData()
 
@@ -233,6 +233,7 @@ definitions: Final = _table(
     Column("definition_kind", Text, primary_key=True),
     Column("first_position", BigInteger, nullable=False),
     Column("first_seen_at", Moment, nullable=False),
+    Index("definitions_name", "definition", postgresql_ops={"definition": "text_pattern_ops"}),
 )
 
 definition_versions: Final = _table(
@@ -253,6 +254,13 @@ definition_versions: Final = _table(
     Column("bodies", Text, nullable=False),  # JSON: {name: {digest, size}}
     Column("occurred_at", Moment, nullable=False),
     Index("definition_versions_definition", "definition", "position"),
+    Index(
+        "definition_versions_code",
+        "code_version",
+        sqlite_where=text("code_version IS NOT NULL"),
+        postgresql_where=text("code_version IS NOT NULL"),
+        postgresql_ops={"code_version": "text_pattern_ops"},
+    ),
 )
 
 definition_errors: Final = _table(
@@ -420,7 +428,7 @@ failures: Final = _table(
 
 failure_words: Final = _table(
     "failure_words",
-    Column("word", Text, primary_key=True),
+    Column("word", Word, primary_key=True),
     Column("sort_at", Moment, primary_key=True),
     Column("run_id", Id, primary_key=True),
     Index("failure_words_run", "run_id"),

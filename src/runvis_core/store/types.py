@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, String
+from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, String, Text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -14,6 +14,9 @@ from runvis_core.model.identity import timestamp
 
 Position: Final = BigInteger().with_variant(Integer(), "sqlite")
 """A log position. `INTEGER` makes it SQLite's row id."""
+
+Word: Final = Text().with_variant(Text(collation="C"), "postgresql")
+"""A text that is looked up by its beginning: in the order of its characters, whatever the database's language."""
 
 
 class Id(TypeDecorator[UUID]):

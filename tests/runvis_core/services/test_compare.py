@@ -10,15 +10,11 @@ from hypothesis import strategies as st
 
 from runvis_core.errors import NotFoundError
 from runvis_core.model.event import (
-    ContextEvent,
     DatasetEvent,
     DefinitionEvent,
     EventBase,
-    FailureEvent,
-    IdentityEvent,
     LinkEvent,
     MetricEvent,
-    StateEvent,
 )
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.state import Relation, State
@@ -36,50 +32,10 @@ from runvis_core.services.comparison import Side, compare_sides, negate
 from runvis_core.services.comparison_answers import Comparison, Theme
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at, make
+from runvis_core.testing.runs import a_run
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2, a_story
 
 Record = Callable[[Store, Iterable[EventBase]], None]
-
-
-def a_run(
-    name: str,
-    *,
-    begins: float,
-    seconds: float = 10,
-    state: State | None = State.SUCCEEDED,
-    definition: str = "etl",
-    kind: str = "dag",
-    inside: str | None = None,
-    attempt: int = 1,
-    key: str | None = None,
-    said: dict[str, Any] | None = None,
-    context: dict[str, Any] | None = None,
-    engine: str = ENGINE,
-) -> list[EventBase]:
-    """One run from its beginning to its end."""
-    common: dict[str, Any] = {"run_id": a_run_id(name), "engine": engine}
-    events: list[EventBase] = [
-        make(
-            IdentityEvent,
-            seconds=begins,
-            **common,
-            definition=definition,
-            definition_kind=kind,
-            native_key=key or name,
-            native_id=f"{name}/{attempt}",
-            attempt=attempt,
-            parent_run_id=a_run_id(inside) if inside else None,
-            **(said or {}),
-        ),
-        make(ContextEvent, seconds=begins, **common, **(context or {})),
-        make(StateEvent, seconds=begins, **common, state=State.RUNNING),
-    ]
-    if state is State.FAILED:
-        failure = {"message": "upstream returned 0 rows"}
-        events.append(make(FailureEvent, seconds=begins + seconds, **common, error_type="ValueError", content=failure))
-    if state is not None:
-        events.append(make(StateEvent, seconds=begins + seconds, **common, state=state))
-    return events
 
 
 def a_tree(name: str, begins: float, *, fails: bool, **context: Any) -> list[EventBase]:

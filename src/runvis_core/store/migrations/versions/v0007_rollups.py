@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from runvis_core.store.types import Id, Moment
+from runvis_core.store.types import Id, Moment, Word
 
 revision = "0007"
 down_revision = "0002"
@@ -51,6 +51,17 @@ def upgrade() -> None:
     )
     _create_health()
     _create_failures()
+    by_character = {"definition": "text_pattern_ops", "code_version": "text_pattern_ops"}
+    op.create_index("definitions_name", "definitions", ["definition"], postgresql_ops=by_character)
+    is_set = sa.text("code_version IS NOT NULL")
+    op.create_index(
+        "definition_versions_code",
+        "definition_versions",
+        ["code_version"],
+        sqlite_where=is_set,
+        postgresql_where=is_set,
+        postgresql_ops=by_character,
+    )
 
 
 def _create_health() -> None:
@@ -95,7 +106,7 @@ def _create_failures() -> None:
     )
     op.create_table(
         "failure_words",
-        sa.Column("word", sa.Text(), nullable=False),
+        sa.Column("word", Word, nullable=False),
         sa.Column("sort_at", Moment(), nullable=False),
         sa.Column("run_id", Id(), nullable=False),
         sa.PrimaryKeyConstraint("word", "sort_at", "run_id"),
@@ -106,6 +117,8 @@ def _create_failures() -> None:
 
 def downgrade() -> None:
     """Drop the tables; the steps begin again."""
+    op.drop_index("definition_versions_code", "definition_versions")
+    op.drop_index("definitions_name", "definitions")
     for table in ("failure_words", "failures", "definition_health", "rollup_runs", "rollups"):
         op.drop_table(table)
     op.execute("DELETE FROM steps WHERE name IN ('rollups', 'failures')")

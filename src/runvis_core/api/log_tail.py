@@ -1,0 +1,96 @@
+"""The end of the log, read once for all who follow it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from runvis_core.services.answers import EntryPage
+
+POLL_SECONDS: Final = 0.25
+"""How often the log's head is looked at while somebody waits for it."""
+PAGE_ENTRIES: Final = 100
+MAX_PAGES: Final = 64
+"""How many pages are kept for others to read: what one server keeps for all its streams."""
+
+
+class LogTail:
+    """Reads pages of the log, each once for all who ask at the same place, and wakes those who wait for more.
+
+    Lives in one event loop. `stopping` ends every wait.
+    """
+
+    def __init__(
+        self, read: Callable[[int, int], EntryPage], find_head: Callable[[], int], stopping: asyncio.Event
+    ) -> None:
+        self.stopping = stopping
+        self._read = read
+        self._find_head = find_head
+        self._pages: OrderedDict[int, asyncio.Task[EntryPage]] = OrderedDict()
+        self._head = 0
+        self._moved = asyncio.Event()
+        self._waiting = 0
+        self._poller: asyncio.Task[None] | None = None
+
+    async def find_head(self) -> int:
+        """Return the log's last position."""
+        return await run_in_threadpool(self._find_head)
+
+    async def read(self, after: int) -> EntryPage:
+        """Return the next entries after a position; none if there are none yet."""
+        task = self._pages.get(after)
+        if task is None:
+            task = asyncio.create_task(self._fetch(after))
+            self._pages[after] = task
+            while len(self._pages) > MAX_PAGES:
+                self._pages.popitem(last=False)
+        # One that goes away must not take the page from the others.
+        return await asyncio.shield(task)
+
+    async def _fetch(self, after: int) -> EntryPage:
+        keep = False
+        try:
+            page = await run_in_threadpool(self._read, after, PAGE_ENTRIES)
+            keep = bool(page.items)
+            return page
+        finally:
+            # What is not there yet is asked for again, and so is what could not be read.
+            if not keep:
+                self._pages.pop(after, None)
+
+    async def wait_beyond(self, position: int, seconds: float) -> None:
+        """Return once the log goes on after a position, the server stops, or the time is over."""
+        self._waiting += 1
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while self._head <= position and not self.stopping.is_set():
+                        await self._moved.wait()
+        finally:
+            self._waiting -= 1
+
+    async def _poll(self) -> None:
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            while self._waiting:
+                # A store that can't be reached now is one that does not go on: whoever reads next is told.
+                with suppress(Exception):
+                    self._head = await self.find_head()
+                self._wake()
+                await asyncio.wait([stopping], timeout=POLL_SECONDS)
+                if stopping.done():
+                    self._wake()
+                    return
+        finally:
+            stopping.cancel()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()

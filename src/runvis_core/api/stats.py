@@ -1,0 +1,70 @@
+"""`/stats`, `/health`, and a definition's trend and grid: counts and times, and what is broken."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import AwareDatetime, Field
+
+from runvis_core.api.state import state_of
+from runvis_core.services.filters import DefinitionFilter, Dimension, StatFilter
+from runvis_core.services.grids import DEFAULT_RUNS, MAX_RUNS, get_grid
+from runvis_core.services.health import get_health
+from runvis_core.services.stats import get_trend, list_stats
+from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
+
+router = APIRouter()
+
+DefinitionName = Annotated[str, Path(description="The definition's whole name.")]
+
+
+class TrendQuery(DefinitionFilter):
+    """Which definition, and which time."""
+
+    since: AwareDatetime | None = Field(default=None, description="From then on; 14 days before `until` if left out.")
+    until: AwareDatetime | None = Field(default=None, description="Before then; now if left out.")
+    step: Literal["hour", "day"] = Field(default="day", description="How long one point is.")
+
+
+class GridQuery(DefinitionFilter):
+    """Which definition, and which of its runs."""
+
+    limit: int = Field(default=DEFAULT_RUNS, ge=1, le=MAX_RUNS, description="How many runs at most.")
+    cursor: str | None = Field(default=None, description="`next_cursor` of the grid before: older runs.")
+
+
+@router.get("/stats")
+def get_stats(request: Request, query: Annotated[StatFilter, Query()]) -> StatTable:
+    """Return how many runs there were and how long they took, told apart by what is asked for."""
+    return list_stats(state_of(request).store, query, now=datetime.now(UTC))
+
+
+@router.get("/health")
+def get_health_of_definitions(request: Request) -> Health:
+    """Return which definitions fail or are late, which runs are silent, and the last 14 days of each engine."""
+    return get_health(state_of(request).store, now=datetime.now(UTC))
+
+
+@router.get("/definitions/{name:path}/trend")
+def get_definition_trend(request: Request, name: DefinitionName, query: Annotated[TrendQuery, Query()]) -> Trend:
+    """Return how a definition's runs went over time, and which versions came up meanwhile."""
+    return get_trend(
+        state_of(request).store,
+        name,
+        DefinitionFilter(engine=query.engine, deployment=query.deployment),
+        since=query.since,
+        until=query.until,
+        step=Dimension(query.step),
+        now=datetime.now(UTC),
+    )
+
+
+@router.get("/definitions/{name:path}/grid")
+def get_definition_grid(request: Request, name: DefinitionName, query: Annotated[GridQuery, Query()]) -> Grid:
+    """Return a definition's last runs beside one another: steps by runs, with all attempts of each step."""
+    filters = DefinitionFilter(engine=query.engine, deployment=query.deployment)
+    return get_grid(
+        state_of(request).store, name, filters, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC)
+    )

@@ -1,0 +1,113 @@
+"""`/stream`: the log as it grows, as server-sent events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
+
+from runvis_core.api.log_tail import LogTail
+from runvis_core.api.problems import ProblemError
+from runvis_core.errors import UnreachableError
+from runvis_core.services.answers import EntryView
+from runvis_core.services.filters import Word
+from runvis_core.services.problems import INVALID
+
+router = APIRouter()
+
+HEARTBEAT_SECONDS: Final = 15.0
+RETRY_MILLISECONDS: Final = 2000
+MAX_POSITION: Final = 2**63 - 1
+
+
+class StreamQuery(BaseModel):
+    """Which entries to be told of, and from where on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int | None = Field(
+        default=None, ge=0, le=MAX_POSITION, description="Entries after this position; without it those that come."
+    )
+    engine: Word | None = Field(default=None, description="Only this engine's facts.")
+    deployment: Word | None = Field(default=None, description="Only those of this installation of an engine.")
+    kind: list[Word] = Field(default_factory=list[str], description="Only these kinds of facts: state, failure, …")
+    run: Word | None = Field(default=None, description="Only facts about the run of this whole id.")
+
+
+@router.get(
+    "/stream",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events, one per entry."}},
+)
+async def get_stream(
+    request: Request,
+    query: Annotated[StreamQuery, Query()],
+    last_event_id: Annotated[
+        str | None, Header(description="The position after which to go on; an EventSource sends it by itself.")
+    ] = None,
+) -> StreamingResponse:
+    """Tell of entries as they are recorded, until the caller or the server ends it.
+
+    Each event is named `entry`, has the entry's position as its id and the entry as JSON; comments in between say that
+    the stream lives. Who comes back with `Last-Event-ID` misses nothing.
+    """
+    tail: LogTail = request.app.state.tail
+    after = query.after if last_event_id is None else _position(last_event_id)
+    if after is None:
+        after = await tail.find_head()
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(tail, query, after), media_type="text/event-stream", headers=headers)
+
+
+def _position(last_event_id: str) -> int:
+    if not last_event_id.isascii() or not last_event_id.isdigit() or int(last_event_id) > MAX_POSITION:
+        raise ProblemError(
+            400,
+            INVALID,
+            "Last-Event-ID: it is no position of the log; send the id of the last event as it came, or leave it out",
+            parameter="Last-Event-ID",
+        )
+    return int(last_event_id)
+
+
+async def _events(tail: LogTail, query: StreamQuery, after: int) -> AsyncIterator[bytes]:
+    """Yield what a client reads. A slow one holds nothing here but its place: what it has not read is in the log."""
+    yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+    said_at = time.monotonic()
+    while not tail.stopping.is_set():
+        try:
+            page = await tail.read(after)
+        except UnreachableError:
+            # The client comes back, and goes on from here.
+            return
+        frames = [_frame(entry) for entry in page.items if _is_wanted(entry, query)]
+        after = page.after
+        if frames:
+            yield b"".join(frames)
+            said_at = time.monotonic()
+        silent_for = time.monotonic() - said_at
+        if silent_for >= HEARTBEAT_SECONDS:
+            # With the place, so that nothing that was not wanted is looked through again.
+            yield b": alive\nid: %d\n\n" % after
+            said_at = time.monotonic()
+        elif not page.items:
+            await tail.wait_beyond(after, HEARTBEAT_SECONDS - silent_for)
+
+
+def _frame(entry: EntryView) -> bytes:
+    return b"id: %d\nevent: entry\ndata: %s\n\n" % (entry.position, orjson.dumps(entry.model_dump(mode="json")))
+
+
+def _is_wanted(entry: EntryView, query: StreamQuery) -> bool:
+    event = entry.event
+    return (
+        query.engine in (None, event.get("engine"))
+        and query.deployment in (None, event.get("deployment"))
+        and query.run in (None, event.get("run_id"))
+        and (not query.kind or event.get("kind") in query.kind)
+    )

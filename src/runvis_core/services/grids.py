@@ -1,0 +1,235 @@
+"""A definition's recent runs beside one another: steps by runs, with all attempts of each step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any, Final, cast
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, literal, select, tuple_
+
+from runvis_core.model.state import TriggerKind
+from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.definitions import find_definition
+from runvis_core.services.filters import DefinitionFilter
+from runvis_core.services.reading import chunks, find_bodies_at, reading
+from runvis_core.services.run_summaries import REF_COLUMNS, attempt_fields, run_refs
+from runvis_core.services.run_trees import child_edges
+from runvis_core.services.schedules import find_due_times
+from runvis_core.services.stats_answers import Grid, GridAttempt, GridCell, GridColumn, GridRow
+from runvis_core.store.database import Store
+from runvis_core.store.tables import definition_versions, runs
+from runvis_core.store.types import Id, Moment
+
+DEFAULT_RUNS: Final = 30
+MAX_RUNS: Final = 200
+MAX_ATTEMPTS: Final = 20
+"""How many attempts a cell shows; a mapped step has those of all its parts."""
+MAX_CHILDREN: Final = 20_000
+"""How many attempts of steps a grid reads."""
+MAX_DUE: Final = 100
+_LIST: Final = "grid"
+
+
+def get_grid(
+    store: Store, name: str, filters: DefinitionFilter, *, limit: int = DEFAULT_RUNS, cursor: str | None = None,
+    now: datetime,
+) -> Grid:  # fmt: skip
+    """Return the last runs of a definition, or those before a cursor, with the steps that ran right inside them.
+
+    Steps that a run's version of the definition has and that did not run have a cell without attempts. A run that was
+    due by the schedule (in UTC) and is absent has a column without a run. Raises `NotFoundError` and `CursorError`.
+    """
+    with reading(store) as connection:
+        row = find_definition(connection, name, filters)
+        found = _find_runs(connection, row, limit, cursor, filters)
+        shown, more = found[:limit][::-1], len(found) > limit
+        children, is_cut = _find_children(connection, [run.run_id for run in shown])
+        versions = _Versions(connection, shown)
+        columns = _columns(connection, row, shown, versions, until=now if cursor is None else None)
+    rows = _rows(row.definition, columns, shown, children, versions)
+    last = found[limit - 1] if more else None
+    return Grid(
+        engine=row.engine,
+        deployment=row.deployment,
+        definition=row.definition,
+        kind=row.definition_kind,
+        columns=columns,
+        rows=rows,
+        next_cursor=write_cursor([last.sort_at.isoformat(), str(last.run_id)], of=_LIST, filters=filters)
+        if last
+        else None,
+        notes=[f"these runs have more than {MAX_CHILDREN} steps; only so many are shown"] if is_cut else [],
+    )
+
+
+def _find_runs(
+    connection: Connection, row: Any, limit: int, cursor: str | None, filters: DefinitionFilter
+) -> Sequence[Any]:
+    query = select(runs.c.sort_at, runs.c.definition_version_id, runs.c.trigger_kind, *REF_COLUMNS).where(
+        runs.c.engine == row.engine,
+        runs.c.deployment == row.deployment,
+        runs.c.definition == row.definition,
+        runs.c.definition_kind == row.definition_kind,
+        runs.c.became_run_id.is_(None),
+    )
+    if cursor is not None:
+        sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters)
+        place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+        query = query.where(tuple_(runs.c.sort_at, runs.c.run_id) < place)
+    return connection.execute(query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit + 1)).all()
+
+
+def _find_children(connection: Connection, run_ids: list[UUID]) -> tuple[dict[UUID, list[Any]], bool]:
+    """Return by run the attempts that ran right inside it, carried-over ones too, in the order in which they began."""
+    children: dict[UUID, list[Any]] = defaultdict(list)
+    left = MAX_CHILDREN
+    for chunk in chunks(run_ids):
+        edges = child_edges(chunk)
+        query = (
+            select(edges.c.parent, runs.c.sort_at, runs.c.native_key, *REF_COLUMNS)
+            .join(runs, runs.c.run_id == edges.c.child)
+            .order_by(runs.c.sort_at, runs.c.run_id)
+            .limit(left + 1)
+        )
+        for child in connection.execute(query):
+            left -= 1
+            if left < 0:
+                return children, True
+            children[child.parent].append(child)
+    return children, False
+
+
+class _Versions:
+    """The versions of the definition that some runs ran: what each is called, and which steps it has."""
+
+    def __init__(self, connection: Connection, shown: Sequence[Any]) -> None:
+        self._rows: dict[UUID, Any] = {}
+        for chunk in chunks(list({run.definition_version_id for run in shown if run.definition_version_id})):
+            query = select(definition_versions).where(definition_versions.c.definition_version_id.in_(chunk))
+            self._rows.update((row.definition_version_id, row) for row in connection.execute(query))
+        refs = {
+            row.position: bytes.fromhex(said["structure"]["digest"])
+            for row in self._rows.values()
+            if "structure" in (said := orjson.loads(row.bodies))
+        }
+        self._structures = find_bodies_at(connection, refs)
+
+    def name_of(self, version_id: UUID | None) -> str | None:
+        row = self._rows.get(version_id) if version_id else None
+        return (row.native_version or row.version[:12]) if row is not None else None
+
+    def steps_of(self, version_id: UUID | None) -> list[str]:
+        row = self._rows.get(version_id) if version_id else None
+        structure = self._structures.get(row.position) if row is not None else None
+        tasks = cast("dict[str, Any]", structure).get("tasks") if isinstance(structure, dict) else None
+        return [str(task.get("id")) for task in cast("list[dict[str, Any]]", tasks or [])]
+
+
+def _columns(
+    connection: Connection, definition: Any, shown: Sequence[Any], versions: _Versions, *, until: datetime | None
+) -> list[GridColumn]:
+    columns: list[GridColumn] = []
+    before: str | None = None
+    for run, ref in zip(shown, run_refs(connection, shown), strict=True):
+        name = versions.name_of(run.definition_version_id)
+        is_new = before is not None and name is not None and name != before
+        columns.append(GridColumn(run=ref, version=name, is_new_version=is_new))
+        before = name or before
+    absent = _find_absent(connection, definition, shown, until)
+    begun = dict(zip((run.run_id for run in shown), (run.sort_at for run in shown), strict=True))
+    columns += [GridColumn(due_at=moment) for moment in absent]
+    return sorted(columns, key=lambda column: column.due_at or begun[column.run.run_id if column.run else UUID(int=0)])
+
+
+def _find_absent(
+    connection: Connection, definition: Any, shown: Sequence[Any], until: datetime | None
+) -> list[datetime]:
+    """Return when runs were due, between the first one shown and the last one or `until`, that are not there."""
+    schedule = _find_schedule(connection, definition)
+    scheduled = [run.sort_at for run in shown if run.trigger_kind in (TriggerKind.SCHEDULE.value, None)]
+    if schedule is None or not scheduled:
+        return []
+    end = until or shown[-1].sort_at
+    due = find_due_times(schedule, after=scheduled[0], until=end, limit=MAX_DUE)
+    absent: list[datetime] = []
+    # The last one has until the next one to begin; whether it is late is told by the health of definitions.
+    for moment, following in pairwise(due):
+        slack = (following - moment) / 100 + timedelta(seconds=1)
+        if not any(moment - slack <= begun < following - slack for begun in scheduled):
+            absent.append(moment)
+    return absent
+
+
+def _find_schedule(connection: Connection, definition: Any) -> str | None:
+    version = definition_versions.c
+    query = select(version.schedule).where(
+        version.definition == definition.definition,
+        version.engine == definition.engine,
+        version.deployment == definition.deployment,
+        version.definition_kind == definition.definition_kind,
+    )
+    return connection.scalar(query.order_by(version.position.desc()).limit(1))
+
+
+def _rows(
+    definition: str,
+    columns: list[GridColumn],
+    shown: Sequence[Any],
+    children: dict[UUID, list[Any]],
+    versions: _Versions,
+) -> list[GridRow]:
+    steps: dict[str, dict[UUID, list[Any]]] = {}
+    expected: dict[UUID, list[str]] = {}
+    for run in shown:
+        for child in children.get(run.run_id, ()):
+            steps.setdefault(_step(child.definition, definition), {}).setdefault(run.run_id, []).append(child)
+        expected[run.run_id] = versions.steps_of(run.definition_version_id)
+    for names in expected.values():
+        for name in names:
+            steps.setdefault(name, {})
+    begun = {run.run_id: run.started_at or run.queued_at or run.sort_at for run in shown}
+    rows: list[GridRow] = []
+    for step, of_runs in steps.items():
+        cells = [
+            _cell(step, column.run.run_id, of_runs, expected, begun) if column.run is not None else None
+            for column in columns
+        ]
+        rows.append(GridRow(step=step, cells=cells))
+    return rows
+
+
+def _step(name: str | None, definition: str) -> str:
+    return (name or "unnamed").removeprefix(f"{definition}.")
+
+
+def _cell(
+    step: str,
+    run_id: UUID,
+    of_runs: dict[UUID, list[Any]],
+    expected: dict[UUID, list[str]],
+    begun: dict[UUID, datetime],
+) -> GridCell | None:
+    attempts = of_runs.get(run_id)
+    if not attempts:
+        return GridCell() if step in expected[run_id] else None
+    ordered = sorted(attempts, key=lambda row: (row.attempt or 0, row.sort_at))
+    return GridCell(
+        attempts=list(_attempts(ordered[-MAX_ATTEMPTS:], begun[run_id])),
+        cut_attempts=max(0, len(ordered) - MAX_ATTEMPTS),
+    )
+
+
+def _attempts(rows: Iterable[Any], begun: datetime) -> Iterable[GridAttempt]:
+    for row in rows:
+        started = row.started_at
+        yield GridAttempt(
+            **attempt_fields(row),
+            native_id=row.native_id,
+            queue_seconds=(started - row.queued_at).total_seconds() if started and row.queued_at else None,
+            offset_seconds=(started - begun).total_seconds() if started else None,
+        )

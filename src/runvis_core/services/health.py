@@ -1,0 +1,157 @@
+"""What is broken, late or silent now: how definitions stand, and the last days of each engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+
+from runvis_core.model.state import State
+from runvis_core.services.answers import RunRef
+from runvis_core.services.reading import chunks, reading
+from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.services.runs import find_silent
+from runvis_core.services.schedules import find_missed
+from runvis_core.services.stats import DEFAULT_DAYS, begin_of
+from runvis_core.services.stats_answers import DefinitionHealth, EngineDay, Health
+from runvis_core.services.steps import FAILURES, ROLLUPS
+from runvis_core.store.database import Store
+from runvis_core.store.health import BAD
+from runvis_core.store.rollups import DAY, KIND
+from runvis_core.store.steps import catch_up
+from runvis_core.store.tables import definition_health, failures, rollups, runs
+
+SHOWN: Final = 200
+"""How many definitions or runs of each sort an answer shows; more are counted."""
+MAX_LOOKED_THROUGH: Final = 10_000
+"""How many definitions are looked through for what is failing or late."""
+
+
+def get_health(store: Store, *, now: datetime) -> Health:
+    """Return which definitions fail or are late, which runs are silent, and the last days of each engine.
+
+    A definition fails while the last of its runs that succeeded, failed or timed out did not succeed. It is late when
+    its schedule (in UTC) says that a run should have begun since its last one did. Those that run inside others are
+    left out: what holds them fails too.
+    """
+    catch_up(store, [ROLLUPS, FAILURES])
+    with reading(store) as connection:
+        failing = _failing(connection)
+        late = _late(connection, now)
+        silent = find_silent(connection, now, limit=MAX_LOOKED_THROUGH)
+        shown = [*failing[:SHOWN], *(row for row, _ in late[:SHOWN])]
+        described = _describe(connection, shown)
+        notes = [
+            f"only {MAX_LOOKED_THROUGH} {what} were looked through"
+            for what, found in (("failing definitions", failing), ("late definitions", late), ("silent runs", silent))
+            if len(found) >= MAX_LOOKED_THROUGH
+        ]
+        return Health(
+            at=now,
+            failing=[described[_key(row)] for row in failing[:SHOWN]],
+            failing_count=len(failing),
+            late=[
+                described[_key(row)].model_copy(update={"due_at": missed[0], "missed": len(missed)})
+                for row, missed in late[:SHOWN]
+            ],
+            late_count=len(late),
+            silent=find_refs(connection, silent[:SHOWN]),
+            silent_count=len(silent),
+            days=_days(connection, now),
+            notes=notes,
+        )
+
+
+def find_refs(connection: Connection, run_ids: Iterable[UUID]) -> list[RunRef]:
+    """Return the runs of these ids, named so that a person knows them, in this order."""
+    wanted = list(run_ids)
+    found: dict[UUID, RunRef] = {}
+    for chunk in chunks(wanted):
+        query = select(*REF_COLUMNS).where(runs.c.run_id.in_(chunk))
+        found.update((ref.run_id, ref) for ref in run_refs(connection, connection.execute(query)))
+    return [found[run_id] for run_id in wanted if run_id in found]
+
+
+def _failing(connection: Connection) -> list[Any]:
+    health = definition_health.c
+    query = select(definition_health).where(health.last_state.in_(BAD), health.is_inner.is_(False))
+    rows = connection.execute(query.limit(MAX_LOOKED_THROUGH)).all()
+    return sorted(rows, key=lambda row: (row.failing_since or row.last_at, *_key(row)), reverse=True)
+
+
+def _late(connection: Connection, now: datetime) -> list[tuple[Any, list[datetime]]]:
+    query = select(definition_health).where(definition_health.c.schedule.is_not(None)).limit(MAX_LOOKED_THROUGH)
+    late: list[tuple[Any, list[datetime]]] = []
+    for row in connection.execute(query):
+        if row.last_begun_at is None or row.is_inner:
+            continue
+        missed = find_missed(row.schedule, last_begun_at=row.last_begun_at, now=now)
+        if missed:
+            late.append((row, missed))
+    return sorted(late, key=lambda one: (one[1][0], _key(one[0])))
+
+
+def _key(row: Any) -> tuple[str, str, str, str]:
+    return (row.engine, row.deployment, row.definition, row.definition_kind)
+
+
+def _describe(connection: Connection, rows: list[Any]) -> dict[tuple[str, ...], DefinitionHealth]:
+    ids = {run_id for row in rows for run_id in (row.last_run_id, row.good_run_id) if run_id is not None}
+    refs = {ref.run_id: ref for ref in find_refs(connection, ids)}
+    lines = find_failure_lines(connection, [row.last_run_id for row in rows if row.last_state in BAD])
+    return {
+        _key(row): DefinitionHealth(
+            engine=row.engine,
+            deployment=row.deployment,
+            definition=row.definition,
+            kind=row.definition_kind,
+            is_inner=row.is_inner,
+            schedule=row.schedule,
+            last_run=refs.get(row.last_run_id),
+            last_good=refs.get(row.good_run_id),
+            failing_since=row.failing_since,
+            error_type=lines[row.last_run_id].error_type if row.last_run_id in lines else None,
+            failure_line=lines[row.last_run_id].line if row.last_run_id in lines else None,
+            last_begun_at=row.last_begun_at,
+        )
+        for row in rows
+    }
+
+
+def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, Any]:
+    """Return by run the row of its failure's first line; of a run that only failed inside, that of its last child."""
+    found: dict[UUID, Any] = {}
+    wanted = list(run_ids)
+    for chunk in chunks(wanted):
+        rows = connection.execute(select(failures).where(failures.c.run_id.in_(chunk)))
+        found.update((row.run_id, row) for row in rows)
+    for chunk in chunks([run_id for run_id in wanted if run_id not in found]):
+        query = (
+            select(runs.c.parent_run_id, failures)
+            .join(failures, failures.c.run_id == runs.c.run_id)
+            .where(runs.c.parent_run_id.in_(chunk), runs.c.effective_state.in_(BAD))
+            .order_by(failures.c.sort_at, failures.c.run_id)
+        )
+        found.update((row.parent_run_id, row) for row in connection.execute(query))
+    return found
+
+
+def _days(connection: Connection, now: datetime) -> list[EngineDay]:
+    first = begin_of(now, DAY) - timedelta(days=DEFAULT_DAYS - 1)
+    cell = rollups.c
+    query = select(rollups).where(cell.span == KIND, cell.begins_at >= first)
+    days: dict[tuple[Any, ...], dict[State, int]] = {}
+    totals: dict[tuple[Any, ...], int] = {}
+    for row in connection.execute(query):
+        key = (row.engine, row.deployment, row.definition_kind, row.begins_at)
+        totals[key] = totals.get(key, 0) + row.runs
+        states = days.setdefault(key, {})
+        if row.state:
+            states[State(row.state)] = row.runs
+    return [
+        EngineDay(engine=key[0], deployment=key[1], kind=key[2], day=key[3], states=days[key], runs=totals[key])
+        for key in sorted(days)
+    ]

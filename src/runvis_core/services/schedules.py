@@ -1,0 +1,69 @@
+"""When runs are due by a definition's schedule, as far as its notation says so. Pure; times are UTC."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from cronsim import CronSim, CronSimError
+
+_PRESETS: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_INTERVAL: Final = re.compile(r"(?:(\d{1,5}) days?, )?(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?")
+GRACE_SHARE: Final = 0.1
+"""A run is late once a tenth of the time to the next one is over, but not before `GRACE_LEAST` and by `GRACE_MOST`."""
+GRACE_LEAST: Final = timedelta(minutes=1)
+GRACE_MOST: Final = timedelta(hours=1)
+
+
+def find_due_times(schedule: str, *, after: datetime, until: datetime, limit: int) -> list[datetime]:
+    """Return when runs are due after one moment and up to another, at most `limit`.
+
+    `schedule` is a cron expression, a preset such as `@daily`, or an interval as Python writes it (`1 day, 0:00:00`),
+    which counts from `after`. Nothing is due by any other notation: what it means is the engine's own matter.
+    """
+    due = _due_times(schedule.strip(), after.astimezone(UTC))
+    return [moment for moment in islice(due, limit) if moment <= until]
+
+
+def find_missed(schedule: str, *, last_begun_at: datetime, now: datetime, limit: int = 100) -> list[datetime]:
+    """Return when the runs were due that should have begun since the last one, with some grace for each."""
+    due = find_due_times(schedule, after=last_begun_at, until=now, limit=limit)
+    if not due:
+        return []
+    period = (due[1] if len(due) > 1 else _next(schedule, due[0])) - due[0]
+    grace = min(max(GRACE_LEAST, period * GRACE_SHARE), GRACE_MOST)
+    return [moment for moment in due if moment + grace <= now]
+
+
+def _next(schedule: str, after: datetime) -> datetime:
+    return next(_due_times(schedule.strip(), after), after + timedelta(days=366))
+
+
+def _due_times(schedule: str, after: datetime) -> Iterator[datetime]:
+    interval = _INTERVAL.fullmatch(schedule)
+    if interval is not None:
+        days, hours, minutes, seconds = (int(part or 0) for part in interval.groups())
+        step = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        while step:
+            after += step
+            yield after
+        return
+    expression = _PRESETS.get(schedule.lower(), schedule)
+    if len(expression.split()) != 5:
+        return
+    try:
+        yield from CronSim(expression, after)
+    except CronSimError:
+        return

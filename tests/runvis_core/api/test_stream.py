@@ -1,0 +1,192 @@
+"""The log as it grows: each entry once, in order, from where the client was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from runvis_core.api import stream as stream_module
+from runvis_core.api.log_tail import MAX_PAGES, LogTail
+from runvis_core.model.event import EventBase, MetricEvent
+from runvis_core.services.answers import EntryPage
+from runvis_core.services.entries import list_entries
+from runvis_core.store.database import Store
+from runvis_core.testing.factories import a_run_id, make
+from runvis_core.testing.story import LOAD_1, a_story
+
+Record = Callable[[Store, Iterable[EventBase]], None]
+PATIENCE = httpx.Timeout(120)
+
+
+def metrics(first: int, number: int) -> list[EventBase]:
+    return [make(MetricEvent, run_id=a_run_id(), name=f"m{first + n}", value=n) for n in range(number)]
+
+
+def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    """Yield each event of a stream as its fields; a comment under the empty name."""
+    fields: dict[str, Any] = {}
+    for line in answer.iter_lines():
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.strip()
+        elif fields:
+            yield fields
+            fields = {}
+
+
+def entries(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    return (json.loads(said["data"]) for said in events(answer) if said.get("event") == "entry")
+
+
+def take(answer: httpx.Response, number: int) -> list[int]:
+    found = entries(answer)
+    return [next(found)["position"] for _ in range(number)]
+
+
+def test_entries_come_as_they_are_recorded(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, metrics(0, 3))
+    with client.stream("GET", "/api/v1/stream", timeout=PATIENCE) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        assert answer.headers["Cache-Control"] == "no-store"
+        record(store, metrics(3, 2))
+        assert take(answer, 2) == [4, 5]
+
+
+def test_who_comes_back_misses_nothing(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, metrics(0, 250))
+    with client.stream("GET", "/api/v1/stream", params={"after": 0}, timeout=PATIENCE) as answer:
+        assert take(answer, 120) == list(range(1, 121))
+    headers = {"Last-Event-ID": "120"}
+    with client.stream("GET", "/api/v1/stream", params={"after": 7}, headers=headers, timeout=PATIENCE) as answer:
+        record(store, metrics(250, 5))
+        assert take(answer, 135) == list(range(121, 256))
+
+
+@pytest.mark.parametrize("position", ["x", "-1", "1.5", "٣", "9" * 30])
+def test_a_wrong_last_event_id_is_refused(client: httpx.Client, position: str) -> None:
+    headers = {"Last-Event-ID": position.encode()}
+    answer = client.get("/api/v1/stream", headers=headers)
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "Last-Event-ID")
+
+
+def test_a_stream_tells_only_what_is_asked_for(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    asked: dict[str, Any] = {"after": 0, "kind": ["failure", "state"], "run": str(LOAD_1), "engine": "airflow"}
+    expected = [
+        entry.position
+        for entry in list_entries(store, after=0, limit=100).items
+        if entry.event.get("run_id") == str(LOAD_1) and entry.event["kind"] in ("failure", "state")
+    ]
+    with client.stream("GET", "/api/v1/stream", params=asked, timeout=PATIENCE) as answer:
+        assert take(answer, len(expected)) == expected
+
+
+def test_a_comment_says_that_the_stream_lives_and_where_it_is(
+    client: httpx.Client, store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "HEARTBEAT_SECONDS", 0.05)
+    record(store, metrics(0, 3))
+    asked = {"after": 0, "kind": "state"}
+    with client.stream("GET", "/api/v1/stream", params=asked, timeout=PATIENCE) as answer:
+        alive = next(said for said in events(answer) if "" in said)
+        assert (alive[""], alive["id"]) == ("alive", "3")
+
+
+def test_many_streams_each_get_every_entry(client: httpx.Client, store: Store, record: Record) -> None:
+    got: list[list[int]] = []
+    begun = threading.Barrier(9)
+
+    def follow() -> None:
+        with client.stream("GET", "/api/v1/stream", params={"after": 0}, timeout=PATIENCE) as answer:
+            begun.wait(60)
+            got.append(take(answer, 30))
+
+    threads = [threading.Thread(target=follow) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    begun.wait(60)
+    for first in range(0, 30, 10):
+        record(store, metrics(first, 10))
+    for thread in threads:
+        thread.join(120)
+    assert got == [list(range(1, 31))] * 8
+
+
+def test_a_page_is_read_once_for_all_and_only_so_many_are_kept() -> None:
+    reads: list[int] = []
+
+    def read(after: int, limit: int) -> EntryPage:
+        reads.append(after)
+        return EntryPage.model_validate(
+            {"items": [_entry(after + 1)] if after < 200 else [], "after": min(after + 1, 200)}
+        )
+
+    async def follow() -> None:
+        tail = LogTail(read, lambda: 200, asyncio.Event())
+        for after in range(100):
+            pages = await asyncio.gather(*(tail.read(after) for _ in range(5)))
+            assert [page.after for page in pages] == [after + 1] * 5
+        assert reads == list(range(100))
+        assert len(tail._pages) == MAX_PAGES
+        # What is not there yet is no page to keep.
+        assert (await tail.read(200)).items == []
+        assert (await tail.read(200)).items == []
+        assert reads[100:] == [200, 200]
+
+    asyncio.run(follow())
+
+
+def _entry(position: int) -> dict[str, Any]:
+    return {"position": position, "recorded_at": "2026-11-24T08:00:00Z", "principal": "test", "event": {}}
+
+
+def test_a_wait_ends_when_the_log_goes_on_or_the_server_stops() -> None:
+    async def wait() -> None:
+        head = 5
+        stopping = asyncio.Event()
+        tail = LogTail(lambda after, limit: EntryPage(items=[], after=after), lambda: head, stopping)
+        await asyncio.wait_for(tail.wait_beyond(4, 600), 60)
+        waiting = asyncio.create_task(tail.wait_beyond(5, 600))
+        await asyncio.sleep(0)
+        head = 6
+        await asyncio.wait_for(waiting, 60)
+        waiting = asyncio.create_task(tail.wait_beyond(6, 600))
+        await asyncio.sleep(0)
+        stopping.set()
+        await asyncio.wait_for(waiting, 60)
+
+    asyncio.run(wait())
+
+
+def test_an_open_stream_ends_when_the_server_is_ended(sqlite_store: Store, record: Record, tmp_path: Path) -> None:
+    record(sqlite_store, metrics(0, 1))
+    url = sqlite_store.engine.url.render_as_string(hide_password=False)
+    arguments = [sys.executable, "-m", "runvis_core.cli", "serve", "--port", "0", "--url", url]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().split()[-1]
+            with (
+                httpx.Client(base_url=address, timeout=PATIENCE) as client,
+                client.stream("GET", "/api/v1/stream", params={"after": 0}) as answer,
+            ):
+                found = events(answer)
+                assert next(said for said in found if "data" in said)["id"] == "1"
+                server.send_signal(signal.SIGTERM)
+                # To its proper end: a stream that is cut off in the middle of a chunk raises here.
+                assert [said for said in found if "data" in said] == []
+        finally:
+            server.terminate()
+            _, said = server.communicate(timeout=120)
+    assert server.returncode == 0, said
+    assert "Cancel" not in said

@@ -1,0 +1,103 @@
+"""Comparisons, statistics and searches on the command line, alike from a store and a server."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
+
+import pytest
+from click.testing import Result
+
+from runvis_core.model.event import EventBase
+from runvis_core.model.state import State
+from runvis_core.store.database import Store
+from runvis_core.testing.factories import a_run_id
+from runvis_core.testing.runs import a_run
+from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2
+
+Run = Callable[..., Result]
+Record = Callable[[Store, Iterable[EventBase]], None]
+
+
+@pytest.fixture
+def failing(told: str, store: Store, record: Record) -> str:
+    """The address of the story's store, in which a definition fails."""
+    record(store, a_run("good", begins=1000, definition="nightly"))
+    record(store, a_run("bad", begins=2000, definition="nightly", state=State.FAILED))
+    return told
+
+
+def test_two_runs_are_compared(runvis: Run, address: str) -> None:
+    shown = runvis("runs", "compare", str(LOAD_1), str(LOAD_2), url=address)
+    assert shown.exit_code == 0, shown.output
+    for said in ("They part at", "failure.error_type", "ValueError", "reads s3://raw orders", "equal:"):
+        assert said in shown.stdout
+    found = json.loads(runvis("runs", "compare", str(LOAD_1), str(LOAD_2), "-o", "json", url=address).stdout)
+    assert found["left"]["run_id"] == str(LOAD_1)
+    same = runvis("runs", "compare", str(ETL), str(ETL), url=address)
+    assert "Nothing differs" in same.stdout
+
+
+def test_a_run_is_compared_with_its_last_success(runvis: Run, failing: str) -> None:
+    shown = runvis("runs", "compare", str(a_run_id("bad")), "--last-success", url=failing)
+    assert "They part at: state Succeeded → Failed" in shown.stdout
+    lacking = runvis("runs", "compare", str(CHILD), "--last-success", url=failing)
+    assert lacking.exit_code == 3
+
+
+@pytest.mark.parametrize("arguments", [["abcdef"], ["abcdef", "abcdea", "--last-success"]])
+def test_a_comparison_needs_exactly_one_other_side(runvis: Run, told: str, arguments: list[str]) -> None:
+    assert runvis("runs", "compare", *arguments, url=told).exit_code == 2
+
+
+def test_statistics_are_told_apart(runvis: Run, address: str) -> None:
+    arguments = ["stats", "--by", "kind", "--since", "2026-11-01", "--until", "2026-12-01"]
+    shown = runvis(*arguments, url=address)
+    assert shown.exit_code == 0, shown.output
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[1:]] == [["dag", "2"], ["task", "2"]]
+    found = json.loads(runvis(*arguments, "-o", "json", url=address).stdout)
+    assert [row["runs"] for row in found["items"]] == [2, 2]
+    none = runvis("stats", "--engine", "nothing", url=address)
+    assert (none.exit_code, none.stdout) == (0, "")
+
+
+def test_health_says_what_fails_and_why(runvis: Run, failing: str) -> None:
+    shown = runvis("health", url=failing)
+    assert shown.stdout.startswith("1 definitions failing, ")
+    assert "shop.RowsError: upstream returned 0 rows" in shown.stdout
+    assert json.loads(runvis("health", "-o", "json", url=failing).stdout)["failing_count"] == 1
+
+
+def test_a_definitions_trend_and_grid(runvis: Run, address: str) -> None:
+    trend = runvis("definitions", "trend", "etl.load", "--since", "2026-11-01", "--until", "2026-12-01", url=address)
+    assert trend.exit_code == 0, trend.output
+    assert trend.stdout.splitlines()[-1].split()[:2] == ["all", "2"]
+    hourly = ["definitions", "trend", "etl.load", "--hourly", "--since", "2026-11-24", "--until", "2026-11-25"]
+    assert json.loads(runvis(*hourly, "-o", "json", url=address).stdout)["step"] == "hour"
+    grid = runvis("definitions", "grid", "etl", url=address)
+    assert [line.split()[0] for line in grid.stdout.splitlines()] == ["STEP", "etl", "load"]
+    assert json.loads(runvis("definitions", "grid", "etl", "-o", "json", url=address).stdout)["definition"] == "etl"
+
+
+def test_a_search_finds_what_is_named_or_exits_with_3(runvis: Run, address: str) -> None:
+    shown = runvis("search", str(CHILD), url=address)
+    assert shown.stdout.splitlines()[1].startswith("exact id")
+    words = runvis("search", "etl", url=address)
+    assert "definition" in words.stdout
+    nothing = runvis("search", "nothing", "of", "the", "kind", url=address)
+    assert (nothing.exit_code, nothing.stdout) == (3, "")
+    assert json.loads(runvis("search", "s3", "-o", "json", url=address).stdout)["exact"] is None
+
+
+def test_runs_are_written_as_csv_and_all_of_them(runvis: Run, address: str) -> None:
+    some = runvis("runs", "list", "--limit", "2", "-o", "csv", url=address)
+    rows = list(csv.DictReader(io.StringIO(some.stdout)))
+    assert [row["run_id"] for row in rows] == [str(CHILD), str(LOAD_2)]
+    every = runvis("runs", "list", "--limit", "1", "--all", "-o", "jsonl", url=address)
+    assert len(every.stdout.splitlines()) == 4
+    assert runvis("runs", "list", "--all", url=address).exit_code == 2
+    assert runvis("runs", "show", str(ETL), "-o", "csv", url=address).exit_code == 2
+    named = runvis("definitions", "list", "-o", "csv", url=address)
+    assert named.stdout.splitlines()[0].startswith("engine,deployment,definition")
