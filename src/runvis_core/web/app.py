@@ -21,6 +21,7 @@ from runvis_core.web.pages.definitions import show_definition, show_definitions
 from runvis_core.web.pages.feed import show_feed
 from runvis_core.web.pages.overview import show_overview
 from runvis_core.web.pages.run import show_run
+from runvis_core.web.pages.search import show_search
 from runvis_core.web.pages.sign_in import SIGN_OUT, sign_in_routes
 
 PAGES: Final[tuple[Route, ...]] = (
@@ -30,6 +31,7 @@ PAGES: Final[tuple[Route, ...]] = (
     page("/definitions", show_definitions),
     page("/definition", show_definition),
     page("/compare", show_comparison),
+    page("/search", show_search),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from uuid import uuid4
@@ -26,6 +27,7 @@ ADDRESSES = [
     "/runs?all=true",
     "/definitions",
     "/definition?name=shop",
+    "/search?q=shop",
     f"/compare?left={GOOD}&right={BAD}",
     f"/runs/{BAD}",
     f"/runs/{FLOW}",
@@ -264,9 +266,10 @@ def test_a_run_s_entries_are_paged(pages: httpx.Client) -> None:
 def test_the_overview_says_what_fails_and_since_when_it_did_not(pages: httpx.Client) -> None:
     page = read(pages, "/")
     # The shop's last run failed, and so, by the latest word on it, did the flow.
-    assert "2 definitions failing; 2 definitions of 2 deployments heard of." in page.text
+    assert "2 definitions failing; the log's last entry came" in page.text
+    assert "from 2 deployments heard so far." in page.text
     assert "ValueError: upstream returned 0 rows" in page.text
-    assert f"/runs/{GOOD}" in list(links_of(page))
+    assert f"/compare?left={GOOD}&right={BAD}" in list(links_of(page))
     for href in links_of(page):
         if href.startswith("/runs?"):
             assert read(pages, href)
@@ -339,3 +342,33 @@ def test_a_comparison_needs_a_run(pages: httpx.Client) -> None:
     assert "right:" in read(pages, "/compare", status=400).text
     assert "There is no such thing" in read(pages, f"/compare?right={uuid4()}", status=404).text
     assert "There is no such thing" in read(pages, f"/compare?right={GOOD}", status=404).text
+
+
+def test_each_number_of_the_overview_leads_to_a_feed_of_as_many_runs(pages: httpx.Client) -> None:
+    page = pages.get("/").text
+    counted = re.findall(
+        r'<a class="(?:go|failed)" href="(/runs\?[^"]*since=[^"]*)">[^<]*</a></t[hd]>(?:<td class="num">(\d+))?', page
+    )
+    days = [(unescape(href), int(count)) for href, count in counted if count]
+    failed = re.findall(r'<a class="failed" href="([^"]+)">(\d+)</a>', page)
+    assert len(days) >= 3
+    assert len(failed) >= 2
+    for href, count in [*days, *((unescape(href), int(count)) for href, count in failed)]:
+        rows = [attributes for attributes in read(pages, href).of("tr") if "data-run" in attributes]
+        assert len(rows) == count, href
+
+
+def test_a_definition_shows_all_attempts_of_each_step(pages: httpx.Client) -> None:
+    page = read(pages, "/definition?name=shop")
+    labels = [attributes.get("aria-label") or "" for attributes in page.of("a")]
+    assert "stage: To be retried, Failed" in [label.removeprefix("shop.") for label in labels]
+    assert sum(label.startswith("run of") for label in labels) == 2
+
+
+def test_a_search_leads_straight_to_an_id_and_lists_what_else_it_names(pages: httpx.Client) -> None:
+    assert pages.get(f"/search?q={BAD}").headers["Location"] == f"/runs/{BAD}"
+    named = read(pages, "/search?q=shop")
+    assert any(href.startswith("/definition?name=shop&") for href in links_of(named))
+    assert f"/runs/{STAGE_2}" in list(links_of(read(pages, "/search?q=upstream returned")))
+    assert "Nothing is named by" in read(pages, "/search?q=nobody-knows-this").text
+    assert "Give an id" in read(pages, "/search").text

@@ -11,12 +11,15 @@ from runvis_core.model.state import State
 from runvis_core.services.answers import DefinitionDetail
 from runvis_core.services.definitions import get_definition, list_definitions
 from runvis_core.services.filters import DefinitionFilter
+from runvis_core.services.grids import get_grid
+from runvis_core.web.drawing.grid import draw_grid
 from runvis_core.web.drawing.looks import look_at
 from runvis_core.web.drawing.text import count_of, name_duration
 from runvis_core.web.page import AskedError, asked, store_of, understand
-from runvis_core.web.rendering import render, with_query
+from runvis_core.web.rendering import now_of, render, with_query
 
 PAGE_ROWS: Final = 50
+GRID_RUNS: Final = 40
 
 
 def show_definitions(request: Request) -> Response:
@@ -43,7 +46,12 @@ def show_definition(request: Request) -> Response:
     name = given.pop("name", None)
     if not isinstance(name, str):
         raise AskedError("name", "must be the whole name of one definition")
-    one = get_definition(store_of(request), name, understand(DefinitionFilter, given))
+    cursor = given.pop("cursor", None)
+    if isinstance(cursor, list):
+        raise AskedError("cursor", "there is one at most")
+    filters = understand(DefinitionFilter, given)
+    one = get_definition(store_of(request), name, filters)
+    grid = get_grid(store_of(request), name, filters, limit=GRID_RUNS, cursor=cursor, now=now_of(request))
     named = {"engine": one.engine, "deployment": one.deployment, "definition": one.definition}
     return render(
         request,
@@ -52,6 +60,11 @@ def show_definition(request: Request) -> Response:
         sentence=_sentence(one),
         runs_href=with_query("/runs", {**named, "all": True}),
         actions=[],
+        drawn=draw_grid(grid),
+        notes=grid.notes,
+        older_href=with_query("/definition", {"name": name, **given, "cursor": grid.next_cursor})
+        if grid.next_cursor
+        else None,
     )
 
 
