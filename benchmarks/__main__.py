@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.harness import Result, report
 
-CASES = {"record": "record", "import": "imports", "ingest": "ingest", "task": "task"}
+CASES = {"record": "record", "import": "imports", "ingest": "ingest", "task": "task", "lineage": "lineage"}
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 
 

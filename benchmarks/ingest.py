@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 def measure(part: str = "") -> Iterator[Result]:
     """Measure both databases, or the named one."""
-    for name, databases in {"sqlite": _sqlite_files, "postgresql": _postgresql_databases}.items():
+    for name, databases in DATABASES.items():
         if part in ("", name):
             with databases() as (make, versions):
                 yield from _measure_database(name, make, versions)
@@ -57,6 +57,9 @@ def _sqlite_files() -> Iterator[tuple[Make, dict[str, str]]]:
 def _postgresql_databases() -> Iterator[tuple[Make, dict[str, str]]]:
     with postgresql.server() as server, ExitStack() as stack:
         yield lambda: stack.enter_context(server.database()), {"postgresql": server.version()}
+
+
+DATABASES = {"sqlite": _sqlite_files, "postgresql": _postgresql_databases}
 
 
 def _measure_database(name: str, make: Make, versions: dict[str, str]) -> Iterator[Result]:

@@ -21,6 +21,8 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.comparison_answers import Comparison
+from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
+from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
 from runvis_core.services.decision_answers import (
     AuditPage,
     ErasureRequest,
@@ -33,12 +35,16 @@ from runvis_core.services.decision_answers import (
     TokenView,
 )
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.ledger_answers import CheckpointPage
+from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
+from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+PREFIX: Final = "/api/v1/"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -63,17 +69,19 @@ class Client:
         """Close the connections."""
         self._client.close()
 
-    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
-        """Return a page of the runs that the filters let through, newest first."""
-        return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor)
+    def list_runs(
+        self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Page[RunSummary]:
+        """Return a page of the runs that the filters let through, newest first, as they are or were."""
+        return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor, **past.as_query())
 
-    def get_run(self, name: str) -> RunDetail:
-        """Return all that is known about a run. Raises `NotFoundError`."""
-        return self._read(RunDetail, f"runs/{quote(name, safe='')}")
+    def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
+        """Return all that is or was known about a run. Raises `NotFoundError`."""
+        return self._read(RunDetail, f"runs/{quote(name, safe='')}", past)
 
-    def get_tree(self, name: str) -> TreeNode:
+    def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it. Raises `NotFoundError`."""
-        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree")
+        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree", past)
 
     def compare_runs(self, left: str, right: str) -> Comparison:
         """Return what differs between two runs. Raises `NotFoundError`."""
@@ -127,6 +135,36 @@ class Client:
     def search(self, query: str) -> Found:
         """Return what a query names."""
         return self._read(Found, "search", q=query)
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        return self._read(CheckpointPage, "checkpoints", limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
+        return self._get(f"proofs/{quote(name, safe='')}", {}).content
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path. Raises `NotFoundError`."""
+        return self._get(path, {}, prefix="/").content
+
+    def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
+        """Return the account of what is missing from the record."""
+        return self._read(Completeness, "completeness", filters, limit=limit)
+
+    def list_corrections(
+        self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[CorrectionSummary]:
+        """Return a page of corrections, the last recorded first."""
+        return self._read(Page[CorrectionSummary], "corrections", filters, limit=limit, cursor=cursor)
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node. Raises `NotFoundError`."""
+        return self._read(Lineage, "lineage", query)
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, those that turned last first."""
+        return self._read(Page[Loop], "loops", limit=limit)
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""
@@ -183,16 +221,16 @@ class Client:
                 f"server as new as this client? ({error.error_count()} faults, first: {error.errors()[0]['msg']})"
             ) from error
 
-    def _get(self, path: str, asked: dict[str, Any]) -> httpx.Response:
-        return self._send("GET", path, params=asked)
+    def _get(self, path: str, asked: dict[str, Any], *, prefix: str = PREFIX) -> httpx.Response:
+        return self._send("GET", path, prefix=prefix, params=asked)
 
-    def _send(self, method: str, path: str, **said: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, *, prefix: str = PREFIX, **said: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, f"/api/v1/{path}", **said)
+            response = self._client.request(method, f"{prefix}{path}", **said)
             if response.status_code == 401 and self._settings.token_file is not None:
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
-                response = self._client.request(method, f"/api/v1/{path}", **said)
+                response = self._client.request(method, f"{prefix}{path}", **said)
         except httpx.HTTPError as error:
             raise UnreachableError(
                 f"the server {self.url} can't be reached: {type(error).__name__}: {error}"

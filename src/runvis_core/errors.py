@@ -11,6 +11,7 @@ RunVisError
 │   ├── SchemaVersionError   the store's schema is not the one that this version works on
 │   └── LogRuleError         the database refused what would bend the record
 ├── NotFoundError            there is no such run, definition, …
+├── PastError                the past that was asked about can't be told of
 ├── CursorError              a cursor was not made by this list
 ├── WideQuestionError        an answer would need more than a server reads at once
 ├── LedgerError              the ledger can't be extended, signed or proved
@@ -76,6 +77,10 @@ class NotFoundError(RunVisError):
     def __init__(self, message: str, *, near: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.near = list(near)
+
+
+class PastError(RunVisError):
+    """The past that was asked about can't be told of: it lies in the future, or a filter has no past."""
 
 
 class CursorError(RunVisError):

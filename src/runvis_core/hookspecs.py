@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from runvis_core.ledger.made import MadeCheckpoint
     from runvis_core.model.entry import Entry
     from runvis_core.model.event import EventBase
     from runvis_core.model.run import Run
+    from runvis_core.services.lineage_answers import NewLoop
+    from runvis_core.settings import Settings
 
 PROJECT = "runvis"
 
@@ -41,6 +44,16 @@ def runvis_events_recorded(entries: Sequence[Entry]) -> None:
 @hookspec
 def runvis_run_ended(run: Run) -> None:
     """Take note of a run that ended, after this is durable."""
+
+
+@hookspec
+def runvis_checkpoint_made(checkpoint: MadeCheckpoint, settings: Settings) -> str | None:
+    """Take a new checkpoint of the log to where it can't be rewritten; return a witness's signature lines, if any."""
+
+
+@hookspec
+def runvis_loop_detected(loop: NewLoop) -> None:
+    """Take note of a loop: a chain of causes came back to its beginning by a way that none had taken before."""
 
 
 @hookspec(firstresult=True)

@@ -15,7 +15,11 @@ from runvis_core import hookspecs
 from runvis_core.model.event import EventBase
 
 ENTRY_POINT_GROUP: Final = "runvis"
-BUILT_INS: Final = ("runvis_core.services.plugin",)
+BUILT_INS: Final = (
+    "runvis_core.services.plugin",
+    "runvis_core.services.checkpoint_file",
+    "runvis_core.services.checkpoint_witness",
+)
 """By name, since they stand on higher floors. Light to import: a worker loads them."""
 
 _log = logging.getLogger(__name__)

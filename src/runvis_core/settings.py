@@ -138,6 +138,31 @@ class ServerSettings(BaseModel):
         return self
 
 
+class LedgerSettings(BaseModel):
+    """How the log's checkpoints are signed, and where they go: section `ledger`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key_file: Path | None = Field(
+        default=None,
+        description="The file with the keys that sign checkpoints, made by `runvis keys new`. "
+        "Without it no checkpoints are made.",
+    )
+    interval_seconds: float = Field(
+        default=60.0, ge=1, description="How often the server makes a checkpoint, if the log has grown."
+    )
+    checkpoint_file: Path | None = Field(
+        default=None,
+        description="A file to which each checkpoint is appended. Keep it where who can change the store can't "
+        "change it: it shows what the log was.",
+    )
+    witnesses: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Witnesses that cosign each checkpoint (C2SP `tlog-witness`): their address and their verifier "
+        'key, e.g. `{"https://witness.example/w1": "witness.example/w1+1fd8a0ad+BA…"}`.',
+    )
+
+
 class AirflowSettings(BaseModel):
     """How `runvis follow airflow` reads Airflow's REST API: section `airflow`."""
 
@@ -196,6 +221,9 @@ class Settings(BaseSettings):
     )
     disabled: bool = Field(default=False, description="Record nothing.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
+    ledger: LedgerSettings = Field(
+        default_factory=LedgerSettings, description="How the log's checkpoints are signed, and where they go."
+    )
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What the server takes at most.")
     airflow: AirflowSettings = Field(
         default_factory=AirflowSettings, description="How `runvis follow airflow` reads Airflow's REST API."

@@ -7,6 +7,7 @@ subflow is no cause: it contains it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -34,7 +35,8 @@ def find_causes(flow_run: Any, deployment: str) -> FlowCauses:
     """
     handed = read_labels(flow_run.labels)
     tracked = flow_run.deployment_id is not None and flow_run.parent_task_run_id is not None
-    correlation_id = (handed and handed.correlation_id) or read_traceparent((flow_run.labels or {}).get(TRACEPARENT))
+    labels: Mapping[str, Any] = flow_run.labels or {}
+    correlation_id = (handed and handed.correlation_id) or read_traceparent(labels.get(TRACEPARENT))
     if correlation_id is None and handed is None and flow_run.parent_task_run_id is None:
         correlation_id = UUID(str(flow_run.id)).hex
     if handed is not None:

@@ -13,7 +13,8 @@ PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 CALL = re.compile(r"^(?:\$ )?make ([a-z]+)", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/.]+)`")
-COMMAND = re.compile(r"`(?:\$ )?runvis ((?:[a-z]+)(?: [a-z]+)?)|^(?:\$ )?runvis ((?:[a-z]+)(?: [a-z]+)?)", re.MULTILINE)
+WORD = r"[a-z]+(?:-[a-z]+)*"
+COMMAND = re.compile(rf"`(?:\$ )?runvis ({WORD}(?: {WORD})?)|^(?:\$ )?runvis ({WORD}(?: {WORD})?)", re.MULTILINE)
 # Written in pieces, so that this file doesn't name them itself.
 PLACES = re.compile(
     "|".join(
@@ -57,7 +58,7 @@ def test_every_test_that_the_readme_names_is_there() -> None:
 
 
 def test_every_command_that_a_page_names_is_one() -> None:
-    known = set(re.findall(r"^### `runvis ([a-z ]+)`$", (PROJECT / "docs/reference/cli.md").read_text(), re.MULTILINE))
+    known = set(re.findall(r"^### `runvis ([a-z -]+)`$", (PROJECT / "docs/reference/cli.md").read_text(), re.MULTILINE))
     groups = {name.split()[0] for name in known}
     unknown = [
         f"{page.relative_to(PROJECT)}: runvis {said}"

@@ -10,7 +10,22 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from runvis_core.api import admin, definitions, doctor, events, health, metrics, runs, search, stats, stream
+from runvis_core.api import (
+    admin,
+    completeness,
+    corrections,
+    definitions,
+    doctor,
+    events,
+    health,
+    ledger,
+    lineage,
+    metrics,
+    runs,
+    search,
+    stats,
+    stream,
+)
 from runvis_core.api.access import AccessControl, BearerTokens, Door
 from runvis_core.api.committer import Committer
 from runvis_core.api.headers import SecurityHeaders
@@ -28,6 +43,21 @@ from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 
 PREFIX: Final = "/api/v1"
+ROUTED: Final = (
+    events,
+    stream,
+    runs,
+    stats,
+    definitions,
+    completeness,
+    corrections,
+    lineage,
+    search,
+    doctor,
+    admin,
+    ledger,
+)
+"""Modules with routes under the prefix."""
 
 
 def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerTokens], Door] | None = None) -> FastAPI:
@@ -63,8 +93,22 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         docs_url=None,
         redoc_url=None,
     )
-    for module in (events, stream, runs, stats, definitions, search, doctor, admin):
+    for module in (
+        events,
+        stream,
+        runs,
+        stats,
+        definitions,
+        completeness,
+        corrections,
+        lineage,
+        search,
+        doctor,
+        admin,
+        ledger,
+    ):
         app.include_router(module.router, prefix=PREFIX)
+    app.include_router(ledger.tile_router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.state.metrics = numbers

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from runvis_core.services.checkpoints import keep_checkpointing, signing_keys
 from runvis_core.services.steps import STEPS
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
@@ -37,11 +38,18 @@ class Duty(NamedTuple):
 
 
 def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]]) -> list[Duty]:
-    """Return all that the leader of a store does; `followers` are by name a follower and its engine's address."""
+    """Return all that the leader of a store does; `followers` are by name a follower and its engine's address.
+
+    Raises `SettingsError` if the key that is to sign checkpoints can't be read.
+    """
     following = [
         Duty(f"follow-{name}", partial(_follow, follow, url, store, settings))
         for name, (follow, url) in followers.items()
     ]
+    if settings.ledger.key_file is not None:
+        # Said now, and not at each interval.
+        signing_keys(settings)
+        following.append(Duty("checkpoints", partial(keep_checkpointing, store, settings)))
     return [Duty("steps", partial(follow_steps, store, STEPS)), *following]
 
 

@@ -14,11 +14,12 @@ from starlette.responses import Response
 
 from runvis_core.api.headers import SECURITY_HEADERS
 from runvis_core.api.request_log import REQUEST_ID
-from runvis_core.errors import NotFoundError, RunVisError
+from runvis_core.errors import NotFoundError, PastError, RunVisError
 from runvis_core.services.problems import INVALID, PREFIX, STATUSES
 
 _log = logging.getLogger(__name__)
 
+INVALID_STATUS: Final = 400
 MEDIA_TYPE: Final = "application/problem+json"
 
 
@@ -65,6 +66,9 @@ def _on_error(_: Request, error: Exception) -> Response:
             more: dict[str, Any] = {"parameter": "cursor"} if name == "cursor" else {}
             if isinstance(error, NotFoundError) and error.near:
                 more["near"] = error.near
+            if isinstance(error, PastError):
+                # It names its parameter first.
+                more["parameter"] = str(error).partition(":")[0]
             return problem(status, name, str(error), **more)
     _log.error("a request failed: %s", error)
     return problem(500, "store-failed", "the store could not do this; the server's log says why")

@@ -12,14 +12,13 @@ from starlette.responses import StreamingResponse
 
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
+from runvis_core.services.asking import get_run_at, get_tree_at, list_runs_at
 from runvis_core.services.compare import compare_runs, compare_with_last_success
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.entries import list_run_entries
 from runvis_core.services.exports import PAGE_SIZE, csv_lines, follow_pages, json_lines
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
-from runvis_core.services.run_details import get_run
-from runvis_core.services.run_trees import get_tree
-from runvis_core.services.runs import list_runs
+from runvis_core.services.past_filter import PastFilter, PastRunFilter
 
 router = APIRouter()
 
@@ -28,8 +27,8 @@ RunName = Annotated[
 ]
 
 
-class RunQuery(RunFilter):
-    """Which runs, how many, and from where on."""
+class RunQuery(PastRunFilter):
+    """Which runs of which past, how many, and from where on."""
 
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before, with the same filters.")
@@ -52,21 +51,23 @@ CSV: Final = "text/csv"
     "/runs", response_model=Page[RunSummary], responses={200: {"content": {JSON_LINES: {}, CSV: {}}, "description": ""}}
 )
 def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunSummary] | StreamingResponse:
-    """Return runs, newest first.
+    """Return runs, newest first: as they are, or as they were in the past that is asked about.
 
     With `Accept: application/x-ndjson` or `text/csv` the list comes as a file: all runs from the cursor on, or `limit`
     of them if that is given.
     """
     store, now = state_of(request).store, datetime.now(UTC)
-    filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor"}))
+    filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor", *PastFilter.model_fields}))
+    past = PastFilter(as_of=query.as_of, known_at=query.known_at)
+
+    def list_from(cursor: str | None, limit: int) -> Page[RunSummary]:
+        return list_runs_at(store, filters, past, limit=limit, cursor=cursor, now=now)
+
     media_type = _wanted_type(request.headers.get("accept", ""))
     if media_type is None:
-        return list_runs(store, filters, limit=query.limit, cursor=query.cursor, now=now)
+        return list_from(query.cursor, query.limit)
     limit = query.limit if "limit" in query.model_fields_set else None
-    pages = follow_pages(
-        lambda cursor: list_runs(store, filters, limit=min(PAGE_SIZE, limit or PAGE_SIZE), cursor=cursor, now=now),
-        query.cursor,
-    )
+    pages = follow_pages(lambda cursor: list_from(cursor, min(PAGE_SIZE, limit or PAGE_SIZE)), query.cursor)
     # What is wrong with the question is said before anything else is.
     first = next(pages)
     items = islice((run for page in chain([first], pages) for run in page.items), limit)
@@ -95,9 +96,9 @@ def get_run_events(request: Request, name: RunName, query: Annotated[RunEntryQue
 
 
 @router.get("/runs/{name:path}/tree")
-def get_run_tree(request: Request, name: RunName) -> TreeNode:
+def get_run_tree(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> TreeNode:
     """Return a run and what ran inside it."""
-    return get_tree(state_of(request).store, name)
+    return get_tree_at(state_of(request).store, name, past, now=datetime.now(UTC))
 
 
 @router.get("/runs/{name:path}/compare/{other:path}")
@@ -113,6 +114,6 @@ def get_comparison_with_last_success(request: Request, name: RunName) -> Compari
 
 
 @router.get("/runs/{name:path}")
-def get_one_run(request: Request, name: RunName) -> RunDetail:
+def get_one_run(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> RunDetail:
     """Return all that is known about a run, named by its id or the beginning of it, a native id or an alias."""
-    return get_run(state_of(request).store, name, now=datetime.now(UTC))
+    return get_run_at(state_of(request).store, name, past, now=datetime.now(UTC))

@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 
 from runvis_core.cli.audit import audit, erase_command
+from runvis_core.cli.completeness import completeness_command
+from runvis_core.cli.corrections import corrections
 from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
 from runvis_core.cli.exits import Group
 from runvis_core.cli.holds import holds
+from runvis_core.cli.keys import keys
+from runvis_core.cli.ledger import checkpoint_command, prove_command, verify_command, verify_proof_command
+from runvis_core.cli.lineage import lineage
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.runs import runs
 from runvis_core.cli.search import search_command
@@ -47,6 +52,8 @@ def runvis(
 
 app.add_typer(runs, name="runs")
 app.add_typer(definitions, name="definitions")
+app.add_typer(corrections, name="corrections")
+app.add_typer(lineage, name="lineage")
 app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.add_typer(tokens, name="tokens")
@@ -58,8 +65,14 @@ app.command("health")(health_command)
 app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
+app.command("completeness")(completeness_command)
 app.command("erase")(erase_command)
 app.command("doctor")(doctor_command)
+app.add_typer(keys, name="keys")
+app.command("checkpoint")(checkpoint_command)
+app.command("verify")(verify_command)
+app.command("prove")(prove_command)
+app.command("verify-proof")(verify_proof_command)
 app.command("plugins")(plugins_command)
 for _ in plugin_manager().ask("runvis_cli", group=app):
     pass

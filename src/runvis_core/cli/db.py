@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from runvis_core.cli.exits import Exit, Group
 from runvis_core.cli.options import StoreOption
+from runvis_core.cli.output import progress_bar
 from runvis_core.cli.source import open_store_at, settings_for
 from runvis_core.cli.text import clean
 
 db = typer.Typer(cls=Group, no_args_is_help=True, help="The store's schema and its own state.")
-
-
-@contextmanager
-def _progress(title: str) -> Generator[Callable[[int, int], None]]:
-    with Progress(console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(title, total=None)
-
-        def note(done: int, total: int) -> None:
-            shown.update(task, completed=done, total=total)
-
-        yield note
 
 
 @db.command("upgrade")
@@ -51,7 +38,7 @@ def check_command(url: StoreOption = None) -> None:
 
       runvis db check
     """
-    with open_store_at(settings_for(url), must_exist=True) as store, _progress("checking") as progress:
+    with open_store_at(settings_for(url), must_exist=True) as store, progress_bar("checking") as progress:
         from runvis_core.store.check import check_store
 
         problems = check_store(store, progress=progress)
@@ -71,7 +58,7 @@ def rebuild_command(url: StoreOption = None) -> None:
 
       runvis db rebuild --url sqlite:///runvis.db
     """
-    with open_store_at(settings_for(url), must_exist=True) as store, _progress("rebuilding") as progress:
+    with open_store_at(settings_for(url), must_exist=True) as store, progress_bar("rebuilding") as progress:
         from runvis_core.services.steps import STEPS
         from runvis_core.store.rebuild import rebuild_store
         from runvis_core.store.steps import catch_up
@@ -79,6 +66,27 @@ def rebuild_command(url: StoreOption = None) -> None:
         rebuild_store(store, progress=progress)
         catch_up(store, STEPS)
     typer.echo("the projections are derived anew")
+
+
+@db.command("new-epoch")
+def new_epoch_command(
+    reason: Annotated[str, typer.Option(help="Why the log can't go on from what was signed before, in one line.")],
+    url: StoreOption = None,
+) -> None:
+    """Declare that the log goes on under a new name, after an older copy of the store was restored.
+
+    What was signed before and is not in this store stays what it is: a lost end, declared, and no second history.
+
+    Examples:
+
+      runvis db new-epoch --reason "restored from the backup of 3 May after the disk failed"
+    """
+    settings = settings_for(url)
+    with open_store_at(settings, must_exist=True) as store:
+        from runvis_core.services.checkpoints import declare_epoch
+
+        note = declare_epoch(store, settings, reason=reason, now=datetime.now(UTC))
+    typer.echo(clean(note, keep_lines=True), nl=False)
 
 
 @db.command("roles")

@@ -13,6 +13,7 @@ from runvis_core.errors import (
     CursorError,
     DeliveryError,
     NotFoundError,
+    PastError,
     RunVisError,
     SettingsError,
     StoreAddressError,
@@ -41,6 +42,7 @@ _STATUSES: dict[type[RunVisError], Exit] = {
     SettingsError: Exit.USAGE,
     StoreAddressError: Exit.USAGE,
     CursorError: Exit.USAGE,
+    PastError: Exit.USAGE,
     WideQuestionError: Exit.USAGE,
 }
 

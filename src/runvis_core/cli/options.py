@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -34,6 +34,29 @@ def parse_moment(text: str) -> datetime:
     return moment
 
 
+def parse_known_at(text: str) -> int | datetime:
+    """Return the position of the log or the time that a person means."""
+    return int(text) if text.strip().isdecimal() and len(text) < 19 else parse_moment(text)
+
+
+AsOfOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        parser=parse_moment,
+        metavar="TIME",
+        help="As it was then, by all that is known now: 2h, 2024-05-01, …",
+    ),
+]
+KnownAtOption = Annotated[
+    Any | None,
+    typer.Option(
+        "--known-at",
+        parser=parse_known_at,
+        metavar="POSITION|TIME",
+        help="By what had been recorded then: a position of the log, or a time.",
+    ),
+]
 UrlOption = Annotated[
     str | None,
     typer.Option(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Final
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -48,6 +50,18 @@ def console() -> Console:
     """Return a console on stdout; where that is no terminal, it is wide enough to cut nothing short."""
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=_WIDTH_WITHOUT_TERMINAL if wide else None, highlight=False, soft_wrap=False)
+
+
+@contextmanager
+def progress_bar(title: str) -> Generator[Callable[[int, int], None]]:
+    """Show on stderr how far a long work is; the function is given how much is done, and of how much."""
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(title, total=None)
+
+        def note(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield note
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

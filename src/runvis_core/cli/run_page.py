@@ -11,13 +11,13 @@ from rich.tree import Tree
 
 from runvis_core.cli.output import cell, console, state_text, table, to_json
 from runvis_core.cli.text import clean, name_duration, name_moment
-from runvis_core.services.answers import Report, RunDetail, RunRef, RunSummary, TreeNode, TriggerView
+from runvis_core.services.answers import Report, RunCompleteness, RunDetail, RunRef, RunSummary, TreeNode, TriggerView
 
 LOG_LINES: Final = 30
 
 
 def print_tree(node: RunSummary | TreeNode) -> None:
-    """Print a run and what ran inside it."""
+    """Print a run, what ran inside it, and what it started in any engine."""
     assert isinstance(node, TreeNode)
     console().print(_tree(node))
 
@@ -35,6 +35,9 @@ def print_run(run: RunSummary | TreeNode) -> None:
     _section(out, "Data", _data(run))
     _section(out, "Testimony", _testimony(run))
     _section(out, "Corrections", _corrections(run))
+    _section(out, "Presumptions", _presumptions(run))
+    _section(out, "Attestations", _attestations(run))
+    _section(out, "Conflicting reports", _conflicts(run))
     _section(out, "After the end", _late(run))
     _section(out, "Said", _said(run))
     _log(out, run)
@@ -75,6 +78,8 @@ def _facts(out: Console, run: RunDetail) -> None:
         "last heartbeat": run.liveness
         and f"{name_moment(run.liveness.last_heartbeat_at)}{', silent' if run.liveness.silent else ''}",
         "presumed": run.presumption and f"{run.presumption.verdict.value}: {run.presumption.reason}",
+        "judged": run.judgement and f"{run.judgement.rule.value}: {run.judgement.reason}",
+        "record": run.completeness and _completeness(run.completeness),
         "clock": run.clock_suspect and "suspect: a report's time lies far from its recording",
         "recorded": f"{run.event_count} entries, by {', '.join(run.witnesses)}",
     }
@@ -187,7 +192,7 @@ def _testimony(run: RunDetail) -> list[tuple[Any, ...]]:
             word.native_state,
             f"ended {name_moment(word.occurred_at)}",
             f"recorded {name_moment(word.recorded_at)}",
-            f"#{word.position}",
+            f"{word.principal} #{word.position}",
         )
         for word in run.testimony
     ]
@@ -200,10 +205,52 @@ def _corrections(run: RunDetail) -> list[tuple[Any, ...]]:
             f"says {end.state.value}",
             end.native_state,
             f"{end.report.witness.value}, recorded {name_moment(end.report.recorded_at)}",
-            f"#{end.report.position}",
+            f"{end.report.principal} #{end.report.position}",
         )
         for end in run.corrections
     ]
+
+
+def _presumptions(run: RunDetail) -> list[tuple[Any, ...]]:
+    return [
+        (
+            name_moment(one.report.occurred_at),
+            one.verdict.value,
+            one.state.value if one.state is not None else None,
+            one.reason,
+            to_json(one.evidence) if one.evidence else "",
+            f"{one.report.witness.value}, {one.report.principal} #{one.report.position}",
+        )
+        for one in run.presumptions
+    ]
+
+
+def _attestations(run: RunDetail) -> list[tuple[Any, ...]]:
+    return [
+        (
+            f"{one.attested_by.value} ({one.report.principal})",
+            f"attests #{one.attested_position or '?'}",
+            f"recorded {name_moment(one.report.recorded_at)}",
+            f"#{one.report.position}",
+        )
+        for one in run.attestations
+    ]
+
+
+def _conflicts(run: RunDetail) -> list[tuple[Any, ...]]:
+    return [
+        (
+            f"{one.report.witness.value} ({one.report.principal})",
+            f"says otherwise than #{one.conflicting_position or '?'}",
+            to_json(one.said),
+            f"#{one.report.position}",
+        )
+        for one in run.conflicts
+    ]
+
+
+def _completeness(found: RunCompleteness) -> str:
+    return f"{found.outcome.value}{': ' if found.reasons else ''}{'; '.join(found.reasons)}"
 
 
 def _late(run: RunDetail) -> list[tuple[Any, ...]]:
@@ -244,8 +291,8 @@ def _grow(branch: Tree, node: TreeNode) -> None:
         _grow(branch.add(_label(child, carried_over=child.carried_over)), child)
     if node.cut_children:
         branch.add(Text(f"… {node.cut_children} more", style="dim"))
-    for ref in node.caused:
-        branch.add(Text("⇒ started ", style="magenta").append_text(_label(ref)))
+    for started in node.caused:
+        _grow(branch.add(Text("⇒ started ", style="magenta").append_text(_label(started))), started)
     if node.cut_caused:
         branch.add(Text(f"⇒ … {node.cut_caused} more", style="dim"))
 

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from runvis_core.cli.comparison_page import print_comparison
 from runvis_core.cli.exits import Group
 from runvis_core.cli.options import (
+    AsOfOption,
     CursorOption,
     DeploymentOption,
     EngineOption,
+    KnownAtOption,
     LimitOption,
     OutputOption,
     UrlOption,
@@ -28,6 +30,7 @@ from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, RunSummary
 from runvis_core.services.exports import PAGE_SIZE, follow_pages
 from runvis_core.services.filters import RunFilter
+from runvis_core.services.past_filter import PastFilter
 
 runs = typer.Typer(cls=Group, no_args_is_help=True, help="What ran, and what is known about it.")
 
@@ -54,6 +57,8 @@ def list_command(
     correlation: Annotated[str | None, typer.Option(help="Only runs of this correlation id.")] = None,
     silent: Annotated[bool, typer.Option("--silent", help="Only live runs whose heartbeat is overdue.")] = False,
     conflicting: Annotated[bool, typer.Option("--conflicting", help="Only runs with corrections.")] = False,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
     every: Annotated[bool, typer.Option("--all", help="All of them, as jsonl or csv, however many.")] = False,
@@ -71,6 +76,8 @@ def list_command(
       runvis runs list --silent --url http://runvis:8642
 
       runvis runs list --since 30d --all -o csv
+
+      runvis runs list --state Running --as-of 2024-05-01T06:00Z
     """
     filters = _filters(
         engine=engine,
@@ -92,11 +99,14 @@ def list_command(
     if every and output not in (Format.JSONL, Format.CSV):
         raise typer.BadParameter("goes with -o jsonl or -o csv", param_hint="--all")
     with open_source(url) as source:
+        past = _past(as_of, known_at)
         if every:
-            pages = follow_pages(lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place), cursor)
+            pages = follow_pages(
+                lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place, past=past), cursor
+            )
             print_page((run for page in pages for run in page.items), output)
             return
-        page = source.list_runs(filters, limit=limit, cursor=cursor)
+        page = source.list_runs(filters, limit=limit, cursor=cursor, past=past)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output is not Format.TABLE:
@@ -118,6 +128,10 @@ def _filters(**given: Any) -> RunFilter:
         option = "--" + str(fault["loc"][0]).replace("_", "-")
         states = f": one of {', '.join(State)}" if option == "--state" else f": {fault['msg']}"
         raise typer.BadParameter(f"{clean(repr(fault['input']))} is not allowed{states}", param_hint=option) from error
+
+
+def _past(as_of: datetime | None, known_at: int | datetime | None) -> PastFilter:
+    return PastFilter(as_of=as_of, known_at=known_at)
 
 
 def _print_table(items: list[RunSummary]) -> None:
@@ -143,7 +157,11 @@ def _print_table(items: list[RunSummary]) -> None:
 @runs.command("show")
 def show_command(
     run: Annotated[str, typer.Argument(help="Its id (six characters are enough), the engine's own id, or an alias.")],
-    tree: Annotated[bool, typer.Option("--tree", help="Only the run and what ran inside it.")] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Only the run, what ran inside it, and what it started in any engine.")
+    ] = False,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -156,9 +174,12 @@ def show_command(
       runvis runs show 3f2a9c1b --tree
 
       runvis runs show manual__2024-05-01T00:00:00+00:00 -o json
+
+      runvis runs show 3f2a9c1b --known-at 120
     """
     with open_source(url) as source:
-        found = source.get_tree(run) if tree else source.get_run(run)
+        past = _past(as_of, known_at)
+        found = source.get_tree(run, past) if tree else source.get_run(run, past)
     if output is not Format.TABLE:
         print_one(found, output)
     elif tree:

@@ -20,7 +20,12 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.comparison_answers import Comparison
+from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
+from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.ledger_answers import CheckpointPage
+from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
+from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings, default_store_url, load_settings
@@ -32,15 +37,17 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """What can be asked."""
 
-    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
-        """Return a page of runs, newest first."""
+    def list_runs(
+        self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Page[RunSummary]:
+        """Return a page of runs, newest first, as they are or were."""
         ...
 
-    def get_run(self, name: str) -> RunDetail:
-        """Return all that is known about a run."""
+    def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
+        """Return all that is or was known about a run."""
         ...
 
-    def get_tree(self, name: str) -> TreeNode:
+    def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it."""
         ...
 
@@ -96,6 +103,36 @@ class Source(Protocol):
         """Return what a query names."""
         ...
 
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        ...
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run."""
+        ...
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path."""
+        ...
+
+    def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
+        """Return the account of what is missing from the record."""
+        ...
+
+    def list_corrections(
+        self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[CorrectionSummary]:
+        """Return a page of corrections, the last recorded first."""
+        ...
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node."""
+        ...
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph."""
+        ...
+
 
 class StoreSource:
     """A store of this process."""
@@ -103,23 +140,25 @@ class StoreSource:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def list_runs(self, filters: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunSummary]:
-        """Return a page of runs, newest first."""
-        from runvis_core.services.runs import list_runs
+    def list_runs(
+        self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Page[RunSummary]:
+        """Return a page of runs, newest first, as they are or were."""
+        from runvis_core.services.asking import list_runs_at
 
-        return list_runs(self._store, filters, limit=limit, cursor=cursor, now=datetime.now(UTC))
+        return list_runs_at(self._store, filters, past, limit=limit, cursor=cursor, now=datetime.now(UTC))
 
-    def get_run(self, name: str) -> RunDetail:
-        """Return all that is known about a run."""
-        from runvis_core.services.run_details import get_run
+    def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
+        """Return all that is or was known about a run."""
+        from runvis_core.services.asking import get_run_at
 
-        return get_run(self._store, name, now=datetime.now(UTC))
+        return get_run_at(self._store, name, past, now=datetime.now(UTC))
 
-    def get_tree(self, name: str) -> TreeNode:
+    def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it."""
-        from runvis_core.services.run_trees import get_tree
+        from runvis_core.services.asking import get_tree_at
 
-        return get_tree(self._store, name)
+        return get_tree_at(self._store, name, past, now=datetime.now(UTC))
 
     def compare_runs(self, left: str, right: str) -> Comparison:
         """Return what differs between two runs."""
@@ -196,6 +235,50 @@ class StoreSource:
         from runvis_core.services.search import search
 
         return search(self._store, query)
+
+    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
+        """Return the last checkpoints, the newest first."""
+        from runvis_core.services.checkpoints import list_checkpoints
+
+        return list_checkpoints(self._store, limit=limit)
+
+    def prove_run(self, name: str) -> bytes:
+        """Return the proof bundle of a run."""
+        from runvis_core.services.proofs import prove_run
+
+        return prove_run(self._store, name).data
+
+    def get_tile(self, path: str) -> bytes:
+        """Return a tile of the log's tree by its C2SP path."""
+        from runvis_core.services.proofs import get_tile
+
+        return get_tile(self._store, path)
+
+    def get_completeness(self, filters: CompletenessFilter, *, limit: int) -> Completeness:
+        """Return the account of what is missing from the record."""
+        from runvis_core.services.completeness import get_completeness
+
+        return get_completeness(self._store, filters, limit=limit, now=datetime.now(UTC))
+
+    def list_corrections(
+        self, filters: CorrectionFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[CorrectionSummary]:
+        """Return a page of corrections, the last recorded first."""
+        from runvis_core.services.corrections import list_corrections
+
+        return list_corrections(self._store, filters, limit=limit, cursor=cursor)
+
+    def get_lineage(self, query: LineageQuery) -> Lineage:
+        """Return what is around a node."""
+        from runvis_core.services.lineage import get_lineage
+
+        return get_lineage(self._store, query)
+
+    def list_loops(self, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph."""
+        from runvis_core.services.lineage import list_loops
+
+        return list_loops(self._store, limit=limit)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

@@ -27,7 +27,8 @@ COSIGNATURE: Final = 0x04
 _TYPES: Final = (ED25519, COSIGNATURE)
 
 _DASH: Final = "— "
-_PRIVATE: Final = "PRIVATE+KEY+"
+PRIVATE: Final = "PRIVATE+KEY+"
+"""How the text of a signing key begins."""
 _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")
 _KEY_BYTES: Final = 32
 
@@ -99,7 +100,7 @@ class SigningKey(NamedTuple):
 
     def encode(self) -> str:
         """Return the key as its file holds it."""
-        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{encode_base64(bytes([ED25519]) + self.private)}"
+        return f"{PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{encode_base64(bytes([ED25519]) + self.private)}"
 
     def sign(self, text: str) -> Signature:
         """Return the signature of a note's text."""
@@ -126,9 +127,9 @@ def parse_verifier_key(text: str) -> VerifierKey:
 
 def parse_signing_key(text: str) -> SigningKey:
     """Return the key that `SigningKey.encode` wrote. Raises `NoteError`, without a word of the key."""
-    if not text.startswith(_PRIVATE):
-        raise NoteError(f"a signing key begins with {_PRIVATE}")
-    name, key_id, kind, key = _parse_key(text.removeprefix(_PRIVATE))
+    if not text.startswith(PRIVATE):
+        raise NoteError(f"a signing key begins with {PRIVATE}")
+    name, key_id, kind, key = _parse_key(text.removeprefix(PRIVATE))
     made = SigningKey(name, key)
     if kind != ED25519 or made.verifier.key_id != key_id:
         raise NoteError(f"the signing key {name!r} and its id don't belong together: is it copied whole?")

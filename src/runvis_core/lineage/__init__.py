@@ -1,1 +1,1 @@
-"""What feeds what: graphs over definitions and datasets, and the loops in them."""
+"""What reads, writes and starts what: the graph of definitions and datasets, and its loops."""

@@ -35,7 +35,9 @@ _KIN_COLUMNS: Final = (
 )
 
 
-class _Kin(NamedTuple):
+class Kin(NamedTuple):
+    """What a run says of those it descends from."""
+
     is_identified: bool
     parent_run_id: UUID | None
     caused_by_run_id: UUID | None
@@ -45,7 +47,7 @@ class _Kin(NamedTuple):
 class Ancestry:
     """What some runs descend from, as far up as `MAX_DEPTH` levels."""
 
-    def __init__(self, kin: dict[UUID, _Kin]) -> None:
+    def __init__(self, kin: dict[UUID, Kin]) -> None:
         self._kin = kin
 
     def cause_of(self, run_id: UUID) -> UUID | None:
@@ -78,14 +80,14 @@ class Ancestry:
 
 def find_ancestry(connection: Connection, run_ids: Iterable[UUID]) -> Ancestry:
     """Return what the runs descend from."""
-    kin: dict[UUID, _Kin] = {}
+    kin: dict[UUID, Kin] = {}
     level = set(run_ids)
     for _ in range(MAX_DEPTH):
         rows = [row for chunk in chunks(list(level)) for row in _kin_rows(connection, chunk)]
         causes = find_causes(connection, rows)
         for row in rows:
             cause = row.caused_by_run_id or causes.get(row.run_id)
-            kin[row.run_id] = _Kin(row.definition is not None, row.parent_run_id, cause, row.correlation_id)
+            kin[row.run_id] = Kin(row.definition is not None, row.parent_run_id, cause, row.correlation_id)
         above = {up for row in rows for up in (kin[row.run_id].parent_run_id, kin[row.run_id].caused_by_run_id) if up}
         level = above - kin.keys()
         if not level:

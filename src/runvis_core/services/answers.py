@@ -5,6 +5,7 @@ Times are aware UTC, durations are seconds. What a list leaves out of a run is c
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -86,6 +87,41 @@ class ContextView(Answer):
     native_url: str | None = None
 
 
+class Wholeness(StrEnum):
+    """What can be said of whether a run's record is whole."""
+
+    WHOLE = "whole"
+    """It ended, and nothing is known to be missing."""
+    OPEN = "open"
+    """It has not ended: more is to come."""
+    MISSING = "missing"
+    """A producer gave numbers around this run's events that never came."""
+    REFUSED = "refused"
+    """Events around this run's were refused at the door: their senders keep them as dead letters."""
+    LACKING = "lacking"
+    """Only others tell of it: its worker, whose word is expected, was not heard."""
+    UNCLOSED = "unclosed"
+    """Its worker neither told the end nor closed: whether it had more to say can't be known."""
+    UNHEARD = "unheard"
+    """No worker was ever heard of this definition, while those of others in the deployment are."""
+
+
+class RunCompleteness(Answer):
+    """Whether a run's record is whole."""
+
+    outcome: Wholeness
+    whole: bool | None = None
+    """None while that can't be known."""
+    missing: int = 0
+    """How many events are missing that may have been about this run."""
+    refused: int = 0
+    """How many events were refused that may have been about this run."""
+    lacking: list[Witness] = Field(default_factory=list[Witness])
+    """Whose word is expected and not there."""
+    reasons: list[str] = Field(default_factory=list[str])
+    """Why it is not whole, or not known to be, in words."""
+
+
 class RunSummary(Answer):
     """A run as lists have it."""
 
@@ -122,6 +158,8 @@ class RunSummary(Answer):
     context: ContextView = Field(default_factory=ContextView)
     witnesses: list[Witness] = Field(default_factory=list[Witness])
     event_count: int = 0
+    completeness: RunCompleteness | None = None
+    """Whether the record of the run is whole; None where a list of the past was asked for: it is kept of today only."""
     presumed: Verdict | None = None
     corrected: bool = False
     """True if another end than `state` was testified to afterwards: see the run's `corrections`."""
@@ -158,6 +196,9 @@ class TestimonyView(Report):
 
     state: State
     native_state: str | None = None
+    event_id: UUID | None = None
+    kind: str | None = None
+    """What it rests on: a transition that was told (`state`), or the engine's books (`snapshot`)."""
 
 
 class CorrectionView(Answer):
@@ -178,6 +219,50 @@ class PresumptionView(Answer):
     reason: str
     evidence: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     report: Report
+
+
+class AttestationView(Answer):
+    """Another witness or principal reported what was known already."""
+
+    attested_by: Witness
+    attested_event_id: UUID
+    attested_position: int | None = None
+    """Where what they attest stands in the log."""
+    report: Report
+
+
+class ConflictView(Answer):
+    """A report that came under the id of another one and says otherwise: it is kept, and changes nothing."""
+
+    conflicting_event_id: UUID
+    conflicting_position: int | None = None
+    """Where the report whose id it has stands in the log."""
+    said: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """The report, whole."""
+    report: Report
+
+
+class Rule(StrEnum):
+    """The rules that decide a run's effective state."""
+
+    ALL_AGREE = "all_agree"
+    """It ended, and all who told how say the same."""
+    LATEST_TESTIMONY = "latest_testimony"
+    """It ended, those who told how disagree, and the word with the latest time counts."""
+    PRESUMPTION = "presumption"
+    """Nobody told of an end, and the verdict on its silence stands until somebody does."""
+    LATEST_STATE = "latest_state"
+    """It has not ended: the latest state by the engine's clock counts."""
+    NOBODY = "nobody"
+    """Nobody has told of its state."""
+
+
+class Judgement(Answer):
+    """Which rule decided a run's effective state, and whose word it rests on."""
+
+    rule: Rule
+    reason: str
+    decided_by: Report | None = None
 
 
 class LateFactView(Answer):
@@ -254,8 +339,8 @@ class TreeNode(RunRef):
     children: list[TreeNode] = Field(default_factory=list["TreeNode"])
     cut_children: int = 0
     """How many children are not shown."""
-    caused: list[RunRef] = Field(default_factory=list[RunRef])
-    """Runs that this one started; they lie in no tree of its own."""
+    caused: list[TreeNode] = Field(default_factory=list["TreeNode"])
+    """Runs that this one started, here or in another engine, each with what ran inside it and what it started."""
     cut_caused: int = 0
 
 
@@ -299,7 +384,13 @@ class RunDetail(RunSummary):
     transitions: list[Transition] = Field(default_factory=list[Transition])
     testimony: list[TestimonyView] = Field(default_factory=list[TestimonyView])
     corrections: list[CorrectionView] = Field(default_factory=list[CorrectionView])
+    judgement: Judgement | None = None
+    """Why its effective state is what it is."""
     presumption: PresumptionView | None = None
+    """The verdict that counts of those in `presumptions`."""
+    presumptions: list[PresumptionView] = Field(default_factory=list[PresumptionView])
+    attestations: list[AttestationView] = Field(default_factory=list[AttestationView])
+    conflicts: list[ConflictView] = Field(default_factory=list[ConflictView])
     late: list[LateFactView] = Field(default_factory=list[LateFactView])
     links: list[LinkView] = Field(default_factory=list[LinkView])
     aliases: list[AliasView] = Field(default_factory=list[AliasView])

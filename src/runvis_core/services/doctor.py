@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from runvis_core.services.answers import Check
 from runvis_core.services.clock import check_clock
+from runvis_core.services.completeness import check_completeness
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.roles import find_power
@@ -45,6 +46,7 @@ def examine_store(store: Store, *, now: datetime) -> list[Check]:
         *([clock] if clock else []),
         *([check_sqlite(sqlite3.sqlite_version_info)] if store.engine.dialect.name == "sqlite" else []),
         *heard,
+        check_completeness(store, now=now),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
 
 import orjson
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from runvis_core.services.principals import UNBOUND, check_binding
 from runvis_core.store.database import Store
 from runvis_core.store.liveness import record_beats
 from runvis_core.store.outcome import Outcome
+from runvis_core.store.refusals import Refusal, record_refusals
 
 MAX_ITEMS: Final = 1000
 """Items in one delivery. The door where a delivery comes in refuses more; a group of deliveries may have more."""
@@ -29,6 +31,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_NAME_BYTES: Final = 1000
 """Bytes of a name or word in UTF-8: more than this an index of PostgreSQL can't hold beside others."""
 MAX_NUMBER: Final = 2**63 - 1
+MAX_REASON: Final = 250
+"""Characters of a refusal's reason that are remembered."""
 
 Item = bytes | Mapping[str, Any]
 """A wire item, `{"event": …, "bodies": {digest: {content, salt}}}`, or an event with its content inline."""
@@ -49,6 +53,8 @@ class _Parsed(NamedTuple):
     """Where in the delivery each event stood."""
     events: list[SealedEvent]
     refused: list[Outcome]
+    refusals: list[Refusal]
+    """Those of the refused that a producer numbered."""
 
 
 def ingest_items(
@@ -73,6 +79,7 @@ def ingest_items(
         for place, outcome in zip(parsed.places, appended.outcomes, strict=True)
     ]
     if parsed.refused:
+        record_refusals(store.engine, parsed.refusals, store.clock())
         outcomes = sorted([*outcomes, *parsed.refused], key=lambda outcome: outcome.index)
     # Durable by now: what a plugin makes of it, or fails at, changes nothing about that.
     if appended.entries and plugins.has("runvis_events_recorded"):
@@ -103,7 +110,7 @@ def record_heartbeats(store: Store, beats: Iterable[Heartbeat]) -> None:
 
 
 def _parse_all(items: Sequence[Item], binding: Binding, limits: EventLimits, plugins: Plugins) -> _Parsed:
-    parsed = _Parsed([], [], [])
+    parsed = _Parsed([], [], [], [])
     has_hooks = plugins.has("runvis_redact") or plugins.has("runvis_enrich")
     for index, item in enumerate(items):
         try:
@@ -113,10 +120,34 @@ def _parse_all(items: Sequence[Item], binding: Binding, limits: EventLimits, plu
                 sealed = _with_hooks(sealed, plugins)
         except EventError as error:
             parsed.refused.append(Outcome(index, "refused", field=error.field, reason=error.reason))
+            if (refusal := find_refusal(item, error.reason)) is not None:
+                parsed.refusals.append(refusal)
         else:
             parsed.places.append(index)
             parsed.events.append(sealed)
     return parsed
+
+
+def find_refusal(item: Item, reason: str) -> Refusal | None:
+    """Return whose number a refused item has, where it can be read; None for what nobody numbered."""
+    try:
+        raw: Any = orjson.loads(item) if isinstance(item, bytes) else item
+        event = raw.get("event", raw)
+        producer, sequence = UUID(event["producer"]), event["sequence"]
+        if not isinstance(sequence, int) or isinstance(sequence, bool) or not 0 <= sequence <= MAX_NUMBER:
+            return None
+        engine, deployment = (_word(event.get(name)) for name in ("engine", "deployment"))
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return None
+    return Refusal(producer, sequence, engine, deployment, _storable(reason)[:MAX_REASON])
+
+
+def _word(value: Any) -> str | None:
+    return _storable(value) if isinstance(value, str) and len(value) <= MAX_REASON else None
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _parse(item: Item, limits: EventLimits) -> SealedEvent:

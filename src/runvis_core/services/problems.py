@@ -6,8 +6,10 @@ from typing import Final
 
 from runvis_core.errors import (
     CursorError,
+    LedgerError,
     LogRuleError,
     NotFoundError,
+    PastError,
     RunVisError,
     SettingsError,
     UnreachableError,
@@ -20,8 +22,10 @@ INVALID: Final = "invalid-request"
 STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
+    PastError: ("past", 400),
     WideQuestionError: ("too-wide", 400),
     UnreachableError: ("store-unreachable", 503),
+    LedgerError: ("ledger", 409),
     LogRuleError: ("log-rule", 409),
     SettingsError: ("settings", 400),
 }

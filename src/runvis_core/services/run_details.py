@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +18,6 @@ from runvis_core.services.answers import (
     LinkView,
     Liveness,
     LogView,
-    PresumptionView,
     Report,
     RunDetail,
     SaidView,
@@ -26,6 +25,7 @@ from runvis_core.services.answers import (
     Transition,
 )
 from runvis_core.services.definitions import find_version
+from runvis_core.services.judgement import JUDGED_KINDS, find_judgement
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import LoggedEntry, find_bodies, find_entries, read_envelope, reading
 from runvis_core.services.run_summaries import Context, as_text, find_attempts, find_contexts, summarise
@@ -33,6 +33,8 @@ from runvis_core.services.run_trees import build_tree
 from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies
 
+TRANSITION_KINDS: Final = ("state", "snapshot")
+SAID_KINDS: Final = ("note", "action")
 MAX_ITEMS: Final = 1000
 """How many attempts, transitions, links, notes and so on a run's page shows of each kind."""
 
@@ -49,6 +51,7 @@ def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
         contexts = find_contexts(connection, [row])
         (summary,) = summarise(connection, [row], whole=True, contexts=contexts)
         testimony, ends = _testimony(connection, run_id)
+        transitions = find_transitions(_entries_of_kinds(connection, run_id, TRANSITION_KINDS))
         return RunDetail(
             **dict(summary),
             asked_for=name,
@@ -59,15 +62,22 @@ def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
             ),
             frozen_position=row.frozen_position,
             attempts=find_attempts(connection, row, limit=MAX_ITEMS),
-            transitions=_transitions(connection, run_id),
+            transitions=transitions,
             testimony=testimony,
             corrections=ends,
-            presumption=_presumption(connection, run_id),
+            **find_judgement(
+                connection,
+                _entries_of_kinds(connection, run_id, JUDGED_KINDS),
+                summary.state,
+                frozen_position=row.frozen_position,
+                testimony=testimony,
+                transitions=transitions,
+            ),
             late=_late_facts(connection, run_id),
             links=_links(connection, run_id),
             aliases=_aliases(connection, run_id),
-            said=_said(connection, run_id),
-            log=_log(connection, run_id, contexts[run_id]),
+            said=find_said(connection, run_id, _entries_of_kinds(connection, run_id, SAID_KINDS)),
+            log=find_log(connection, run_id, contexts[run_id]),
             liveness=_liveness(connection, run_id, now),
             tree=build_tree(connection, run_id),
         )
@@ -85,14 +95,14 @@ def _entries_of_kinds(
     return [read_envelope(row.position, row.entry) for row in connection.execute(query)]
 
 
-def _transitions(connection: Connection, run_id: UUID) -> list[Transition]:
+def find_transitions(told: Iterable[LoggedEntry], *, until: datetime | None = None) -> list[Transition]:
     """Return the states that the run was in, one after the other, each with everybody who reported it.
 
-    A snapshot's times count where nobody reported the transition itself.
+    A snapshot's times count where nobody reported the transition itself, and only those that lie before `until`.
     """
     reported: list[tuple[datetime, State, str | None, Report]] = []
     snapshots: list[LoggedEntry] = []
-    for entry in _entries_of_kinds(connection, run_id, ("state", "snapshot")):
+    for entry in told:
         if entry.event["kind"] == "snapshot":
             snapshots.append(entry)
         else:
@@ -101,7 +111,8 @@ def _transitions(connection: Connection, run_id: UUID) -> list[Transition]:
             reported.append((report.occurred_at, state, entry.event.get("native_state"), report))
     known = {state for _, state, _, _ in reported}
     for entry in snapshots:
-        reported += [words for words in _snapshot_words(entry) if words[1] not in known]
+        words = _snapshot_words(entry)
+        reported += [one for one in words if one[1] not in known and (until is None or one[0] <= until)]
     reported.sort(key=lambda words: (words[0], LIFECYCLE_RANK[words[1]], words[3].position))
     return _with_durations(_merged(reported))
 
@@ -154,6 +165,8 @@ def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView
             **{**dict(logged[row.position].report()), "occurred_at": row.occurred_at},
             state=row.state,
             native_state=row.native_state,
+            event_id=row.event_id,
+            kind=logged[row.position].event["kind"],
         )
         for row in said
     ]
@@ -167,21 +180,6 @@ def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView
         )
         for row in ends
     ]
-
-
-def _presumption(connection: Connection, run_id: UUID) -> PresumptionView | None:
-    said = _entries_of_kinds(connection, run_id, ("presumption",))
-    if not said:
-        return None
-    # The same order as the fold's.
-    entry = max(said, key=lambda found: (found.report().occurred_at, found.event["event_id"].replace("-", "")))
-    return PresumptionView(
-        verdict=entry.event["verdict"],
-        state=entry.event.get("state"),
-        reason=entry.event["reason"],
-        evidence=entry.event.get("evidence") or {},
-        report=entry.report(),
-    )
 
 
 def _late_facts(connection: Connection, run_id: UUID) -> list[LateFactView]:
@@ -211,8 +209,8 @@ def _aliases(connection: Connection, run_id: UUID) -> list[AliasView]:
     return [AliasView(system=row.system, native_id=row.native_id) for row in connection.execute(query)]
 
 
-def _said(connection: Connection, run_id: UUID) -> list[SaidView]:
-    said = _entries_of_kinds(connection, run_id, ("note", "action"), limit=MAX_ITEMS)
+def find_said(connection: Connection, run_id: UUID, said: Sequence[LoggedEntry]) -> list[SaidView]:
+    """Return notes on a run and what people did to it, with the contents of their bodies."""
     refs = [{name: bytes.fromhex(ref["digest"]) for name, ref in e.event.get("bodies", {}).items()} for e in said]
     contents = find_bodies(connection, {run_id: {digest for names in refs for digest in names.values()}})
     return [
@@ -226,7 +224,8 @@ def _said(connection: Connection, run_id: UUID) -> list[SaidView]:
     ]
 
 
-def _log(connection: Connection, run_id: UUID, context: Context) -> LogView | None:
+def find_log(connection: Connection, run_id: UUID, context: Context) -> LogView | None:
+    """Return the end of a run's log; None where nothing is known of it."""
     log = context.get("log")
     if log is None:
         return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +13,7 @@ import orjson
 from sqlalchemy import Connection, Table, and_, func, or_, select
 
 from runvis_core.model.state import State, Witness
-from runvis_core.services.ancestry import find_ancestry
+from runvis_core.services.ancestry import Ancestry, find_ancestry
 from runvis_core.services.answers import (
     ArtifactView,
     AttemptView,
@@ -20,11 +21,13 @@ from runvis_core.services.answers import (
     DatasetRef,
     FailureView,
     MetricView,
+    RunCompleteness,
     RunRef,
     RunSummary,
     TriggerView,
 )
 from runvis_core.services.reading import SMALL_BODY_BYTES, chunks, find_bodies
+from runvis_core.services.run_completeness import judge_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.failures import first_line
 from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
@@ -190,34 +193,38 @@ def _shown_refs(context: Context, *, traceback: bool) -> list[dict[str, Any] | N
     return refs
 
 
-class _Collected:
-    """The datasets, artifacts and metrics of some runs, at most so many of each, and how many were left out."""
+class Collected:
+    """The datasets, artifacts or metrics of some runs, at most so many of each, and how many were left out."""
 
-    def __init__(self, connection: Connection, table: Table, run_ids: Sequence[UUID], *, limit: int) -> None:
-        self._rows: dict[UUID, list[Any]] = defaultdict(list)
-        self._cut: dict[UUID, int] = {}
-        for chunk in chunks(run_ids):
-            for row in connection.execute(self._query(table, chunk, limit)):
-                self._rows[row.run_id].append(row)
-                self._cut[row.run_id] = max(0, row.total - limit)
+    def __init__(self, rows: dict[UUID, list[Any]], cut: dict[UUID, int]) -> None:
+        self._rows = rows
+        self._cut = cut
 
-    @staticmethod
-    def _query(table: Table, run_ids: list[UUID], limit: int) -> Any:
+    def of(self, run_id: UUID, name: str, cut: dict[str, int]) -> list[Any]:
+        """Return those of a run, and note in `cut` how many were left out."""
+        if self._cut.get(run_id):
+            cut[name] = self._cut[run_id]
+        return self._rows.get(run_id, [])
+
+
+def _read_collected(connection: Connection, table: Table, run_ids: Sequence[UUID], *, limit: int) -> Collected:
+    rows: dict[UUID, list[Any]] = defaultdict(list)
+    cut: dict[UUID, int] = {}
+    for chunk in chunks(run_ids):
         numbered = (
             select(
                 table,
                 func.row_number().over(partition_by=table.c.run_id, order_by=table.c.position).label("place"),
                 func.count().over(partition_by=table.c.run_id).label("total"),
             )
-            .where(table.c.run_id.in_(run_ids))
+            .where(table.c.run_id.in_(chunk))
             .subquery()
         )
-        return select(numbered).where(numbered.c.place <= limit).order_by(numbered.c.run_id, numbered.c.position)
-
-    def of(self, run_id: UUID, name: str, cut: dict[str, int]) -> list[Any]:
-        if self._cut.get(run_id):
-            cut[name] = self._cut[run_id]
-        return self._rows.get(run_id, [])
+        query = select(numbered).where(numbered.c.place <= limit).order_by(numbered.c.run_id, numbered.c.position)
+        for row in connection.execute(query):
+            rows[row.run_id].append(row)
+            cut[row.run_id] = max(0, row.total - limit)
+    return Collected(rows, cut)
 
 
 def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, UUID]:
@@ -236,7 +243,7 @@ def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[
             ),
             earlier.c.became_run_id.is_(None),
         )
-        .order_by(earlier.c.attempt.desc(), earlier.c.started_at.desc(), earlier.c.first_position.desc())
+        .order_by(earlier.c.attempt.desc(), earlier.c.started_at.desc().nulls_last(), earlier.c.first_position.desc())
         .limit(1)
         .scalar_subquery()
     )
@@ -253,24 +260,61 @@ def summarise(
     """Return what lists say of the runs of these rows, in their order; `whole` leaves nothing of them out."""
     run_ids = [row.run_id for row in rows]
     contexts = contexts if contexts is not None else find_contexts(connection, rows)
-    page = _Page(connection, rows, contexts, whole=whole)
-    return [page.summary(row, contexts[run_id]) for row, run_id in zip(rows, run_ids, strict=True)]
+    counts = count_entries(connection, run_ids)
+    limit = list_items(whole=whole)
+    around = Surroundings(
+        ancestry=find_ancestry(connection, run_ids),
+        previous=find_previous_attempts(connection, rows),
+        corrected=find_corrected(connection, run_ids),
+        counts=counts,
+        completeness={run_id: found.completeness for run_id, found in judge_runs(connection, rows, counts).items()},
+        datasets=_read_collected(connection, datasets, run_ids, limit=limit),
+        artifacts=_read_collected(connection, artifacts, run_ids, limit=limit),
+        metrics=_read_collected(connection, metrics, run_ids, limit=limit),
+    )
+    return describe(connection, rows, contexts, around, whole=whole)
+
+
+def list_items(*, whole: bool) -> int:
+    """Return how many datasets, artifacts and metrics an answer shows of a run."""
+    return 100 * LIST_ITEMS if whole else LIST_ITEMS
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is said of runs that stands on no row of theirs."""
+
+    ancestry: Ancestry
+    previous: Mapping[UUID, UUID]
+    """By run the attempt before it."""
+    corrected: Collection[UUID]
+    counts: Mapping[UUID, tuple[int, list[str]]]
+    """By run how many entries it has, and who reported them."""
+    completeness: Mapping[UUID, RunCompleteness]
+    datasets: Collected
+    artifacts: Collected
+    metrics: Collected
+
+
+def describe(
+    connection: Connection,
+    rows: Sequence[Any],
+    contexts: Mapping[UUID, Context],
+    around: Surroundings,
+    *,
+    whole: bool,
+) -> list[RunSummary]:
+    """Return what is said of runs by their rows, contexts and surroundings, with the contents of their bodies."""
+    page = _Page(connection, contexts, around, whole=whole)
+    return [page.summary(row, contexts[row.run_id]) for row in rows]
 
 
 class _Page:
     def __init__(
-        self, connection: Connection, rows: Sequence[Any], contexts: dict[UUID, Context], *, whole: bool
+        self, connection: Connection, contexts: Mapping[UUID, Context], around: Surroundings, *, whole: bool
     ) -> None:
-        run_ids = [row.run_id for row in rows]
-        limit = LIST_ITEMS if not whole else 100 * LIST_ITEMS
         self._whole = whole
-        self._ancestry = find_ancestry(connection, run_ids)
-        self._previous = find_previous_attempts(connection, rows)
-        self._corrected = find_corrected(connection, run_ids)
-        self._counts = count_entries(connection, run_ids)
-        self._datasets = _Collected(connection, datasets, run_ids, limit=limit)
-        self._artifacts = _Collected(connection, artifacts, run_ids, limit=limit)
-        self._metrics = _Collected(connection, metrics, run_ids, limit=limit)
+        self._around = around
         self._bodies = _Bodies(max_bytes=None if whole else SMALL_BODY_BYTES)
         for run_id, context in contexts.items():
             for ref in _shown_refs(context, traceback=whole):
@@ -280,31 +324,33 @@ class _Page:
     def summary(self, row: Any, context: Context) -> RunSummary:
         run_id, cut = row.run_id, dict[str, int]()
         refs = context.get("bodies", {})
-        touched = self._datasets.of(run_id, "datasets", cut)
-        event_count, witnesses = self._counts.get(run_id, (0, []))
+        around = self._around
+        touched = around.datasets.of(run_id, "datasets", cut)
+        event_count, witnesses = around.counts.get(run_id, (0, []))
         return RunSummary(
-            **run_ref_fields(row, corrected=run_id in self._corrected),
+            **run_ref_fields(row, corrected=run_id in around.corrected),
             trigger=self._trigger(row, context, cut),
             parent_run_id=row.parent_run_id,
-            caused_by_run_id=self._ancestry.cause_of(run_id),
-            root_run_id=self._ancestry.root_of(run_id),
-            retry_of=row.retry_of or self._previous.get(run_id),
-            correlation_id=self._ancestry.correlation_of(run_id),
+            caused_by_run_id=around.ancestry.cause_of(run_id),
+            root_run_id=around.ancestry.root_of(run_id),
+            retry_of=row.retry_of or around.previous.get(run_id),
+            correlation_id=around.ancestry.correlation_of(run_id),
             parameters=self._bodies.content(refs.get("parameters"), "parameters", cut),
             reads=_refs(touched, "read"),
             writes=_refs(touched, "write"),
             artifacts=[
                 ArtifactView(name=item.name, uri=item.uri, digest=item.digest, media_type=item.media_type)
-                for item in self._artifacts.of(run_id, "artifacts", cut)
+                for item in around.artifacts.of(run_id, "artifacts", cut)
             ],
             metrics=[
                 MetricView(name=item.name, value=item.value, unit=item.unit, occurred_at=item.occurred_at)
-                for item in self._metrics.of(run_id, "metrics", cut)
+                for item in around.metrics.of(run_id, "metrics", cut)
             ],
             failure=self._failure(context, cut),
             context=self._context(row, context, cut),
             witnesses=[Witness(name) for name in witnesses],
             event_count=event_count,
+            completeness=around.completeness.get(run_id),
             presumed=row.presumed,
             clock_suspect=bool(row.clock_suspect),
             cut=cut,

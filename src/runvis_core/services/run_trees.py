@@ -1,4 +1,4 @@
-"""What ran inside a run: its children, theirs, and what they started elsewhere."""
+"""What ran inside a run and what it started: children, theirs, and the runs that any of them caused, in any engine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sqlalchemy import Connection, and_, exists, func, literal, select, tuple_, 
 
 from runvis_core.model.state import Relation
 from runvis_core.services.ancestry import find_caused
-from runvis_core.services.answers import RunRef, TreeNode
+from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import chunks, reading
-from runvis_core.services.run_summaries import REF_COLUMNS, find_corrected, run_ref_fields, run_refs
+from runvis_core.services.run_summaries import REF_COLUMNS, find_corrected, run_ref_fields
 from runvis_core.store.database import Store
 from runvis_core.store.tables import links, runs
 
@@ -23,8 +23,10 @@ MAX_NODES: Final = 2000
 MAX_CHILDREN: Final = 500
 """How many children a tree shows of each run."""
 MAX_CAUSED: Final = 50
-"""How many runs started elsewhere a tree shows of each run."""
-_MAX_LEVELS: Final = 64
+"""How many runs that it started a tree shows of each run."""
+MAX_LEVELS: Final = 64
+_MAX_DEPTH: Final = 90
+"""How deep a tree is in all, from child to child and from cause to what it started: no JSON is read much deeper."""
 
 
 def get_tree(store: Store, name: str) -> TreeNode:
@@ -34,20 +36,20 @@ def get_tree(store: Store, name: str) -> TreeNode:
 
 
 def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
-    """Return the tree under a run: level by level, the earliest children first, with counts of what is cut."""
+    """Return the tree under a run: what it contains, the earliest first, what each started, and what is under that.
+
+    Each run is shown once, where it was met first, so that runs which started one another in a circle end it. What is
+    left out is counted.
+    """
     top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
-    found = _Found({run_id: top}, defaultdict(list), defaultdict(int))
-    level = [run_id]
-    for _ in range(_MAX_LEVELS):
-        if not level:
-            break
-        level = _read_level(connection, level, found)
-    # What is deeper than a tree of runs can be is counted, as is what had no room.
-    for parent, count in _count_children(connection, level).items():
-        found.cut[parent] += count
-    caused = _read_caused(connection, list(found.rows))
+    found = _Found({run_id: top}, defaultdict(list), defaultdict(int), defaultdict(list), defaultdict(int))
+    tops, room = [run_id], _MAX_DEPTH
+    while tops:
+        inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
+        room -= levels + 1
+        tops = _read_caused(connection, [*tops, *inside], found, may_go_on=room > 0)
     corrected = find_corrected(connection, list(found.rows))
-    return _node(run_id, found, caused, corrected, carried_over=False)
+    return _node(run_id, found, corrected, carried_over=False)
 
 
 class _Found(NamedTuple):
@@ -55,6 +57,25 @@ class _Found(NamedTuple):
     children: dict[UUID, list[tuple[UUID, bool]]]
     """By parent: the child, and whether it is a try that was carried over."""
     cut: dict[UUID, int]
+    caused: dict[UUID, list[UUID]]
+    """By cause."""
+    cut_caused: dict[UUID, int]
+
+
+def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, most: int) -> tuple[list[UUID], int]:
+    """Find what runs inside of runs, level by level and at most so many; return it, and how many levels it has."""
+    inside: list[UUID] = []
+    level = tops
+    for number in range(most):
+        below = _read_level(connection, level, found)
+        if not below:
+            return inside, number
+        inside += below
+        level = below
+    # What is deeper than a tree of runs can be is counted, as is what had no room.
+    for parent, count in _count_children(connection, level).items():
+        found.cut[parent] += count
+    return inside, most
 
 
 def child_edges(parents: Sequence[UUID]) -> Any:
@@ -135,31 +156,35 @@ def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, i
     return counts
 
 
-def _read_caused(connection: Connection, run_ids: list[UUID]) -> dict[UUID, list[RunRef]]:
+def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, may_go_on: bool) -> list[UUID]:
+    """Find what runs started; return those that are not shown yet, the earliest first."""
     pairs = find_caused(connection, run_ids)
-    refs: dict[UUID, RunRef] = {}
+    rows: dict[UUID, Any] = {}
     for chunk in chunks([row.run_id for _, row in pairs]):
-        query = select(*REF_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
-        refs.update((ref.run_id, ref) for ref in run_refs(connection, connection.execute(query)))
-    caused: dict[UUID, list[RunRef]] = defaultdict(list)
-    for cause, row in pairs:
-        if row.run_id in refs:
-            caused[cause].append(refs[row.run_id])
-    return caused
+        query = select(runs.c.sort_at, *REF_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
+        rows.update((row.run_id, row) for row in connection.execute(query))
+    known = [(rows[row.run_id].sort_at, row.run_id, cause) for cause, row in pairs if row.run_id in rows]
+    new: list[UUID] = []
+    for _, run_id, cause in sorted(known):
+        if run_id in found.rows:
+            continue
+        if not may_go_on or len(found.caused[cause]) >= MAX_CAUSED or len(found.rows) >= MAX_NODES:
+            found.cut_caused[cause] += 1
+            continue
+        found.rows[run_id] = rows[run_id]
+        found.caused[cause].append(run_id)
+        new.append(run_id)
+    return new
 
 
-def _node(
-    run_id: UUID, found: _Found, caused: dict[UUID, list[RunRef]], corrected: set[UUID], *, carried_over: bool
-) -> TreeNode:
-    started = caused.get(run_id, [])
+def _node(run_id: UUID, found: _Found, corrected: set[UUID], *, carried_over: bool) -> TreeNode:
     return TreeNode(
         **run_ref_fields(found.rows[run_id], corrected=run_id in corrected),
         carried_over=carried_over,
         children=[
-            _node(child, found, caused, corrected, carried_over=carried)
-            for child, carried in found.children.get(run_id, ())
+            _node(child, found, corrected, carried_over=carried) for child, carried in found.children.get(run_id, ())
         ],
         cut_children=found.cut.get(run_id, 0),
-        caused=started[:MAX_CAUSED],
-        cut_caused=max(0, len(started) - MAX_CAUSED),
+        caused=[_node(started, found, corrected, carried_over=False) for started in found.caused.get(run_id, ())],
+        cut_caused=found.cut_caused.get(run_id, 0),
     )

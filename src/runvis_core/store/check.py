@@ -14,6 +14,7 @@ from runvis_core.errors import EventError
 from runvis_core.model.encoding import body_digest, leaf_hash
 from runvis_core.model.entry import Entry
 from runvis_core.store import tables as t
+from runvis_core.store.check_beside import RowsBesideRuns
 from runvis_core.store.database import Store
 from runvis_core.store.decisions import decide
 from runvis_core.store.driver import Changes, Driver, Found, Row
@@ -44,22 +45,27 @@ def check_store(store: Store, *, progress: Progress | None = None) -> list[str]:
     if store.engine.dialect.name == "postgresql":
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with store.engine.connect().execution_options(**options) as connection, connection.begin():
-        for problem in _problems(connection, progress or (lambda _done, _total: None)):
+        for problem in find_problems(connection, progress or (lambda _done, _total: None)):
             problems.append(problem)
             if len(problems) == MAX_PROBLEMS:
                 return [*problems, f"more than {MAX_PROBLEMS} problems: the rest is not told"]
     return problems
 
 
-def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
+def find_problems(connection: Connection, progress: Progress) -> Iterator[str]:
+    """Yield what is wrong, in words, in the view of one connection."""
     yield from (f"guard {problem}" for problem in changed_guards(connection))
     yield from (f"roles: {problem}" for problem in find_role_problems(connection))
-    head = connection.execute(select(t.head.c.position, t.head.c.recorded_at)).one()
+    head = connection.execute(select(t.head)).one()
+    if head.id != 1:
+        yield f"head: its id is {head.id}, not 1"
     runs = connection.execute(select(func.count()).select_from(t.runs)).scalar_one()
     total = head.position + runs
     last: StoredEntry | None = None
     recorded_at: datetime | None = None
+    beside = RowsBesideRuns(connection)
     for rows in _entries(connection):
+        read: list[Entry] = []
         for row in rows:
             expected = 1 if last is None else last.position + 1
             if row.position != expected:
@@ -71,7 +77,9 @@ def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
                 if recorded_at is not None and entry.recorded_at < recorded_at:
                     yield f"entry {row.position}: recorded before the one in front of it"
                 recorded_at = entry.recorded_at
+                read.append(entry)
         yield from _event_ids(connection, rows)
+        yield from beside.check(rows, read)
         yield from _missing_bodies(connection, rows)
         progress(rows[-1].position, total)
     if head.position != (last.position if last else 0) or head.recorded_at != recorded_at:
@@ -79,6 +87,7 @@ def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
     known = connection.execute(select(func.count()).select_from(t.event_ids)).scalar_one()
     if known != head.position:
         yield f"event_ids: {known} ids for {head.position} entries"
+    yield from beside.finish()
     yield from _bodies(connection)
     yield from _decisions(connection)
     yield from _runs(connection, lambda done: progress(head.position + done, total))

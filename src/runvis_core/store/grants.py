@@ -24,13 +24,15 @@ CHANGED: Final = Grant(("SELECT", "INSERT", "UPDATE"))
 KEPT: Final = Grant(("SELECT", "INSERT", "UPDATE", "DELETE"))
 
 GRANTS: Final[dict[str, Grant]] = {
-    **{table.name: ADDED for table in t.INSERT_ONLY},
+    **{table.name: ADDED for table in (*t.INSERT_ONLY, *t.LEDGER)},
     **{table.name: KEPT for table in t.STEP_TABLES},
     "entries": ADDED._replace(archivist=("SELECT", "DELETE")),
     "event_ids": ADDED,
     "bodies": Grant(("SELECT", "INSERT", "DELETE"), archivist=("SELECT", "DELETE")),
     # Not inserted: the one row is there from the first. The update is also the lock that writers take.
     "head": Grant(("SELECT", "UPDATE")),
+    "worker_definitions": ADDED,
+    "refusals": CHANGED,
     "runs": CHANGED,
     "producers": CHANGED,
     "liveness": KEPT,

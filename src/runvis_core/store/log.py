@@ -95,7 +95,8 @@ class SqlEventLog:
             recorded_at = now if head.recorded_at is None else max(now, head.recorded_at)
             sorted_batch = sort_batch(batch, driver, found, principal=principal)
             entries, outcomes, log_rows = sorted_batch.record(head.position, recorded_at, driver.values)
-            changes = project(entries, driver, found, received=[event for event, _, _ in batch])
+            received = [event for event, _, _ in batch]
+            changes = project(entries, driver, found, received=received, now=recorded_at)
             changes.entries, changes.bodies = log_rows
             if entries:
                 changes.head = Head(entries[-1].position, recorded_at)

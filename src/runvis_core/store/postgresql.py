@@ -24,7 +24,7 @@ from runvis_core.store import tables as t
 from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
 from runvis_core.store.guards import PREFIX
 from runvis_core.store.guards.postgresql import partition_name
-from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, upsert_tail
+from runvis_core.store.statements import COLUMNS, INSERTED_ONCE, RUN_READ, WRITE_ORDER, upsert_tail
 
 COPY_FROM: Final = 20
 """Rows from which on COPY is the faster way into a table."""
@@ -78,9 +78,7 @@ def _insert(table: str) -> str:
 
 
 INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_tables}
-INSERT_ONCE: Final = {
-    table.name: f"{INSERT[table.name]} ON CONFLICT DO NOTHING" for table in (t.definitions, t.definition_versions)
-}
+INSERT_ONCE: Final = {table.name: f"{INSERT[table.name]} ON CONFLICT DO NOTHING" for table in INSERTED_ONCE}
 DELETE_BODY: Final = "DELETE FROM bodies WHERE position = %b AND digest = %b"
 UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
 

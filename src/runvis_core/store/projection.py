@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from runvis_core.model.event import (
 from runvis_core.model.fold import fold_entries
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.run import Collected, Record
+from runvis_core.model.state import Witness
 from runvis_core.store.decisions import decide
 from runvis_core.store.driver import Changes, Driver, Found, Row, Values
 from runvis_core.store.producers import received_rows
@@ -32,24 +34,38 @@ MAX_TAG_BYTES: Final = 250
 """A longer tag stays in the record's context, but no list is filtered by it."""
 
 
-def project(entries: Sequence[Entry], driver: Driver, found: Found, *, received: Iterable[EventBase]) -> Changes:
+def project(
+    entries: Sequence[Entry],
+    driver: Driver,
+    found: Found,
+    *,
+    received: Iterable[EventBase],
+    now: datetime | None = None,
+) -> Changes:
     """Return what new entries change in the tables, given what the database has of their runs and producers.
 
-    `received` are the events as they came, the known ones among them too: their producers' numbers are accounted for.
+    `received` are the events as they came `now`, the known ones among them too: their producers' numbers are accounted
+    for.
     """
-    changes = Changes()
+    changes = project_beside(entries, driver.values)
     by_run: dict[UUID, list[Entry]] = {}
     for entry in entries:
-        event = entry.event
-        run_id: UUID | None = getattr(event, "run_id", None)
+        run_id: UUID | None = getattr(entry.event, "run_id", None)
         if run_id is not None:
             by_run.setdefault(run_id, []).append(entry)
-        define = _DEFINERS.get(event.kind)
-        if define is not None:
-            define(changes, entry, driver.values)
     if by_run:
         _Runs(driver, found, changes).project(by_run)
-    changes.producers = received_rows(entries, received, found.producers, driver.values)
+    changes.producers = received_rows(entries, received, found.producers, driver.values, now=now)
+    return changes
+
+
+def project_beside(entries: Iterable[Entry], values: Values) -> Changes:
+    """Return what new entries add to the tables whose rows are no run's: definitions and the like."""
+    changes = Changes()
+    for entry in entries:
+        define = _DEFINERS.get(entry.event.kind)
+        if define is not None:
+            define(changes, entry, values)
     return changes
 
 
@@ -175,6 +191,11 @@ _COLLECTORS: Final[dict[str, tuple[str, Callable[[Collected, Values], Row]]]] = 
 def _define_by_identity(changes: Changes, entry: Entry, values: Values) -> None:
     event = _as(IdentityEvent, entry.event)
     _add_definition(changes, entry, event.definition, event.definition_kind, values)
+    if event.witness is Witness.WORKER:
+        key = (event.engine, event.deployment, event.definition_kind, event.definition)
+        rows = changes.inserts_once.setdefault("worker_definitions", [])
+        if all(known[:4] != key for known in reversed(rows)):
+            rows.append((*key, values.bind_moment(event.occurred_at)))
 
 
 def _add_definition(changes: Changes, entry: Entry, definition: str, kind: str, values: Values) -> None:

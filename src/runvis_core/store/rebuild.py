@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import orjson
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError
 
 from runvis_core.errors import UnreachableError
-from runvis_core.model.encoding import encode
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store
 from runvis_core.store.driver import Driver, Row, Wanted
 from runvis_core.store.guards import create_guards
 from runvis_core.store.log import NUL, driver_on, parse_entry
-from runvis_core.store.producers import merge_ranges
+from runvis_core.store.producers import carry_over
 from runvis_core.store.projection import project
 from runvis_core.store.roles import ddl_allowed
+from runvis_core.store.statements import COLUMNS
 
 CHUNK: Final = 2000
 """Entries that are folded at a time."""
@@ -48,8 +47,8 @@ def _rebuild(connection: Connection, progress: Progress) -> None:
     on_postgresql = connection.dialect.name == "postgresql"
     lock = select(t.head.c.position)
     total = connection.execute(lock.with_for_update() if on_postgresql else lock).scalar_one()
-    # Which numbers came, the log alone can't say: a report that was known already left no entry.
-    query = text("SELECT * FROM producers ORDER BY producer")
+    # As the driver has them, which writes them back.
+    query = text(f"SELECT {', '.join(COLUMNS['producers'])} FROM producers ORDER BY producer")  # noqa: S608
     received = [tuple(row) for row in connection.execute(query)]
     tables = list(t.PROJECTIONS)
     home = _begin_shadow(connection) if on_postgresql else ""
@@ -90,7 +89,8 @@ def _fill(connection: Connection, driver: Driver) -> Iterator[int]:
             return
         entries = [parse_entry(position, bytes(data)) for position, data in rows]
         events = [entry.event for entry in entries]
-        changes = project(entries, driver, driver.find(Wanted.of(events)._replace(event_ids=[])), received=events)
+        found = driver.find(Wanted.of(events)._replace(event_ids=[]))
+        changes = project(entries, driver, found, received=events, now=entries[-1].recorded_at)
         if any(NUL in row.entry for row in rows):
             changes.without_nul()
         driver.write(changes)
@@ -102,9 +102,4 @@ def _keep_received(driver: Driver, before: list[Row]) -> None:
     read_id = driver.values.read_id
     found = driver.find(Wanted([], [], [read_id(row[0]) for row in before])).producers
     rebuilt = {row[0]: row for row in found}
-    rows = [_with_received(rebuilt.get(row[0], row), row[-1]) for row in before]
-    driver.write_producers(rows)
-
-
-def _with_received(row: Row, received: str) -> Row:
-    return (*row[:-1], encode(merge_ranges([*orjson.loads(row[-1]), *orjson.loads(received)])).decode())
+    driver.write_producers([carry_over(row, rebuilt.get(row[0])) for row in before])

@@ -19,7 +19,7 @@ from runvis_core.model.identity import timestamp
 from runvis_core.store import tables as t
 from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
 from runvis_core.store.guards import PREFIX
-from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, key_of, upsert_tail
+from runvis_core.store.statements import COLUMNS, INSERTED_ONCE, RUN_READ, WRITE_ORDER, key_of, upsert_tail
 
 MAX_VARIABLES: Final = 900
 """Keys that one query looks for: every SQLite takes 999."""
@@ -57,7 +57,7 @@ def _insert_once(table: str) -> str:
 
 
 INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_tables}
-INSERT_ONCE: Final = {table.name: _insert_once(table.name) for table in (t.definitions, t.definition_versions)}
+INSERT_ONCE: Final = {table.name: _insert_once(table.name) for table in INSERTED_ONCE}
 DELETE_BODY: Final = "DELETE FROM bodies WHERE position = ? AND digest = ?"
 UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from runvis_core.errors import UnreachableError
+from runvis_core.errors import RunVisError, UnreachableError
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store
 from runvis_core.store.log import StoredEntry
@@ -39,11 +39,21 @@ class Step(Protocol):
         """The name under which its position is kept, the same for good."""
         ...
 
-    def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
+    def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> Callable[[], None] | None:
         """Write what follows from entries, given in order of position, each once.
 
-        Tables that the log's own transaction keeps (`runs`, …) may already say what later entries brought.
+        What it returns, if anything, is called once all of it is durable. Tables that the log's own transaction keeps
+        (`runs`, …) may already say what later entries brought.
         """
+        ...
+
+
+@runtime_checkable
+class CheckedStep(Protocol):
+    """A step that can say whether its tables are what the log makes of them, up to the step's position."""
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Yield each row that the log does not support, and each that is lacking, in words that name it."""
         ...
 
 
@@ -75,13 +85,16 @@ def advance(store: Store, step: Step, *, limit: int = CHUNK) -> int:
             after = _lock(connection, step.name)
             query = select(t.entries).where(t.entries.c.position > after).order_by(t.entries.c.position).limit(limit)
             entries = [StoredEntry(*row) for row in connection.execute(query)]
+            tell = None
             if entries:
-                step.take(connection, entries)
+                tell = step.take(connection, entries)
                 moved = update(t.steps).where(t.steps.c.name == step.name)
                 connection.execute(moved.values(position=entries[-1].position))
-            return len(entries)
     except DBAPIError as error:
         raise UnreachableError(f"'{step.name}' can't be brought up to the log now: {error.orig}") from error
+    if tell is not None:
+        tell()
+    return len(entries)
 
 
 def catch_up(store: Store, steps: Iterable[Step]) -> None:
@@ -101,12 +114,14 @@ def list_lags(connection: Connection, steps: Iterable[Step]) -> list[Lag]:
 
 
 def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> None:
-    """Keep steps at the head of the log until `stop` is set. An error is said, once, and tried again."""
+    """Keep steps at the head of the log until `stop` is set. An error is said, once, and tried again.
+
+    A step that fails does not hold up the others.
+    """
     is_down = False
     while not stop.is_set():
-        try:
-            taken = sum(advance(store, step) for step in steps)
-        except UnreachableError as error:
+        taken, error = _advance_each(store, steps)
+        if error is not None:
             if not is_down:
                 _log.warning("%s; it is tried again every %.0f s", error, TROUBLE_SECONDS)
             is_down = True
@@ -117,6 +132,16 @@ def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> 
             is_down = False
         if not taken:
             stop.wait(PAUSE_SECONDS)
+
+
+def _advance_each(store: Store, steps: Sequence[Step]) -> tuple[int, RunVisError | None]:
+    taken, failed = 0, None
+    for step in steps:
+        try:
+            taken += advance(store, step)
+        except RunVisError as error:
+            failed = failed or error
+    return taken, failed
 
 
 def _find_lag(store: Store, step: Step) -> Lag:

@@ -1,7 +1,8 @@
 """The tables of a store.
 
-`head`, `entries`, `event_ids` and `bodies` are the log. All others are projections, which `rebuild` derives from it,
-but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own bookkeeping) and `sessions`.
+`head`, `entries`, `event_ids` and `bodies` are the log; `LEDGER` testifies to it. All others are projections, which
+`rebuild` derives from it, but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own
+bookkeeping), `refusals` (what was refused is no entry) and `sessions` (of who signed in).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -306,6 +307,21 @@ producers: Final = _table(
     Column("refused", BigInteger),
     # The numbers that came, JSON: [[from, to], …], both included, in order. Also those of reports already known.
     Column("received", Text, nullable=False),
+    # The numbers that did not come with those around them, JSON: [[from, to, noticed at, closed at or null], …].
+    Column("gaps", Text),
+    # When something of it came last, by the store's clock.
+    Column("last_heard_at", Moment),
+)
+
+# Of which definitions a worker has told: the word of one is expected of their runs from then on.
+worker_definitions: Final = _table(
+    "worker_definitions",
+    Column("engine", Text, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("definition_kind", Text, primary_key=True),
+    Column("definition", Text, primary_key=True),
+    # When the first of those runs was told of, by the engine's clock.
+    Column("first_heard_at", Moment, nullable=False),
 )
 
 liveness: Final = _table(
@@ -364,6 +380,117 @@ erasures: Final = _table(
 # Projections beside the log
 
 steps: Final = _table("steps", Column("name", Text, primary_key=True), _position())
+
+# What a run's producers told of it
+run_producers: Final = _table(
+    "run_producers",
+    Column("run_id", Id, primary_key=True),
+    Column("producer", Id, primary_key=True),
+    Column("witness", Text, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    # Of its numbers, those that stand in the run's entries.
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    # Whether it told how the run ended.
+    Column("testified", Boolean, nullable=False),
+    Index("run_producers_producer", "producer"),
+)
+
+# What was going on, and as of when it was known: one row for each stretch of a run's time in which its state was the
+# same, and for each stretch of the log that told it so.
+run_intervals: Final = _table(
+    "run_intervals",
+    Column("run_id", Id, primary_key=True),
+    # The position of the entry that told it, and of the one that told otherwise.
+    Column("known_from", Position, primary_key=True, autoincrement=False),
+    Column("known_to", BigInteger),
+    Column("from_at", Moment, primary_key=True),
+    Column("to_at", Moment),
+    Column("sort_at", Moment, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("definition", Text),
+    Column("effective_state", Text),
+    Column("native_state", Text),
+    Column("trigger_kind", Text),
+    Column("native_key", Text),
+    Column("parent_run_id", Id),
+    Column("caused_by_run_id", Id),
+    Column("became_run_id", Id),
+    Column("corrected", Boolean, nullable=False),
+    Index("run_intervals_sort", "sort_at", "run_id"),
+    Index("run_intervals_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
+    Index("run_intervals_state", "effective_state", "sort_at", "run_id"),
+    _index_of_set("run_intervals_native_key", "native_key"),
+    _index_of_set("run_intervals_parent", "parent_run_id"),
+    _index_of_set("run_intervals_cause", "caused_by_run_id"),
+)
+
+# How far, in seconds, the time that orders a run in lists lies after its first interval, and after its recording, at
+# most: so that a list of the past passes over what came later.
+interval_bounds: Final = _table(
+    "interval_bounds",
+    Column("name", Text, primary_key=True),
+    Column("seconds", Float(53), nullable=False),
+)
+
+# Lineage
+
+lineage_nodes: Final = _table(
+    "lineage_nodes",
+    # In the order in which the log first told of them.
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("node_id", Id, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("engine", Text),
+    Column("deployment", Text),
+    Column("definition_kind", Text),
+    Column("namespace", Text),
+    # The definition's, or the dataset's within its namespace.
+    Column("name", Text, nullable=False),
+    Index("lineage_nodes_name", "name"),
+    rowid=True,
+)
+
+lineage_edges: Final = _table(
+    "lineage_edges",
+    Column("source", BigInteger, primary_key=True),
+    Column("target", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("last_seen_at", Moment, nullable=False),
+    Column("run_count", BigInteger, nullable=False),
+    # JSON: [[run id, position], …], the last runs that showed it, the latest first.
+    Column("last_runs", Text, nullable=False),
+    Index("lineage_edges_target", "target", "source", "kind"),
+)
+
+# What started what, run by run: all attempts that share a native key are one thing.
+lineage_triggers: Final = _table(
+    "lineage_triggers",
+    Column("thing", Id, primary_key=True),
+    Column("source", BigInteger, primary_key=True),
+    Column("target", BigInteger, nullable=False),
+    Column("cause", Id, nullable=False),
+    Column("run_id", Id, nullable=False),
+    _position(),
+    Index("lineage_triggers_cause", "cause"),
+)
+
+lineage_turns: Final = _table(
+    "lineage_turns",
+    Column("thing", Id, primary_key=True),
+    Column("node", BigInteger, nullable=False),
+    # Which definitions the chain of causes went through.
+    Column("cycle", Id, nullable=False),
+    Column("run_id", Id, nullable=False),
+    _position(),
+    Column("seen_at", Moment, nullable=False),
+    Index("lineage_turns_node", "node", "position"),
+    Index("lineage_turns_cycle", "cycle"),
+)
 
 # Counts of runs by the time of `runs.sort_at` and by effective state ("" where nobody said), of three spans: an `hour`
 # and a `day` of each definition, and a day of a `kind` of definition, whose definition is "".
@@ -434,7 +561,21 @@ failure_words: Final = _table(
     Index("failure_words_run", "run_id"),
 )
 
-STEP_TABLES: Final = (steps, rollups, rollup_runs, definition_health, failures, failure_words)
+STEP_TABLES: Final = (
+    steps,
+    run_producers,
+    run_intervals,
+    interval_bounds,
+    lineage_nodes,
+    lineage_edges,
+    lineage_triggers,
+    lineage_turns,
+    rollups,
+    rollup_runs,
+    definition_health,
+    failures,
+    failure_words,
+)
 """What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
 
 # Who signed in
@@ -444,6 +585,63 @@ sessions: Final = _table(
     Column("digest", LargeBinary(32), primary_key=True),
     Column("token_digest", LargeBinary(32), nullable=False),
     Column("expires_at", Moment, nullable=False),
+)
+
+# The ledger over the log
+
+tiles: Final = _table(
+    "tiles",
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", Position, primary_key=True, autoincrement=False),
+    # Before the hashes, so that what only the level above needs is read without them.
+    Column("root", LargeBinary(32), nullable=False),
+    Column("hashes", LargeBinary(8192), nullable=False),
+    rowid=True,
+)
+
+checkpoints: Final = _table(
+    "checkpoints",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("made_at", Moment, nullable=False),
+    # What was signed and by whom, letter by letter.
+    Column("note", Text, nullable=False),
+    # The leaf hashes after the last full tile, so that an altered entry among them can be named.
+    Column("tail", LargeBinary, nullable=False),
+    rowid=True,
+)
+
+cosignatures: Final = _table(
+    "cosignatures",
+    Column("number", Position, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("key_id", LargeBinary(4), primary_key=True),
+    Column("line", Text, nullable=False),
+)
+
+declarations: Final = _table(
+    "declarations",
+    Column("number", Position, primary_key=True, autoincrement=False),
+    Column("made_at", Moment, nullable=False),
+    Column("note", Text, nullable=False),
+    rowid=True,
+)
+
+LEDGER: Final = (tiles, checkpoints, cosignatures, declarations)
+"""What testifies to the log: insert-only, and never derived anew, since it is held against the log."""
+
+# What the door refused and could name, by producer: it is in no entry, and must not count as missing
+refusals: Final = _table(
+    "refusals",
+    Column("producer", Id, primary_key=True),
+    Column("engine", Text),
+    Column("deployment", Text),
+    # JSON: [[from, to], …], as in `producers.received`.
+    Column("numbers", Text, nullable=False),
+    Column("last_reason", Text, nullable=False),
+    Column("last_refused_at", Moment, nullable=False),
 )
 
 INSERT_ONLY: Final = (
@@ -480,7 +678,7 @@ RUN_WRITE_ONCE: Final = tuple(
 """Columns of a run that don't change once they are set and the run has ended."""
 
 LOG: Final = (head, entries, event_ids, bodies)
-KEPT: Final = (liveness, follower_watermarks, sessions)
+KEPT: Final = (liveness, follower_watermarks, refusals, sessions)
 """Tables that are neither log nor derived from it."""
-PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT))
+PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT, *LEDGER))
 """Tables that a rebuild derives from the log."""

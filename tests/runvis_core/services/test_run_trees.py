@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, StateEvent
-from runvis_core.model.state import Relation, State
+from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent
+from runvis_core.model.state import Relation
 from runvis_core.services import run_trees
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.run_trees import get_tree
@@ -85,15 +85,68 @@ def test_a_provisional_child_is_not_shown_beside_what_it_became(store: Store, re
     assert shape(get_tree(store, str(a_run_id("a")))) == {"s": {}}
 
 
-def test_a_chain_of_runs_that_start_one_another_is_no_tree_of_one(store: Store, record: Record) -> None:
+def a_chain(*engines: str) -> list[EventBase]:
+    """Runs of these engines, each started by the one before and with a task inside."""
+    events: list[EventBase] = []
+    for number, engine in enumerate(engines):
+        said = {"definition": f"r{number}", "definition_kind": "dag", "native_key": f"r{number}", "native_id": "x"}
+        cause = {"caused_by_run_id": a_run_id(f"t{number - 1}")} if number else {}
+        events.append(
+            make(IdentityEvent, engine=engine, run_id=a_run_id(f"r{number}"), seconds=number, **said, **cause)
+        )
+        events.append(child(f"t{number}", of=f"r{number}", seconds=number))
+    return events
+
+
+def started(node: TreeNode) -> dict[str, object]:
+    """What a run's tasks started, and so on."""
+    return {str(below.definition): started(below) for inside in node.children for below in inside.caused}
+
+
+def test_a_tree_goes_on_in_another_engine_with_what_a_run_started(store: Store, record: Record) -> None:
+    record(store, a_chain("airflow", "prefect", "airflow"))
+    tree = get_tree(store, str(a_run_id("r0")))
+    assert started(tree) == {"r1": {"r2": {}}}
+    (flow,) = tree.children[0].caused
+    assert (flow.engine, shape(flow)) == ("prefect", {"t1": {}})
+
+
+def test_runs_that_start_one_another_in_a_circle_are_shown_once(store: Store, record: Record) -> None:
+    again = make(LinkEvent, run_id=a_run_id("t2"), relation=Relation.CAUSED, target_run_id=a_run_id("r0"))
+    record(store, [*a_chain("airflow", "prefect", "airflow"), again])
+    assert started(get_tree(store, str(a_run_id("r1")))) == {"r2": {"r0": {}}}
+
+
+def test_a_long_chain_of_causes_is_followed_as_far_as_its_bound(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(store, a_chain(*["airflow"] * 6))
+    monkeypatch.setattr(run_trees, "_MAX_DEPTH", 6)
+    tree = get_tree(store, str(a_run_id("r0")))
+    assert started(tree) == {"r1": {"r2": {}}}
+    last = tree.children[0].caused[0].children[0].caused[0].children[0]
+    assert (last.definition, last.cut_caused) == ("t2", 1)
+
+
+def test_the_deepest_tree_can_be_read_by_a_client(store: Store, record: Record) -> None:
+    record(store, a_chain(*["airflow", "prefect"] * 40))
+    tree = get_tree(store, str(a_run_id("r0")))
+    assert TreeNode.model_validate_json(tree.model_dump_json()) == tree
+    assert len(str(started(tree)).split("r")) > 40
+
+
+def test_what_a_run_started_beyond_its_bound_is_counted(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_trees, "MAX_CAUSED", 2)
     links = [
-        make(LinkEvent, run_id=a_run_id(f"r{n}"), relation=Relation.CAUSED, target_run_id=a_run_id(f"r{n + 1}"))
+        make(LinkEvent, run_id=a_run_id("a"), relation=Relation.CAUSED, target_run_id=a_run_id(f"c{n}"))
         for n in range(5)
     ]
-    record(store, [*(make(StateEvent, run_id=a_run_id(f"r{n}"), state=State.RUNNING) for n in range(6)), *links])
-    tree = get_tree(store, str(a_run_id("r0")))
-    assert tree.children == []
-    assert [ref.run_id for ref in tree.caused] == [a_run_id("r1")]
+    record(store, [child("a", of=None), *(child(f"c{n}", of=None, seconds=n) for n in range(5)), *links])
+    tree = get_tree(store, str(a_run_id("a")))
+    assert [below.definition for below in tree.caused] == ["c0", "c1"]
+    assert tree.cut_caused == 3
 
 
 def test_a_try_that_is_carried_over_by_its_key_is_the_last_one_before_the_parent_was_reopened(

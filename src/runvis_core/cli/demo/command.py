@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from runvis_core.cli.demo.engines import (
     clean_environment,
     free_port,
 )
+from runvis_core.cli.lineage import loops_command
 from runvis_core.cli.output import console
 from runvis_core.cli.runs import list_command, show_command
 from runvis_core.cli.source import open_source
@@ -38,11 +39,15 @@ STORY: Final = Path(__file__).parent / "story"
 AIRFLOW_PYTHON: Final = "RUNVIS_DEMO_AIRFLOW_PYTHON"
 PREFECT_PYTHON: Final = "RUNVIS_DEMO_PREFECT_PYTHON"
 DEPLOYMENT: Final = "demo"
-TRIGGERED: Final = ("orders", "returns")
+LOOP: Final = "restock"
+"""The DAG that has Prefect make a forecast, which starts it again."""
+TURNS: Final = 2
+"""How often it does: as `story/airflow/shop.py` says."""
+TRIGGERED: Final = (LOOP, "orders", "returns")
 """The DAGs that the demo starts; `orders` goes on to start the others."""
 DAGS: Final = {"orders": "success", "invoice": "success", "report": "success", "returns": "failed"}
 """How the run of each DAG is meant to end."""
-STORY_SECONDS: Final = 150
+STORY_SECONDS: Final = 240
 LIMIT: Final = 200
 
 
@@ -73,11 +78,8 @@ def demo_command(
         server, url = running.enter_context(_server(folder, store))
         spool = folder / "spool"
         variables = {"RUNVIS_URL": url, "RUNVIS_DEPLOYMENT": DEPLOYMENT, "RUNVIS_SPOOL_DIR": str(spool)}
-        forecast = _start_forecast(running, prefect_python, folder, variables)
-        _tell_airflows_story(airflow_python, folder, variables)
-        with _step("Prefect runs its flow"):
-            if forecast.wait(timeout_seconds=STORY_SECONDS) != 0:
-                raise EngineError(forecast.describe(f"failed with status {forecast.returncode}"))
+        with _forecasts(prefect_python, folder, variables) as (api_url, is_served):
+            _tell_the_story(airflow_python, folder, {**variables, "SHOP_PREFECT_API": api_url}, is_served)
         with _step("The last events reach the store"):
             # On a slow machine a process may have ended before it had delivered all it said.
             drain_spool(load_settings(url=url, deployment=DEPLOYMENT, spool_dir=spool))
@@ -126,31 +128,45 @@ def _keep_serving(folder: Path, store: Path) -> None:
             server.wait(timeout_seconds=float("inf"))
 
 
-def _start_forecast(running: ExitStack, python: Path, folder: Path, variables: dict[str, str]) -> EngineProcess:
-    """Start a Prefect server and the flow, which goes on while Airflow starts."""
+@contextmanager
+def _forecasts(python: Path, folder: Path, variables: dict[str, str]) -> Generator[tuple[str, Callable[[], None]]]:
+    """Serve the flow as a deployment of a Prefect server of its own; yield its API, and a wait for the deployment."""
     home = folder / "prefect"
     _empty(home)
-    with _step("Prefect starts its server"):
-        engine = running.enter_context(PrefectEngine(python, home))
-    script = STORY / "prefect" / "forecast.py"
-    return running.enter_context(engine.start_flow(script, **variables, PREFECT_LOGGING_LEVEL="WARNING"))
+    with ExitStack() as running:
+        with _step("Prefect starts its server"):
+            engine = running.enter_context(PrefectEngine(python, home))
+        api_url = engine.api_url
+        assert api_url is not None, "this engine has a server"
+        script = STORY / "prefect" / "forecast.py"
+        often = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_LOGGING_LEVEL": "WARNING"}
+        # It gets ready while Airflow starts.
+        served = running.enter_context(engine.start_flow(script, **variables, **often))
+
+        def wait() -> None:
+            known = f"{api_url}/deployments/name/forecast/shop"
+            served.wait_until(lambda: answers(known), what="deployment forecast/shop", timeout_seconds=120)
+
+        yield api_url, wait
 
 
-def _tell_airflows_story(python: Path, folder: Path, variables: dict[str, str]) -> None:
-    """Run the DAGs in an Airflow of their own, and end it again."""
+def _tell_the_story(python: Path, folder: Path, variables: dict[str, str], is_served: Callable[[], None]) -> None:
+    """Run the DAGs in an Airflow of their own, one of them in a loop with Prefect's flow, and end it again."""
     home = folder / "airflow"
     _empty(home)
     with ExitStack() as running:
         with _step("Airflow starts"):
             engine = AirflowEngine(python, home, dags=STORY / "airflow", variables=variables)
             running.enter_context(engine)
-            engine.wait_for_dags(*DAGS)
-        with _step("Airflow runs its DAGs"):
+            engine.wait_for_dags(*DAGS, LOOP)
+            is_served()
+        with _step("Airflow and Prefect run, and start one another"):
             for dag_id in TRIGGERED:
                 engine.trigger(dag_id)
             states = engine.wait_for_runs(*DAGS, timeout_seconds=STORY_SECONDS)
-        if states != DAGS:
-            raise EngineError(f"the story went otherwise: {states}, not {DAGS}; see the logs in {home / 'logs'}")
+            turns = engine.wait_for_chain(LOOP, runs=TURNS + 1, timeout_seconds=STORY_SECONDS)
+        if states != DAGS or turns != ["success"] * (TURNS + 1):
+            raise EngineError(f"the story went otherwise: {states} and {turns}; see the logs in {home / 'logs'}")
         with _step("Airflow ends"):
             engine.stop()
 
@@ -193,21 +209,25 @@ def _runs_since(url: str, moment: datetime, **filters: Any) -> list[RunSummary]:
 
 
 def _all_ended(url: str, since: datetime) -> bool:
-    """Whether every run that was heard of has ended, each DAG's and the flow's among them."""
+    """Whether every run that was heard of has ended, each DAG's and those of the flow among them."""
     runs = _runs_since(url, since)
     told = {run.definition for run in runs}
     ended = all(run.effective_state is not None and run.effective_state.is_terminal for run in runs)
-    return ended and told >= {*DAGS, "forecast"}
+    turned = [run.definition for run in runs].count("forecast") >= TURNS
+    return ended and turned and told >= {*DAGS, LOOP}
 
 
 def _show(url: str, since: datetime) -> None:
     screen = console()
     screen.print("\n[bold]$ runvis runs list[/bold]")
     list_command(url=url, since=since, deployment=DEPLOYMENT, limit=LIMIT)
-    (orders,) = _runs_since(url, since, definition="orders", state=[State.SUCCEEDED])
-    name = str(orders.run_id)[:8]
-    screen.print(f"\n[bold]$ runvis runs show {name} --tree[/bold]")
-    show_command(name, tree=True, url=url)
+    for definition in ("orders", LOOP):
+        # The first one: what it started is under it.
+        name = str(_runs_since(url, since, definition=definition, state=[State.SUCCEEDED])[-1].run_id)[:8]
+        screen.print(f"\n[bold]$ runvis runs show {name} --tree[/bold]")
+        show_command(name, tree=True, url=url)
+    screen.print("\n[bold]$ runvis lineage loops[/bold]")
+    loops_command(url=url)
 
 
 def _say_what_next(folder: Path, store: Path) -> None:
@@ -215,5 +235,5 @@ def _say_what_next(folder: Path, store: Path) -> None:
     screen.print(f"\nAll that was started has ended. The store is [bold]{store}[/bold], logs are in {folder}.")
     screen.print("Ask it more:\n")
     screen.print(f"  export RUNVIS_URL=sqlite:///{store}", soft_wrap=True)
-    for command in ("runs list --state Failed", "runs list --trigger dataset", "definitions list", "serve"):
+    for command in ("runs list --state Failed", "lineage show s3://shop/forecast", "definitions list", "serve"):
         screen.print(f"  runvis {command}")

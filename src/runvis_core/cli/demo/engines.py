@@ -265,6 +265,19 @@ class AirflowEngine(AbstractContextManager["AirflowEngine"]):
         self._wait(ended, what=f"end of {', '.join(dag_ids)}", timeout_seconds=timeout_seconds)
         return {dag_id: states[dag_id] for dag_id in dag_ids}
 
+    def wait_for_chain(self, dag_id: str, *, runs: int, timeout_seconds: float) -> list[str]:
+        """Return the states of a DAG's runs, the first one first, once as many as that have ended."""
+        states: list[str] = []
+
+        def ended() -> bool:
+            asked = {"limit": 100, "order_by": "run_after"}
+            known = self._call("GET", f"/dags/{dag_id}/dagRuns", params=asked)["dag_runs"]
+            states[:] = [run["state"] for run in known if run["state"] in {"success", "failed"}]
+            return len(states) >= runs
+
+        self._wait(ended, what=f"end of {runs} runs of {dag_id}", timeout_seconds=timeout_seconds)
+        return states
+
     def stop(self) -> None:
         """End all components: ask all of them first, so that their last words are said side by side."""
         for process in self._processes:

@@ -225,10 +225,10 @@ def _triggers(table: Table) -> list[Trigger]:
         return [changed, *_stays(name)]
     adder = _ADDERS.get(name)
     added = [Trigger(f"{name}_of_entries", "BEFORE INSERT", name, "FOR EACH ROW", adder)] if adder else []
-    return [*added, *_insert_only(name)] if table in t.INSERT_ONLY else []
+    return [*added, *_insert_only(name)] if table in (*t.INSERT_ONLY, *t.LEDGER) else []
 
 
-GUARDED: Final = (t.entries, t.event_ids, t.head, t.runs, *t.INSERT_ONLY)
+GUARDED: Final = (t.entries, t.event_ids, t.head, t.runs, *t.INSERT_ONLY, *t.LEDGER)
 
 
 def _create(trigger: Trigger) -> list[str]:

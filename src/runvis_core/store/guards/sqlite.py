@@ -190,7 +190,7 @@ def _guards() -> dict[str, dict[str, str]]:
         "head": dict(_head()),
         "runs": dict(_runs()),
     }
-    for table in t.INSERT_ONLY:
+    for table in (*t.INSERT_ONLY, *t.LEDGER):
         stays = _insert_only(table, but=_NOT_ERASED if table is t.bodies else "")
         guards[table.name] = {**dict(stays), **dict(_insert_once(table))}
     guards["decisions"] |= dict(_decisions())

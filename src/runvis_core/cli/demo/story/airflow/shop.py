@@ -1,17 +1,29 @@
-"""The demo's Airflow side: a shop takes orders, sends invoices, reports sales, and fails to pay back a return."""
+"""The demo's Airflow side: a shop takes orders, sends invoices, reports sales, and fails to pay back a return.
+
+And it restocks by a forecast that Prefect makes, which has it restock again: a loop through both engines.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 from datetime import timedelta
 
+import httpx
+from airflow.configuration import conf
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from runvis_core.context import carry_in_labels
 
 log = logging.getLogger(__name__)
 
 RAW_ORDERS = Asset(name="raw_orders", uri="s3://shop/raw/orders")
 SALES = Asset(name="sales", uri="s3://shop/sales")
+FORECAST = Asset(name="forecast", uri="s3://shop/forecast")
+TURNS = 2
+"""How often the loop of restocking and forecasts goes round."""
 
 with DAG("orders", schedule=None, tags=["shop"], default_args={"owner": "sales"}):
 
@@ -74,3 +86,26 @@ with DAG("returns", schedule=None, tags=["shop"], default_args={"owner": "financ
         """Never runs: what is upstream of it failed."""
 
     pay_back() >> notify()
+
+with DAG("restock", schedule=None, tags=["shop"], default_args={"owner": "warehouse"}):
+
+    @task(inlets=[FORECAST])
+    def read_forecast() -> int:
+        """Says in which turn of the loop it is."""
+        return int((get_current_context()["dag_run"].conf or {}).get("turn", 0))
+
+    @task
+    def ask_for_forecast(turn: int) -> None:
+        """Starts a Prefect deployment, and hands on to it that it was this task."""
+        if turn >= TURNS:
+            raise AirflowSkipException(f"{TURNS} turns are enough")
+        api = os.environ["SHOP_PREFECT_API"]
+        deployment = httpx.get(f"{api}/deployments/name/forecast/shop", trust_env=False).raise_for_status().json()
+        asked = {
+            "parameters": {"turn": turn + 1, "airflow": conf.get("api", "base_url")},
+            "labels": carry_in_labels(),
+        }
+        started = httpx.post(f"{api}/deployments/{deployment['id']}/create_flow_run", json=asked, trust_env=False)
+        started.raise_for_status()
+
+    ask_for_forecast(read_forecast())

@@ -1,0 +1,215 @@
+"""What entries say about lineage; pure.
+
+A fact becomes known at one position: that of the entry which completes it. A task wrote a dataset when the dataset is
+told and the task is named; so did the DAG run that contains it, once that is named, too. What a run is, is what the
+first identity said of it. So the facts that the first `n` entries tell are the same in whatever portions they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from runvis_core.model.identity import named_id
+
+MAX_LEVELS: Final = 8
+"""How many levels of containment a fact is passed on to: task, subflow, flow, …"""
+
+EdgeKind = Literal["reads", "writes", "triggers"]
+
+
+class Node(NamedTuple):
+    """A definition or a dataset."""
+
+    kind: Literal["definition", "dataset"]
+    name: str
+    engine: str | None = None
+    deployment: str | None = None
+    definition_kind: str | None = None
+    namespace: str | None = None
+
+    @property
+    def node_id(self) -> UUID:
+        """Return the id under which everybody finds it."""
+        if self.kind == "dataset":
+            return named_id("dataset", self.namespace, self.name)
+        return named_id("definition", self.engine, self.deployment, self.name)
+
+
+class RunKey(NamedTuple):
+    """What the attempts of one thing share: the engine's native key, of one installation."""
+
+    engine: str
+    deployment: str
+    native_key: str
+
+    @property
+    def thing(self) -> UUID:
+        """Return the id of the thing."""
+        return named_id("thing", *self)
+
+
+@dataclass(slots=True)
+class NamedRun:
+    """A run as far as identities have said what it is."""
+
+    definition: Node
+    key: RunKey
+    known_at: int
+    parent: UUID | None = None
+    parent_at: int = 0
+    cause: UUID | None = None
+    cause_at: int = 0
+
+    def hear(self, position: int, said: Mapping[str, Any]) -> None:
+        """Take from a later identity what the earlier ones left open."""
+        if self.parent is None and said.get("parent_run_id"):
+            self.parent, self.parent_at = UUID(said["parent_run_id"]), position
+        if self.cause is None and said.get("caused_by_run_id"):
+            self.cause, self.cause_at = UUID(said["caused_by_run_id"]), position
+
+    def is_news(self, after: int) -> bool:
+        """Whether something about it was said after a position."""
+        return max(self.known_at, self.parent_at, self.cause_at) > after
+
+
+class Container(NamedTuple):
+    """A run that a fact is passed on to, itself first, and since when it is known to be one."""
+
+    run: NamedRun
+    known_at: int
+
+
+class NamedRuns:
+    """Runs as identities named them. What is not known of a run is asked for by `missing`."""
+
+    def __init__(self) -> None:
+        self._runs: dict[UUID, NamedRun] = {}
+
+    def hear(self, position: int, said: Mapping[str, Any]) -> None:
+        """Take an identity, the fields of its event; of one run they come in order of position."""
+        run_id = UUID(said["run_id"])
+        known = self._runs.get(run_id)
+        if known is None:
+            key = RunKey(*(_text(said[name]) for name in RunKey._fields))
+            definition = Node(
+                "definition",
+                _text(said["definition"]),
+                engine=key.engine,
+                deployment=key.deployment,
+                definition_kind=_text(said["definition_kind"]),
+            )
+            known = self._runs[run_id] = NamedRun(definition, key, position)
+        known.hear(position, said)
+
+    def find(self, run_id: UUID) -> NamedRun | None:
+        """Return a run as far as it was named."""
+        return self._runs.get(run_id)
+
+    def news(self, after: int) -> list[UUID]:
+        """Return the runs of which something was said after a position."""
+        return [run_id for run_id, run in self._runs.items() if run.is_news(after)]
+
+    def containers(self, run_id: UUID) -> Iterator[Container]:
+        """Yield the run and what contains it, up to the top or to the first that nobody named."""
+        known_at = 0
+        run = self._runs.get(run_id)
+        seen: set[UUID] = set()
+        for _ in range(MAX_LEVELS):
+            if run is None or run_id in seen:
+                return
+            known_at = max(known_at, run.known_at)
+            yield Container(run, known_at)
+            if run.parent is None:
+                return
+            seen.add(run_id)
+            known_at = max(known_at, run.parent_at)
+            run_id, run = run.parent, self._runs.get(run.parent)
+
+
+class DatasetUse(NamedTuple):
+    """A run read or wrote a dataset, as an entry at a position says."""
+
+    run_id: UUID
+    position: int
+    direction: str
+    namespace: str
+    name: str
+
+
+class Causing(NamedTuple):
+    """A run started another one, as is known since a position."""
+
+    caused: UUID
+    cause: UUID
+    position: int
+
+
+class EdgeFact(NamedTuple):
+    """One run's proof of an edge."""
+
+    position: int
+    kind: EdgeKind
+    source: Node
+    target: Node
+    run_id: UUID
+
+
+class TriggerFact(NamedTuple):
+    """One thing's start by another, and the definitions of both."""
+
+    position: int
+    source: Node
+    target: Node
+    thing: UUID
+    cause: UUID
+    run_id: UUID
+
+
+def dataset_facts(runs: NamedRuns, uses: Iterable[DatasetUse]) -> list[EdgeFact]:
+    """Return what the uses of datasets prove: of each run, of what contains it, each edge once."""
+    first: dict[tuple[UUID, str, str, str], int] = {}
+    for run_id, position, direction, namespace, name in uses:
+        key = (run_id, direction, namespace, name)
+        first[key] = min(position, first.get(key, position))
+    facts: dict[tuple[Any, ...], EdgeFact] = {}
+    for (run_id, direction, namespace, name), told_at in first.items():
+        dataset = Node("dataset", name, namespace=namespace)
+        for run, known_at in runs.containers(run_id):
+            position = max(told_at, known_at)
+            if direction == "write":
+                fact = EdgeFact(position, "writes", run.definition, dataset, run_id)
+            else:
+                fact = EdgeFact(position, "reads", dataset, run.definition, run_id)
+            key = (run_id, fact.kind, fact.source.node_id, fact.target.node_id)
+            if key not in facts or position < facts[key].position:
+                facts[key] = fact
+    return list(facts.values())
+
+
+def trigger_facts(runs: NamedRuns, causings: Iterable[Causing]) -> list[TriggerFact]:
+    """Return what the causings prove: each thing's start by each definition once, when it was first known."""
+    facts: dict[tuple[UUID, UUID], TriggerFact] = {}
+    for caused, cause, told_at in causings:
+        started = runs.find(caused)
+        if started is None or caused == cause:
+            continue
+        for run, known_at in runs.containers(cause):
+            position = max(told_at, known_at, started.known_at)
+            thing = started.key.thing
+            fact = TriggerFact(position, run.definition, started.definition, thing, run.key.thing, caused)
+            key = (thing, run.definition.node_id)
+            if key not in facts or _order(fact) < _order(facts[key]):
+                facts[key] = fact
+    return list(facts.values())
+
+
+def _order(fact: TriggerFact) -> tuple[int, bytes, bytes]:
+    return (fact.position, fact.cause.bytes, fact.run_id.bytes)
+
+
+def _text(value: Any) -> str:
+    # As the store's columns have it: PostgreSQL's text holds no NUL.
+    return str(value).replace("\0", "\ufffd")

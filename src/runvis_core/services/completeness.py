@@ -1,0 +1,302 @@
+"""What is missing from the record: by the numbers that producers give, and by whose word is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from runvis_core.model.state import Witness
+from runvis_core.services.answers import Check, Wholeness
+from runvis_core.services.completeness_answers import (
+    AccountRow,
+    By,
+    Completeness,
+    CompletenessFilter,
+    GapView,
+    RunGap,
+)
+from runvis_core.services.reading import chunks, reading
+from runvis_core.services.run_completeness import Numbers, RunRecord, find_numbers, judge_runs, read_numbers
+from runvis_core.services.witnesses import count_entries
+from runvis_core.store.database import Store
+from runvis_core.store.producers import count_numbers, find_gaps_of
+from runvis_core.store.tables import producers, refusals, runs
+
+DEFAULT_SPAN: Final = timedelta(days=7)
+"""How far back the account goes for who names no moment."""
+MAX_GAPS: Final = 100
+MAX_RUNS: Final = 100
+"""As many gaps, and runs that are not whole, an account names."""
+_RUN_COLUMNS: Final = (
+    runs.c.run_id,
+    runs.c.sort_at,
+    runs.c.engine,
+    runs.c.deployment,
+    runs.c.definition,
+    runs.c.definition_kind,
+    runs.c.native_id,
+    runs.c.started_at,
+    runs.c.ended_at,
+    runs.c.frozen_position,
+)
+
+
+def get_completeness(store: Store, filters: CompletenessFilter, *, limit: int, now: datetime) -> Completeness:
+    """Return the account of what came and what did not, at most `limit` rows, the latest days first.
+
+    A row that misses something is never left out for one that does not.
+    """
+    until = filters.until or now
+    since = filters.since if filters.since is not None else until - DEFAULT_SPAN
+    with reading(store) as connection:
+        by = By.DEFINITION if filters.definition is not None else filters.by
+        account = _Account(by)
+        if by is not By.DEFINITION:
+            for producer in find_producers(connection, filters, since, until):
+                account.add_producer(producer)
+        if by is not By.PRODUCER:
+            for rows in chunks(_find_runs(connection, filters, since, until)):
+                account.add_runs(connection, rows)
+        if account.spans:
+            account.gaps += _gaps_of(connection, account.spans)
+    return account.answer(since, until, limit)
+
+
+class Producer(NamedTuple):
+    """A producer and which of its numbers came."""
+
+    row: Any
+    numbers: Numbers
+    gaps: list[GapView]
+
+
+def find_producers(
+    connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime
+) -> Iterator[Producer]:
+    """Yield the producers that opened in a span of time; last those of which nothing is known but what was refused."""
+    moment = func.coalesce(producers.c.opened_at, producers.c.last_heard_at)
+    query = (
+        select(producers, refusals.c.numbers)
+        .outerjoin(refusals, refusals.c.producer == producers.c.producer)
+        .where(_between(moment, since, until), *_of(producers, filters))
+        .order_by(producers.c.producer)
+    )
+    for row in connection.execute(query):
+        is_closed = row.closed_at is not None
+        numbers = read_numbers(row.received, row.numbers, row.closed_sequence, is_closed=is_closed)
+        yield Producer(row, numbers, view_gaps(row, numbers))
+    unknown = (
+        select(refusals)
+        .outerjoin(producers, producers.c.producer == refusals.c.producer)
+        .where(producers.c.producer.is_(None), _between(refusals.c.last_refused_at, since, until))
+        .where(*_of(refusals, filters))
+        .order_by(refusals.c.producer)
+    )
+    for row in connection.execute(unknown):
+        yield Producer(row, read_numbers("[]", row.numbers, None, is_closed=False), [])
+
+
+def _between(moment: Any, since: datetime, until: datetime) -> ColumnElement[bool]:
+    return or_(moment.is_(None), and_(moment >= since, moment < until))
+
+
+def _of(table: Any, filters: CompletenessFilter) -> list[ColumnElement[bool]]:
+    asked = {name: getattr(filters, name) for name in ("engine", "deployment", "definition")}
+    return [table.c[name] == value for name, value in asked.items() if value is not None and name in table.c]
+
+
+def view_gaps(row: Any, numbers: Numbers) -> list[GapView]:
+    """Return a producer's gaps: those of its numbers that are missing now, and those that closed."""
+    of: dict[str, Any] = {
+        name: getattr(row, name) for name in ("producer", "engine", "deployment", "component", "host", "pid")
+    }
+    found = find_gaps_of(row.gaps, numbers.missing)
+    return [
+        GapView(
+            **of,
+            low=gap.low,
+            high=gap.high,
+            noticed_at=gap.noticed_at or None,  # pyright: ignore[reportArgumentType]
+            closed_at=gap.closed_at,  # pyright: ignore[reportArgumentType]
+            late_seconds=_seconds_between(gap.noticed_at, gap.closed_at),
+        )
+        for gap in found
+    ]
+
+
+def _seconds_between(noticed_at: str, closed_at: str | None) -> float | None:
+    if closed_at is None:
+        return None
+    return (datetime.fromisoformat(closed_at) - datetime.fromisoformat(noticed_at)).total_seconds()
+
+
+def _find_runs(connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime) -> Sequence[Any]:
+    query = (
+        select(*_RUN_COLUMNS)
+        .where(runs.c.sort_at >= since, runs.c.sort_at < until, runs.c.became_run_id.is_(None), *_of(runs, filters))
+        .order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
+    )
+    return connection.execute(query).all()
+
+
+def _gaps_of(connection: Connection, spans: set[tuple[UUID, int, int]]) -> list[GapView]:
+    wanted = sorted({producer for producer, _, _ in spans})
+    numbers = find_numbers(connection, wanted)
+    found: list[GapView] = []
+    for chunk in chunks(wanted):
+        for row in connection.execute(select(producers).where(producers.c.producer.in_(chunk))):
+            found += view_gaps(row, numbers[row.producer])
+    return found
+
+
+class _Account:
+    """An account as it grows."""
+
+    def __init__(self, by: By) -> None:
+        self.by = by
+        self.gaps: list[GapView] = []
+        self.spans: set[tuple[UUID, int, int]] = set()
+        """Of the runs, where no producers are looked at by themselves."""
+        self._rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._spans: dict[tuple[Any, ...], dict[str, set[Any]]] = {}
+        self._runs: list[RunGap] = []
+        self._cut_runs = 0
+
+    def add_producer(self, producer: Producer) -> None:
+        """Add what came and what did not of one producer."""
+        row, numbers, gaps = producer
+        heard_at = getattr(row, "last_heard_at", None) or getattr(row, "last_refused_at", None)
+        moment = getattr(row, "opened_at", None) or heard_at
+        day = moment.date() if moment is not None else None
+        made = self._row(day, row, producer=row.producer)
+        if self.by is By.PRODUCER:
+            told = ("component", "witness", "host", "pid", "opened_at", "closed_at")
+            made.update({name: getattr(row, name, None) for name in told})
+        made["producers"] += 1
+        made["closed"] += numbers.is_closed
+        made["sent"] += numbers.sent
+        made["stored"] += count_numbers(numbers.received)
+        made["refused"] += count_numbers(numbers.refused)
+        made["missing"] += count_numbers(numbers.missing)
+        made["unkept"] += getattr(row, "refused", None) or 0
+        made["last_heard_at"] = max((at for at in (made["last_heard_at"], heard_at) if at is not None), default=None)
+        self.gaps += gaps
+
+    def add_runs(self, connection: Connection, rows: Sequence[Any]) -> None:
+        """Add whether runs are whole."""
+        records = judge_runs(connection, rows, count_entries(connection, [row.run_id for row in rows]))
+        for row in rows:
+            record = records[row.run_id]
+            made = self._row(row.sort_at.date(), row)
+            made["runs"] += 1
+            made[_COUNTED[record.completeness.outcome]] += 1
+            if self.by is By.DEFINITION:
+                self._add_numbers(made, row, record)
+            if record.completeness.whole is False:
+                self._add_gap(row, record)
+
+    def _add_numbers(self, made: dict[str, Any], row: Any, record: RunRecord) -> None:
+        seen = self._spans.setdefault(self._key(row.sort_at.date(), row), {"producers": set(), "missing": set()})
+        refused = seen.setdefault("refused", set())
+        made["stored"] += sum(one.entries for one in record.told)
+        seen["producers"] |= {one.producer for one in record.told}
+        seen["missing"] |= record.missing
+        refused |= record.refused
+        self.spans |= record.missing
+        made["producers"] = len(seen["producers"])
+        for name in ("missing", "refused"):
+            made[name] = count_numbers([[low, high] for _, low, high in seen[name]])
+        made["sent"] = made["stored"] + made["missing"] + made["refused"]
+
+    def _add_gap(self, row: Any, record: RunRecord) -> None:
+        if len(self._runs) >= MAX_RUNS:
+            self._cut_runs += 1
+            return
+        names = ("run_id", "engine", "deployment", "definition", "native_id")
+        said = {name: getattr(row, name) for name in names}
+        self._runs.append(RunGap(**said, completeness=record.completeness))
+
+    def _key(self, day: date | None, row: Any, producer: UUID | None = None) -> tuple[Any, ...]:
+        definition = row.definition if self.by is By.DEFINITION else None
+        return (day, row.engine, row.deployment, definition, producer if self.by is By.PRODUCER else None)
+
+    def _row(self, day: date | None, row: Any, producer: UUID | None = None) -> dict[str, Any]:
+        key = self._key(day, row, producer)
+        made = self._rows.get(key)
+        if made is None:
+            names = ("day", "engine", "deployment", "definition", "producer")
+            zero = dict.fromkeys(_NUMBERS, 0)
+            made = self._rows[key] = {**dict(zip(names, key, strict=True)), **zero, "last_heard_at": None}
+        return made
+
+    def answer(self, since: datetime, until: datetime, limit: int) -> Completeness:
+        """Return the account."""
+        rows = sorted((AccountRow(**row) for row in self._rows.values()), key=_newest_first)
+        kept = sorted(sorted(rows, key=_is_whole)[:limit], key=_newest_first)
+        gaps = sorted(self.gaps, key=_open_first)
+        lacks = any(not _is_whole(row) for row in rows)
+        unsure = any(row.open or row.unknown or row.producers > row.closed for row in rows)
+        return Completeness(
+            by=self.by.value,
+            since=since,
+            until=until,
+            whole=False if lacks else None if unsure else True,
+            items=kept,
+            cut=len(rows) - len(kept),
+            gaps=gaps[:MAX_GAPS],
+            cut_gaps=max(0, len(gaps) - MAX_GAPS),
+            runs=self._runs,
+            cut_runs=self._cut_runs,
+        )
+
+
+_NUMBERS: Final = (
+    *("producers", "closed", "sent", "stored", "refused", "missing", "unkept"),
+    *("runs", "whole", "open", "incomplete", "lacking", "unknown"),
+)
+_COUNTED: Final = {
+    Wholeness.WHOLE: "whole",
+    Wholeness.OPEN: "open",
+    Wholeness.MISSING: "incomplete",
+    Wholeness.REFUSED: "incomplete",
+    Wholeness.LACKING: "lacking",
+    Wholeness.UNCLOSED: "unknown",
+    Wholeness.UNHEARD: "unknown",
+}
+
+
+def _is_whole(row: AccountRow) -> bool:
+    return not (row.missing or row.refused or row.unkept or row.incomplete or row.lacking)
+
+
+def _newest_first(row: AccountRow) -> tuple[Any, ...]:
+    day = -(row.day or date.min).toordinal()
+    return (day, row.engine or "", row.deployment or "", row.definition or "", str(row.producer))
+
+
+def _open_first(gap: GapView) -> tuple[Any, ...]:
+    moment = gap.closed_at or gap.noticed_at or datetime.min.replace(tzinfo=UTC)
+    return (gap.closed_at is not None, -moment.timestamp(), str(gap.producer), gap.low)
+
+
+def check_completeness(store: Store, *, now: datetime) -> Check:
+    """Return what the account of the last day says, for the doctor."""
+    day = CompletenessFilter(since=now - timedelta(days=1))
+    found = get_completeness(store, day, limit=1000, now=now)
+    total = {name: sum(getattr(row, name) for row in found.items) for name in _NUMBERS}
+    said = (
+        f"of the last day {total['producers']} producers sent {total['sent']} events: {total['stored']} stored, "
+        f"{total['refused']} refused, {total['missing']} missing; of {total['runs']} runs "
+        f"{total['whole']} are whole, {total['lacking']} lack the word of their {Witness.WORKER.value}"
+    )
+    if total["missing"] or total["refused"]:
+        remedy = "run `runvis completeness` for where; `runvis spool status` on those machines says what still waits"
+        return Check(name="completeness", outcome="problem", detail=said, remedy=remedy)
+    if total["lacking"]:
+        remedy = "run `runvis completeness`: RunVis may not be installed, or not be set up, where those runs worked"
+        return Check(name="completeness", outcome="warning", detail=said, remedy=remedy)
+    return Check(name="completeness", outcome="ok", detail=said)

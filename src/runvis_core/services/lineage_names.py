@@ -1,0 +1,74 @@
+"""Which node of the lineage a person means: by its id, a definition's name, or a dataset's address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+
+from runvis_core.emit.current import dataset_name
+from runvis_core.errors import NotFoundError
+from runvis_core.lineage.facts import Node
+from runvis_core.services.lineage_answers import LineageQuery
+from runvis_core.store.tables import lineage_nodes
+
+_SHOWN: Final = 5
+_MAX_SPLITS: Final = 100
+
+
+def resolve_node(connection: Connection, query: LineageQuery) -> Any:
+    """Return the row of the node that is meant.
+
+    Raises `NotFoundError`, naming near ones, if there is none, or naming them if there are several.
+    """
+    columns = lineage_nodes.c
+    name = query.node
+    named = select(lineage_nodes).where(columns.name == name).order_by(columns.number)
+    for column, wanted in ((columns.engine, query.engine), (columns.deployment, query.deployment)):
+        named = named.where(column == wanted) if wanted is not None else named
+    addressed = select(lineage_nodes).where(columns.node_id.in_(list(_possible_ids(name)))).order_by(columns.number)
+    for statement in (addressed, named):
+        found = connection.execute(statement.limit(_SHOWN + 1)).all()
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise NotFoundError(
+                f"{name!r} means several: {_listed(found)}; say which by engine and deployment, or by its id"
+            )
+    raise NotFoundError(_none_such(connection, name))
+
+
+def _possible_ids(name: str) -> Iterator[UUID]:
+    with suppress(ValueError):
+        yield UUID(name)
+    with suppress(ValueError):
+        namespace, dataset = dataset_name(name)
+        yield _dataset_id(namespace, dataset)
+    # As nodes are printed: namespace and name with a slash between them, and either may have slashes of its own.
+    places = [place for place, char in enumerate(name) if char == "/"]
+    for place in places[-_MAX_SPLITS:]:
+        yield _dataset_id(name[:place], name[place + 1 :])
+
+
+def _dataset_id(namespace: str, name: str) -> UUID:
+    return Node("dataset", name, namespace=namespace).node_id
+
+
+def _none_such(connection: Connection, name: str) -> str:
+    columns = lineage_nodes.c
+    query = select(lineage_nodes).where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
+    near = [row for row in connection.execute(query) if row.name.startswith(name)]
+    hint = f"; there are {_listed(near)}" if near else ": give a definition's name or a dataset's address"
+    return f"no lineage is known of {name!r}{hint}"
+
+
+def _listed(rows: Any) -> str:
+    listed = [f"{row.name} ({_home(row)}, {row.node_id})" for row in rows]
+    return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")
+
+
+def _home(row: Any) -> str:
+    return f"{row.engine} {row.deployment}" if row.kind == "definition" else f"dataset in {row.namespace}"

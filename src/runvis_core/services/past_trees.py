@@ -1,0 +1,115 @@
+"""What ran inside a run, as it was in a past."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from runvis_core.model.state import Relation
+from runvis_core.services.answers import RunRef, TreeNode
+from runvis_core.services.past import PastRun, PastRuns, reading_past
+from runvis_core.services.past_filter import PastFilter
+from runvis_core.services.past_kin import find_by_key, find_past_caused, links_of
+from runvis_core.services.past_names import get_past_run
+from runvis_core.services.reading import chunks
+from runvis_core.services.run_summaries import run_ref_fields
+from runvis_core.services.run_trees import MAX_CAUSED, MAX_CHILDREN, MAX_LEVELS, MAX_NODES
+from runvis_core.store.database import Store
+from runvis_core.store.tables import run_intervals
+
+
+def get_past_tree(store: Store, name: str, asked: PastFilter, *, now: datetime) -> TreeNode:
+    """Return a run and what ran inside it, as it was. Raises `NotFoundError` if it was not there, and `PastError`."""
+    with reading_past(store, asked, now=now) as (connection, past):
+        runs = PastRuns(connection, past)
+        return build_past_tree(runs, get_past_run(runs, name))
+
+
+def build_past_tree(runs: PastRuns, top: PastRun) -> TreeNode:
+    """Return the tree under a run as it was: level by level, the earliest children first; what is cut is counted."""
+    return _Tree(runs, top).node()
+
+
+class _Tree:
+    def __init__(self, runs: PastRuns, top: PastRun) -> None:
+        self._runs = runs
+        self._top = top
+        self._found: dict[UUID, PastRun] = {top.row.run_id: top}
+        self._children: dict[UUID, list[tuple[UUID, bool]]] = defaultdict(list)
+        self._cut: dict[UUID, int] = defaultdict(int)
+        level = [top]
+        for _ in range(MAX_LEVELS):
+            if not level:
+                break
+            level = self._read_level(level)
+        for parent in level:
+            self._cut[parent.row.run_id] += len(self._below([parent])[parent.row.run_id])
+        self._caused = find_past_caused(runs, list(self._found.values()))
+
+    def _read_level(self, parents: Sequence[PastRun]) -> list[PastRun]:
+        below: list[PastRun] = []
+        edges = self._below(parents)
+        order = [(child, parent, carried) for parent, children in edges.items() for child, carried in children]
+        shown: dict[UUID, int] = defaultdict(int)
+        for child, parent, carried in sorted(order, key=lambda edge: (edge[0].row.sort_at, edge[0].row.run_id)):
+            shown[parent] += 1
+            if shown[parent] > MAX_CHILDREN:
+                self._cut[parent] += 1
+                continue
+            run_id = child.row.run_id
+            if run_id in self._found:
+                continue  # in a loop of parents, or carried over by two of them: shown where it was met first
+            if len(self._found) >= MAX_NODES:
+                self._cut[parent] += 1
+                continue
+            self._found[run_id] = child
+            self._children[parent].append((run_id, carried))
+            below.append(child)
+        return below
+
+    def _below(self, parents: Sequence[PastRun]) -> dict[UUID, list[tuple[PastRun, bool]]]:
+        """Return by parent its children, each with whether it is a try that was carried over; each pair once."""
+        edges: dict[tuple[UUID, UUID, bool], PastRun] = {}
+        for chunk in chunks([parent.row.run_id for parent in parents]):
+            for child in self._runs.find_where(run_intervals.c.parent_run_id.in_(chunk)):
+                if child.row.became_run_id is None:
+                    edges[child.row.parent_run_id, child.row.run_id, False] = child
+        for parent in parents:
+            for child in self._carried_over(parent):
+                edges[parent.row.run_id, child.row.run_id, True] = child
+        by_parent: dict[UUID, list[tuple[PastRun, bool]]] = defaultdict(list)
+        for (parent_id, _, carried), child in edges.items():
+            by_parent[parent_id].append((child, carried))
+        return by_parent
+
+    def _carried_over(self, parent: PastRun) -> Iterator[PastRun]:
+        """Yield the tries that a reopened parent keeps: by id, or by native key the last one before its reopening."""
+        links = [link for link, _ in links_of(parent, Relation.CARRIED_OVER)]
+        yield from self._runs.load([link.target_run_id for link in links if link.target_run_id is not None])
+        by_key = find_by_key(self._runs, [link.target_native_key for link in links])
+        for link in links:
+            tries = by_key[link.engine, link.deployment, link.target_native_key] if link.target_native_key else []
+            before = [run for run in tries if run.row.sort_at <= link.occurred_at]
+            if before:
+                yield max(before, key=lambda run: (run.row.sort_at, run.row.first_position))
+
+    def node(self, run_id: UUID | None = None, *, carried_over: bool = False) -> TreeNode:
+        """Return the tree from a run on, by default from the top."""
+        run = self._found[run_id] if run_id is not None else self._top
+        own = run.row.run_id
+        started = [one for one in self._caused[own] if one.row.became_run_id is None] if own in self._caused else []
+        return TreeNode(
+            **_fields(run),
+            carried_over=carried_over,
+            children=[self.node(child, carried_over=carried) for child, carried in self._children.get(own, ())],
+            cut_children=self._cut.get(own, 0),
+            caused=[RunRef(**_fields(one)) for one in started[:MAX_CAUSED]],
+            cut_caused=max(0, len(started) - MAX_CAUSED),
+        )
+
+
+def _fields(run: PastRun) -> dict[str, Any]:
+    return run_ref_fields(run.row, corrected=bool(run.record.corrections))
