@@ -19,6 +19,7 @@ from runvis_core.web.page import install_error_pages, page
 from runvis_core.web.pages.compare import show_comparison
 from runvis_core.web.pages.definitions import show_definition, show_definitions
 from runvis_core.web.pages.feed import show_feed
+from runvis_core.web.pages.graph import show_graph
 from runvis_core.web.pages.overview import show_overview
 from runvis_core.web.pages.run import show_run
 from runvis_core.web.pages.search import show_search
@@ -32,6 +33,7 @@ PAGES: Final[tuple[Route, ...]] = (
     page("/definition", show_definition),
     page("/compare", show_comparison),
     page("/search", show_search),
+    page("/graph", show_graph),
 )
 
 

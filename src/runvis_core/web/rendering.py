@@ -74,7 +74,7 @@ def definition_path(engine: str, deployment: str, name: str | None) -> str:
 
 def dataset_path(namespace: str, name: str) -> str:
     """Return where a dataset's neighbourhood is drawn."""
-    return with_query("/graph", {"namespace": namespace, "name": name})
+    return with_query("/graph", {"node": f"{namespace}/{name}"})
 
 
 def stacked(shares: Mapping[str, float]) -> list[tuple[str, str, str]]:

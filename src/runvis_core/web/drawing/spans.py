@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -55,6 +55,13 @@ class Span:
         for span in self.inside:
             yield from span.walk()
 
+    def walk_own(self) -> Iterator[Span]:
+        """Yield this span and all inside, without what they started elsewhere."""
+        yield self
+        for span in self.inside:
+            if not span.is_caused:
+                yield from span.walk_own()
+
 
 def spans_of(tree: TreeNode, facts: Mapping[UUID, SpanFacts]) -> Span:
     """Return the spans of a tree."""
@@ -68,8 +75,8 @@ def _span(attempts: list[TreeNode], facts: Mapping[UUID, SpanFacts], depth: int)
     for group in _groups((child for node in attempts for child in node.children), facts):
         span.inside.append(_span(group, facts, depth + 1))
     for node in attempts:
-        for ref in node.caused:
-            span.inside.append(Span([ref], [facts.get(ref.run_id, SpanFacts())], depth + 1, is_caused=True))
+        for started in node.caused:
+            span.inside.append(replace(_span([started], facts, depth + 1), is_caused=True))
     return span
 
 
@@ -87,10 +94,15 @@ def extent_of(root: Span, *, now: datetime) -> Interval | None:
 
     None if nothing is known to have waited or run.
     """
-    moments = [moment for span in root.walk() for run in span.attempts for moment in _evidence(run)]
+    moments = [moment for span in root.walk_own() for run in span.attempts for moment in _evidence(run)]
     if is_live(root.last) and root.last.started_at is not None:
         moments.append(max(now, root.last.started_at))
-    if not moments:
+    if moments:
+        # What it started and began while it went on is seen to its end; a loop may go on for days.
+        end = max(moments)
+        started = [span.last for span in root.walk() if span.is_caused and span.last.started_at]
+        moments += [run.ended_at for run in started if run.ended_at and run.started_at and run.started_at <= end]
+    else:
         moments = [moment for run in root.attempts for moment in (run.queued_at, run.ended_at) if moment]
     return (min(moments), max(moments)) if moments else None
 
@@ -114,9 +126,7 @@ def is_live(run: RunRef) -> bool:
 def going_on(root: Span, *, end: datetime) -> dict[str, list[Interval]]:
     """Return when something ran, waited for its next attempt, or waited for a worker: only what has nothing inside."""
     found: dict[str, list[Interval]] = {"running": [], "retry": [], "queued": []}
-    for span in root.walk():
-        if span.is_caused:
-            continue
+    for span in root.walk_own():
         for place, run in enumerate(span.attempts):
             if run.queued_at is not None and run.started_at is not None:
                 found["queued"].append((run.queued_at, run.started_at))
@@ -159,5 +169,6 @@ def count_not_run(root: Span) -> int:
     return sum(
         span.never_ran and span.last.native_state != "skipped" and span.last.effective_state is State.CANCELLED
         for inner in root.inside
-        for span in inner.walk()
+        if not inner.is_caused
+        for span in inner.walk_own()
     )

@@ -59,7 +59,12 @@ def show_definition(request: Request) -> Response:
         one=one,
         sentence=_sentence(one),
         runs_href=with_query("/runs", {**named, "all": True}),
-        actions=[],
+        actions=[
+            (
+                with_query("/graph", {"node": one.definition, "engine": one.engine, "deployment": one.deployment}),
+                "Graph",
+            )
+        ],
         drawn=draw_grid(grid),
         notes=grid.notes,
         older_href=with_query("/definition", {"name": name, **given, "cursor": grid.next_cursor})

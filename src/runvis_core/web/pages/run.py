@@ -60,10 +60,8 @@ def show_run(request: Request) -> Response:
 
 def _run_ids(tree: TreeNode) -> Iterator[UUID]:
     yield tree.run_id
-    for ref in tree.caused:
-        yield ref.run_id
-    for child in tree.children:
-        yield from _run_ids(child)
+    for node in (*tree.children, *tree.caused):
+        yield from _run_ids(node)
 
 
 def _above(store: Store, run: RunDetail) -> list[RunRef]:

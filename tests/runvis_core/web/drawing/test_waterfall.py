@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runvis_core.model.state import State
-from runvis_core.services.answers import RunRef, TreeNode
+from runvis_core.services.answers import TreeNode
 from runvis_core.services.spans import SpanFacts
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at
 from runvis_core.web.drawing.intervals import share_time
@@ -79,7 +79,7 @@ def test_attempts_of_one_thing_share_a_row() -> None:
 
 
 def test_another_engine_s_run_is_marked_where_it_begins() -> None:
-    flow = RunRef(
+    flow = TreeNode(
         run_id=a_run_id("flow"), engine="prefect", deployment="flows", definition="forecast", started_at=at(50)
     )
     fall = draw(node("dag", 0, 100, caused=[flow]))
