@@ -17,6 +17,7 @@ from runvis_core.web.assets import asset_routes
 from runvis_core.web.door import BrowserDoor
 from runvis_core.web.page import install_error_pages, page
 from runvis_core.web.pages.compare import show_comparison
+from runvis_core.web.pages.completeness import show_completeness
 from runvis_core.web.pages.definitions import show_definition, show_definitions
 from runvis_core.web.pages.feed import show_feed
 from runvis_core.web.pages.graph import show_graph
@@ -34,6 +35,7 @@ PAGES: Final[tuple[Route, ...]] = (
     page("/compare", show_comparison),
     page("/search", show_search),
     page("/graph", show_graph),
+    page("/completeness", show_completeness),
 )
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runvis_core.api.state import state_of
-from runvis_core.errors import CursorError, NotFoundError, RunVisError, UnreachableError
+from runvis_core.errors import CursorError, NotFoundError, PastError, RunVisError, UnreachableError
 from runvis_core.store.database import Store
 from runvis_core.web.rendering import render, with_query
 
@@ -52,6 +52,8 @@ def page(path: str, endpoint: Endpoint, *, methods: Iterable[str] = ("GET",)) ->
 
 
 def _error_page(request: Request, error: RunVisError) -> Response:
+    if isinstance(error, PastError):
+        return render(request, "error.html", status=400, title="That past can't be told of", **_said(error))
     if isinstance(error, NotFoundError):
         return render(request, "error.html", status=404, title="There is no such thing", **_said(error))
     if isinstance(error, AskedError | CursorError):

@@ -31,6 +31,10 @@ ADDRESSES = [
     f"/compare?left={GOOD}&right={BAD}",
     f"/runs/{BAD}",
     f"/runs/{FLOW}",
+    f"/runs/{BAD}?known_at=20",
+    "/graph",
+    "/graph?node=shop.extract",
+    "/completeness",
 ]
 
 
@@ -372,3 +376,89 @@ def test_a_search_leads_straight_to_an_id_and_lists_what_else_it_names(pages: ht
     assert f"/runs/{STAGE_2}" in list(links_of(read(pages, "/search?q=upstream returned")))
     assert "Nothing is named by" in read(pages, "/search?q=nobody-knows-this").text
     assert "Give an id" in read(pages, "/search").text
+
+
+def test_a_permalink_is_the_same_to_the_byte_whatever_is_recorded_afterwards(
+    pages: httpx.Client, shop: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    for run in (BAD, STAGE_2, FLOW):
+        address = next(href for href in links_of(read(pages, f"/runs/{run}")) if "known_at=" in href)
+        before = pages.get(address)
+        assert before.status_code == 200
+        fields = {"run_id": run}
+        if run == FLOW:
+            fields |= {"engine": "prefect", "deployment": "flows"}
+        late = [
+            make(StateEvent, seconds=500, state=State.CANCELLED, witness=Witness.IMPORT, **fields),
+            make(FailureEvent, seconds=501, error_type="LateError", content={"message": "late"}, **fields),
+            make(
+                IdentityEvent,
+                run_id=a_run_id(f"late {run}"),
+                definition="late",
+                definition_kind="task",
+                native_key=f"late/{run}",
+                native_id=f"late/{run}",
+                parent_run_id=run,
+            ),
+        ]
+        record(shop, late)
+        assert pages.get(address).content == before.content
+        assert "sources disagree" in pages.get(f"/runs/{run}").text.lower()
+
+
+def test_the_past_is_shown_as_it_was_and_says_that_it_is(pages: httpx.Client) -> None:
+    page = read(pages, f"/runs/{BAD}?as_of=2026-11-24T08:00:30Z")
+    assert "Running for 29 s." in page.text
+    assert "As of 2026-11-24T08:00:30Z. Return to now" in page.text
+    for wrong in ("as_of=2999-01-01T00:00:00Z", "known_at=1000000", "as_of=then"):
+        assert "as_of" in read(pages, f"/runs/{BAD}?{wrong}", status=400).text or "known_at" in wrong
+
+
+def test_the_graph_of_a_step_is_drawn_and_told(pages: httpx.Client) -> None:
+    page = read(pages, "/graph?node=shop.extract")
+    assert len(page.of("marker")) == 2
+    assert {"orders", "forecast", "shop.extract"} <= set(page.words)
+    assert "shop.extract starts forecast 1" in page.text
+    assert page.text == read(pages, "/graph?node=shop.extract").text
+    assert "There is no such thing" in read(pages, "/graph?node=nowhere", status=404).text
+    assert "depth:" in read(pages, "/graph?node=shop.extract&depth=9", status=400).text
+
+
+def test_a_loop_through_two_engines_is_drawn_as_one(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(store, list(_loop_events()))
+    pages = serve()
+    loops = read(pages, "/graph")
+    assert "and again" in loops.text
+    node = next(href for href in links_of(loops) if href.startswith("/graph?node="))
+    page = read(pages, node)
+    assert "Loop, 2 nodes" in page.text
+    assert sum(attributes.get("class") == "edge back" for attributes in page.of("path")) == 1
+    assert sum(attributes.get("class") == "frame" for attributes in page.of("rect")) == 1
+
+
+def _loop_events() -> Iterator[EventBase]:
+    cause = None
+    for turn, (name, engine) in enumerate([("plan", "airflow"), ("learn", "prefect")] * 2):
+        run = a_run_id(f"turn {turn}")
+        fields: dict[str, Any] = {"run_id": run, "engine": engine, "seconds": turn * 10}
+        yield make(
+            IdentityEvent,
+            definition=name,
+            definition_kind="flow",
+            native_key=f"turn/{turn}",
+            native_id=f"turn/{turn}",
+            caused_by_run_id=cause,
+            **fields,
+        )
+        yield make(StateEvent, state=State.SUCCEEDED, **fields)
+        cause = run
+
+
+def test_completeness_counts_against_what_was_numbered(pages: httpx.Client) -> None:
+    page = read(pages, "/completeness?since=2026-11-20")
+    assert "100%" not in page.text
+    for by in ("definition", "producer"):
+        assert read(pages, f"/completeness?by={by}")
+    assert "since:" in read(pages, "/completeness?since=then", status=400).text

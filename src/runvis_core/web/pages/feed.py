@@ -61,13 +61,13 @@ def _filters(given: dict[str, str | list[str]]) -> RunFilter:
     if isinstance(said.get("state"), str):
         said["state"] = [said["state"]]
     for name in ("since", "until"):
-        said |= {name: _with_zone(said[name])} if isinstance(said.get(name), str) else {}
+        said |= {name: with_zone(said[name])} if isinstance(said.get(name), str) else {}
     if "top" in said:
         raise AskedError("top", "here it is all=true that shows what lies inside others, too")
     return understand(RunFilter, {**said, "top": given.get("all") != "true"})
 
 
-def _with_zone(moment: str) -> str:
+def with_zone(moment: str) -> str:
     """Return a moment as UTC where its zone is not said: the pages speak UTC alone."""
     time = moment.strip().partition("T")[2] or moment.strip().partition(" ")[2]
     has_zone = time.endswith(("Z", "z")) or "+" in time or "-" in time

@@ -12,60 +12,78 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.model.state import State
-from runvis_core.services.answers import EntryView, RunDetail, RunRef, TreeNode
+from runvis_core.services.answers import EntryView, RunDetail, TreeNode
+from runvis_core.services.asking import get_run_at
 from runvis_core.services.entries import list_run_entries
-from runvis_core.services.feed import find_failed_inside
+from runvis_core.services.feed import InsideFailure, find_failed_inside
+from runvis_core.services.past_filter import PRESENT
 from runvis_core.services.reading import reading
-from runvis_core.services.run_details import get_run
+from runvis_core.services.sources import get_heard
 from runvis_core.services.spans import find_parents, find_span_facts
 from runvis_core.store.database import Store
-from runvis_core.web.drawing.spans import spans_of
+from runvis_core.web.drawing.spans import Span, first_failed, spans_of
 from runvis_core.web.drawing.verdict import judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
 from runvis_core.web.page import asked, number, store_of
+from runvis_core.web.pin import Pin, find_pin
 from runvis_core.web.rendering import now_of, redirect, render, with_query
 
 ENTRIES: Final = 30
 
 
 def show_run(request: Request) -> Response:
-    """Show all that is known about a run. A native id or an abbreviated one leads to the run's own address."""
-    name = request.path_params["name"]
-    store, now, given = store_of(request), now_of(request), asked(request)
-    run = get_run(store, name, now=now)
+    """Show all that is, or was, known about a run. A native id or the beginning of an id leads to the run's address."""
+    name, store, given = request.path_params["name"], store_of(request), asked(request)
+    real_now = now_of(request)
+    pin = find_pin(request)
+    now = now_of(request)
+    run = get_run_at(store, name, pin.asked if pin else PRESENT, now=real_now)
     if name != str(run.run_id):
         return redirect(with_query(f"/runs/{run.run_id}", given))
+    # What is known of a run's attempts today says nothing of what was known then.
+    root = spans_of(run.tree, {} if pin else find_span_facts(store, _run_ids(run.tree)))
     after = number(given.get("after"), "after")
-    entries = list_run_entries(store, name, after=after, limit=ENTRIES)
-    root = spans_of(run.tree, find_span_facts(store, _run_ids(run.tree)))
-    with reading(store) as connection:
-        failed = find_failed_inside(connection, [run.run_id]).get(run.run_id)
-    events = {
-        "entries": [_entry(entry) for entry in entries.items],
-        "next_href": f"/runs/{run.run_id}?after={entries.after}#events" if len(entries.items) == ENTRIES else None,
-    }
     return render(
         request,
         "run.html",
         run=run,
-        above=_above(store, run),
-        verdict=judge_run(run, root, failed, now=now),
+        pin=pin,
+        above=find_parents(store, run.run_id) if run.parent_run_id and not pin else [],
+        verdict=judge_run(run, root, _failed_inside(store, run, root, pin, real_now), now=now),
         fall=draw_waterfall(root, now=now),
         context_rows=list(_context_rows(run)),
         sources=len({word.witness for word in run.testimony}),
-        actions=_actions(run),
-        events=events,
+        actions=[] if pin else _actions(run),
+        permalink=with_query(f"/runs/{run.run_id}", {"known_at": pin.position if pin else get_heard(store).position}),
+        events=_events(store, run, after, pin),
     )
+
+
+def _failed_inside(store: Store, run: RunDetail, root: Span, pin: Pin | None, now: datetime) -> InsideFailure | None:
+    if pin is None:
+        with reading(store) as connection:
+            return find_failed_inside(connection, [run.run_id]).get(run.run_id)
+    span = first_failed(root)
+    if span is None or span.last.run_id == run.run_id:
+        return None
+    inner = get_run_at(store, str(span.last.run_id), pin.asked, now=now)
+    return InsideFailure(run_id=inner.run_id, definition=inner.definition, attempt=inner.attempt, failure=inner.failure)
+
+
+def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[str, Any]:
+    page = list_run_entries(store, str(run.run_id), after=after, limit=ENTRIES)
+    known = [entry for entry in page.items if pin is None or entry.position <= pin.position]
+    more = with_query(f"/runs/{run.run_id}", {"after": page.after, **(pin.query if pin else {})})
+    return {
+        "entries": [_entry(entry) for entry in known],
+        "next_href": f"{more}#events" if len(known) == ENTRIES else None,
+    }
 
 
 def _run_ids(tree: TreeNode) -> Iterator[UUID]:
     yield tree.run_id
     for node in (*tree.children, *tree.caused):
         yield from _run_ids(node)
-
-
-def _above(store: Store, run: RunDetail) -> list[RunRef]:
-    return find_parents(store, run.run_id) if run.parent_run_id else []
 
 
 def _actions(run: RunDetail) -> list[tuple[str, str]]:
