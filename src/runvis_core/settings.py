@@ -9,6 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -189,6 +190,99 @@ class AirflowSettings(BaseModel):
     interval_seconds: float = Field(default=30.0, ge=1, description="How long to wait between two sweeps.")
 
 
+class PrefectSettings(BaseModel):
+    """How `runvis follow prefect` reads a Prefect server: section `prefect`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deployment: str | None = Field(
+        default=None,
+        description="The name under which that Prefect's flows record, where it is not the one in `RUNVIS_DEPLOYMENT`.",
+    )
+    auth_string: SecretStr | None = Field(
+        default=None, description="What the server has as `PREFECT_SERVER_API_AUTH_STRING`, e.g. `reader:secret`."
+    )
+    token: SecretStr | None = Field(
+        default=None, description="A bearer token, such as an API key of Prefect Cloud, instead of an auth string."
+    )
+    token_file: Path | None = Field(
+        default=None, description="A file that holds the token; read again when Prefect no longer takes the token."
+    )
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr],
+        description='More headers for each request, for a proxy that asks for them, e.g. `{"X-Access": "…"}`.',
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) to trust in place of the system's, for a server with its own."
+    )
+    proxy: str | None = Field(default=None, description="The proxy to go through, e.g. `http://proxy.example:3128`.")
+    interval_seconds: float = Field(default=30.0, ge=1, description="How long to wait between two sweeps.")
+    heartbeat_seconds: float = Field(
+        default=180.0, gt=0, description="What the flows have as `PREFECT_FLOWS_HEARTBEAT_FREQUENCY`."
+    )
+
+
+class NotifyRule(BaseModel):
+    """What is worth a notice, and where it goes: one of `rules` in section `notify`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="The rule's name; its place in the log is kept under it, so a new name begins anew.",
+    )
+    on: tuple[Literal["run_ended", "silence"], ...] = Field(
+        default=("run_ended",), min_length=1, description="What to tell of: `run_ended`, `silence`."
+    )
+    webhook: SecretStr = Field(description="Where notices are posted. It is never shown: such addresses hold secrets.")
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr], description="Headers to send along, e.g. `Authorization`."
+    )
+    filter: dict[str, Any] = Field(
+        default_factory=dict[str, Any],
+        description='Which runs, by the filters of the list of runs, e.g. `{"state": ["Failed"]}`.',
+    )
+    template: str | None = Field(
+        default=None, description="A Jinja template of what is posted; without it, a JSON object with all there is."
+    )
+    repeat_after_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="How long to stay quiet about a definition that was just told of; 0 tells of each run.",
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook_is_a_web_address(cls, value: SecretStr) -> SecretStr:
+        said = value.get_secret_value()
+        try:
+            parts = urlsplit(said)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address or not said.isprintable():
+            raise ValueError("is no address of a webhook: write https://HOST/…, and what is secret in a header")
+        return value
+
+
+class NotifySettings(BaseModel):
+    """Whom the server tells of what: section `notify`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: tuple[NotifyRule, ...] = Field(
+        default=(), description="The rules, each with a name, what it is `on`, a webhook, and which runs."
+    )
+
+    @field_validator("rules")
+    @classmethod
+    def _names_are_unique(cls, value: tuple[NotifyRule, ...]) -> tuple[NotifyRule, ...]:
+        names = [rule.name for rule in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"is wrong: several rules are called {', '.join(twice)}")
+        return value
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; `load_settings` makes them."""
 
@@ -228,6 +322,10 @@ class Settings(BaseSettings):
     airflow: AirflowSettings = Field(
         default_factory=AirflowSettings, description="How `runvis follow airflow` reads Airflow's REST API."
     )
+    prefect: PrefectSettings = Field(
+        default_factory=PrefectSettings, description="How `runvis follow prefect` reads a Prefect server."
+    )
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Whom the server tells of what.")
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."
     )

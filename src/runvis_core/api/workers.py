@@ -25,6 +25,7 @@ from runvis_core.api.server import GRACE_SECONDS, MakeApp, address_of, listen, r
 from runvis_core.errors import StoreError
 from runvis_core.services.followers import find_follower
 from runvis_core.services.logs import set_up_logs
+from runvis_core.services.notify.rules import read_rules
 from runvis_core.services.signals import ended_by_sigterm
 from runvis_core.settings import Settings
 from runvis_core.store.database import open_store
@@ -67,6 +68,7 @@ def serve_with_workers(
         require_token(store, settings, host)
     finally:
         store.close()
+    read_rules(settings)  # Said here, once, if there is something wrong with them.
     with listen(host, port) as listener, _shared_counters():
 
         def start() -> _Worker:

@@ -25,7 +25,7 @@ MAX_CHILDREN: Final = 500
 MAX_CAUSED: Final = 50
 """How many runs that it started a tree shows of each run."""
 MAX_LEVELS: Final = 64
-_MAX_DEPTH: Final = 90
+MAX_DEPTH: Final = 90
 """How deep a tree is in all, from child to child and from cause to what it started: no JSON is read much deeper."""
 
 
@@ -43,7 +43,7 @@ def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
     """
     top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
     found = _Found({run_id: top}, defaultdict(list), defaultdict(int), defaultdict(list), defaultdict(int))
-    tops, room = [run_id], _MAX_DEPTH
+    tops, room = [run_id], MAX_DEPTH
     while tops:
         inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
         room -= levels + 1

@@ -1,6 +1,6 @@
 """Sessions of people who signed in, and the runs that lie in no other run in the order of lists.
 
-Revision 0008
+Revision 0010
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from alembic import op
 
 from runvis_core.store.types import Moment
 
-revision = "0008"
-down_revision = "0005"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
