@@ -106,12 +106,15 @@ def test_every_page_is_well_formed_and_closed_to_what_is_not_ours(pages: httpx.C
 def test_every_link_of_every_page_leads_to_a_page(pages: httpx.Client) -> None:
     seen: set[str] = set()
     waiting = list(ADDRESSES)
-    while waiting and len(seen) < 60:
+    while waiting and len(seen) < 40:
         address = waiting.pop(0)
         if address in seen:
             continue
         seen.add(address)
-        page = read(pages, address)
+        # A run asked for without the one to compare it with leads on.
+        answer = pages.get(address, follow_redirects=True)
+        assert answer.status_code == 200, address
+        page = Reader(answer.text)
         waiting += [href.partition("#")[0] for href in links_of(page)]
     assert len(seen) > 15
 
