@@ -231,8 +231,10 @@ class NotifyRule(BaseModel):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="The rule's name; its place in the log is kept under it, so a new name begins anew.",
     )
-    on: tuple[Literal["run_ended", "silence"], ...] = Field(
-        default=("run_ended",), min_length=1, description="What to tell of: `run_ended`, `silence`."
+    on: tuple[Literal["run_ended", "silence", "loop_detected"], ...] = Field(
+        default=("run_ended",),
+        min_length=1,
+        description="What to tell of: `run_ended`, `silence`, `loop_detected`.",
     )
     webhook: SecretStr = Field(description="Where notices are posted. It is never shown: such addresses hold secrets.")
     headers: dict[str, SecretStr] = Field(

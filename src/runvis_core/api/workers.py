@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
 
 from runvis_core.api.app import create_app
 from runvis_core.api.metrics import MULTIPROCESS_FOLDER

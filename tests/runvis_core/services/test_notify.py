@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.runvis_core.services.test_lineage import chain
 
 from runvis_core.errors import NotFoundError, SettingsError
 from runvis_core.model.event import EventBase, IdentityEvent, StateEvent
@@ -26,9 +27,11 @@ from runvis_core.services.notify import queue
 from runvis_core.services.notify.notifier import keep_notifying, send_next
 from runvis_core.services.notify.rules import Rule, get_rule, read_rules
 from runvis_core.services.notify.status import list_rules
+from runvis_core.services.steps import STEPS
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.store.liveness import record_beats
+from runvis_core.store.steps import catch_up
 from runvis_core.testing.factories import a_run_id, make
 
 Record = Callable[[Store, Iterable[EventBase]], None]
@@ -253,6 +256,24 @@ def test_a_run_that_falls_silent_is_told_of_once_until_it_beats_again(
     queue.gather_silent(store, rule, now=clock())
     send_all(store, rule, clock)
     assert sorted(receiver.run_ids[1:]) == sorted(ids("one", "two"))
+
+
+def test_a_loop_is_told_of_when_it_turns_for_the_first_time(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url, on=["loop_detected"])
+    record(store, chain("old", "old"))
+    catch_up(store, STEPS)
+    queue.begin(store, rule, now=clock())
+    for _ in range(2):
+        record(store, chain("a", "b", "a", "b", "a", first=10 if not receiver.posts else 20))
+        catch_up(store, STEPS)
+        for _ in range(2):
+            queue.gather_loops(store, rule, now=clock())
+            send_all(store, rule, clock)
+    assert receiver.run_ids == ids("12")
+    (notice,) = receiver.notices
+    assert (notice["kind"], notice["run"]["definition"]) == ("loop_detected", "a")
 
 
 def test_a_definition_that_fails_all_the_time_is_told_of_now_and_then(

@@ -23,8 +23,8 @@ from runvis_core.store.database import Store, utc_now
 from runvis_core.store.tables import runs
 
 PAUSE_SECONDS: Final = 1.0
-SILENCE_SECONDS: Final = 10.0
-"""How often a rule looks for silent runs."""
+LOOK_SECONDS: Final = 10.0
+"""How often a rule looks for silent runs and new loops."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +38,9 @@ def keep_notifying(
     # Redirects are not followed: where notices go is for the settings to say.
     with httpx.Client(timeout=TIMEOUT) as client:
         while not stop.is_set():
-            if now() - looked_at >= timedelta(seconds=SILENCE_SECONDS):
+            if now() - looked_at >= timedelta(seconds=LOOK_SECONDS):
                 queue.gather_silent(store, rule, now=now())
+                queue.gather_loops(store, rule, now=now())
                 looked_at = now()
             gathered = queue.gather(store, rule, now=now())
             if not send_next(store, rule, client, public_url, now=now) and not gathered:

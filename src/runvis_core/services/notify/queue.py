@@ -21,7 +21,7 @@ from runvis_core.services.notify.rules import Rule
 from runvis_core.services.reading import reading
 from runvis_core.services.runs import run_conditions
 from runvis_core.store.database import Store
-from runvis_core.store.tables import entries, head, liveness, notice_rules, notices, runs
+from runvis_core.store.tables import entries, head, lineage_turns, liveness, notice_rules, notices, runs
 
 MAX_PENDING: Final = 1000
 """Notices of one rule that may wait."""
@@ -61,7 +61,7 @@ def begin(store: Store, rule: Rule, *, now: datetime) -> None:
     """Let a new rule begin at the head of the log: it tells of what comes, not of what was."""
     with _writing(store) as connection:
         position = connection.execute(select(head.c.position)).scalar_one()
-        row = {"rule": rule.name, "position": position, "failures": 0, "begun_at": now}
+        row = {"rule": rule.name, "position": position, "loop_position": position, "failures": 0, "begun_at": now}
         connection.execute(_insert(connection, notice_rules).values(row).on_conflict_do_nothing())
 
 
@@ -95,6 +95,23 @@ def gather_silent(store: Store, rule: Rule, *, now: datetime) -> None:
         with _writing(store) as connection:
             _, room = _lock(connection, rule)
             _queue(connection, rule, found[: max(0, room)], now=now)
+
+
+def gather_loops(store: Store, rule: Rule, *, now: datetime) -> None:
+    """Queue a notice for each loop that turned for the first time, once what is derived beside the log shows it."""
+    if "loop_detected" not in rule.on:
+        return
+    with reading(store) as connection:
+        after = connection.execute(
+            select(notice_rules.c.loop_position).where(notice_rules.c.rule == rule.name)
+        ).scalar_one()
+        upto, found = _loops(connection, rule, after, now)
+    if upto > after:
+        with _writing(store) as connection:
+            _lock(connection, rule)
+            _queue(connection, rule, found, now=now)
+            moved = update(notice_rules).where(notice_rules.c.rule == rule.name, notice_rules.c.loop_position < upto)
+            connection.execute(moved.values(loop_position=upto))
 
 
 def claim(store: Store, rule: Rule, *, now: datetime) -> Notice | None:
@@ -201,6 +218,29 @@ def _silent(connection: Connection, rule: Rule, now: datetime) -> list[_Occasion
     )
     return [
         _Occasion("silence", row.run_id, row.definition or "", end, row.last_heartbeat_at.isoformat())
+        for row in connection.execute(query)
+    ]
+
+
+def _loops(connection: Connection, rule: Rule, after: int, now: datetime) -> tuple[int, list[_Occasion]]:
+    """Return up to where the turns were looked at, and those that are the first through their definitions."""
+    turns, earlier = lineage_turns, lineage_turns.alias()
+    ahead = select(turns.c.position).where(turns.c.position > after).order_by(turns.c.position).limit(CHUNK)
+    upto = max(connection.scalars(ahead), default=after)
+    conditions, _ = run_conditions(connection, rule.filters, now)
+    query = (
+        select(turns.c.run_id, turns.c.cycle, turns.c.position, runs.c.definition)
+        .join(runs, runs.c.run_id == turns.c.run_id)
+        .where(
+            turns.c.position > after,
+            turns.c.position <= upto,
+            ~exists().where(earlier.c.cycle == turns.c.cycle, earlier.c.position < turns.c.position),
+            *conditions,
+        )
+        .order_by(turns.c.position)
+    )
+    return upto, [
+        _Occasion("loop_detected", row.run_id, row.definition or "", row.position, str(row.cycle))
         for row in connection.execute(query)
     ]
 

@@ -17,7 +17,12 @@ NOTICE_ID: Final = "X-RunVis-Notice"
 """The header that names a notice, so that a receiver who gets one twice can tell."""
 _LATER: Final = frozenset({401, 403, 404, 408, 421, 425, 429})
 """Refusals that somebody can mend at the receiver or in the settings: the notice waits for that."""
-_VERBS: Final = {"run_ended": "ended", "silence": "fell silent", "test": "is a test"}
+_VERBS: Final = {
+    "run_ended": "ended",
+    "silence": "fell silent",
+    "loop_detected": "closed a loop of causes",
+    "test": "is a test",
+}
 
 
 class Message(NamedTuple):

@@ -11,7 +11,7 @@ from alembic import op
 from runvis_core.store.types import Id, Moment, Position
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -22,6 +22,7 @@ def upgrade() -> None:
         "notice_rules",
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("position", Position, nullable=False),
+        sa.Column("loop_position", sa.BigInteger(), nullable=False),
         sa.Column("begun_at", Moment(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("retry_at", Moment(), nullable=True),
