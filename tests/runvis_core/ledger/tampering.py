@@ -23,6 +23,9 @@ NOT_TESTIFIED = {
     # No signature says when a checkpoint was made: who needs that asks a witness, whose signature has its time.
     ("checkpoints", "made_at"),
     ("declarations", "made_at"),
+    # They tell when reports came, also those that left no entry.
+    ("producers", "gaps"),
+    ("producers", "last_heard_at"),
 }
 """Columns that nothing testifies to."""
 KEPT = {table.name for table in (*t.KEPT, *t.STEP_TABLES)}
