@@ -15,6 +15,7 @@ CASES = {
     "record": "record",
     "import": "imports",
     "ingest": "ingest",
+    "past": "past",
     "task": "task",
     "lineage": "lineage",
     "ledger": "ledger",
