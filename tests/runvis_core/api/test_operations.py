@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,14 @@ def test_the_numbers_say_what_became_of_events_and_how_the_store_is(serve: Serve
     assert numbers["runvis_request_seconds_count", ("GET", "other", "404")] == 1
 
 
+def test_every_number_is_documented(client: httpx.Client) -> None:
+    post(client, make(StateEvent, state=State.RUNNING))
+    page = (Path(__file__).parents[3] / "docs/reference/operations.md").read_text()
+    names = set(re.findall(r"^# TYPE (\w+) ", client.get("/metrics").text, re.MULTILINE))
+    assert len(names) > 10
+    assert [name for name in names if f"`{name.removesuffix('_created')}" not in page] == []
+
+
 def test_no_label_names_a_run(client: httpx.Client) -> None:
     post(client, make(StateEvent, state=State.RUNNING))
     client.get(f"/api/v1/runs/{a_run_id()}")
@@ -120,7 +129,7 @@ def test_a_bug_is_logged_with_its_request_and_the_reply_says_no_more_than_its_ki
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a secret detail")
 
-    monkeypatch.setattr("runvis_core.api.runs.list_runs", fail)
+    monkeypatch.setattr("runvis_core.api.runs.list_runs_at", fail)
     reply = client.get("/api/v1/runs", headers={"X-Request-ID": "the-one"})
     assert (reply.status_code, reply.headers["X-Request-ID"]) == (500, "the-one")
     assert "ZeroDivisionError" in reply.text
