@@ -28,6 +28,7 @@ from runvis_core.api import (
 )
 from runvis_core.api.access import AccessControl, BearerTokens
 from runvis_core.api.committer import Committer
+from runvis_core.api.examples import Application
 from runvis_core.api.headers import SecurityHeaders
 from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
@@ -80,7 +81,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         yield
         committer.close()
 
-    app = FastAPI(
+    app = Application(
         title="RunVis",
         version=version("runvis"),
         lifespan=lifespan,
