@@ -11,7 +11,14 @@ from rich.console import Console
 
 from benchmarks.harness import Result, report
 
-CASES = {"record": "record", "import": "imports", "ingest": "ingest", "task": "task", "lineage": "lineage"}
+CASES = {
+    "record": "record",
+    "import": "imports",
+    "ingest": "ingest",
+    "past": "past",
+    "task": "task",
+    "lineage": "lineage",
+}
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 
 

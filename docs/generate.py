@@ -32,7 +32,7 @@ from runvis_core.model import event as event_module
 from runvis_core.model import run as run_module
 from runvis_core.model.event import EVENT_KINDS, EventBase, RunEvent
 from runvis_core.services import answers
-from runvis_prefect import translate as prefect_translate
+from runvis_prefect import states as prefect_states
 
 REFERENCE: Final = Path(__file__).parent / "reference"
 NOTE: Final = "<!-- Written by docs/generate.py from the code. -->\n"
@@ -393,9 +393,9 @@ def native_states_page() -> str:
     """Return what each engine's own words for states mean, from the adapters' tables."""
     airflow = inspect.cleandoc(airflow_states.__doc__ or "")
     by_name = [
-        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_translate.STATE_OF_NAME.items()
+        (f"`{kind}` named `{name}`", f"`{state}`") for (kind, name), state in prefect_states.STATE_OF_NAME.items()
     ]
-    by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_translate.STATE_OF_TYPE.items()]
+    by_type = [(f"`{kind}`", f"`{state}`") for kind, state in prefect_states.STATE_OF_TYPE.items()]
     return _page(
         [
             "# Native states",

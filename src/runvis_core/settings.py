@@ -164,6 +164,38 @@ class AirflowSettings(BaseModel):
     interval_seconds: float = Field(default=30.0, ge=1, description="How long to wait between two sweeps.")
 
 
+class PrefectSettings(BaseModel):
+    """How `runvis follow prefect` reads a Prefect server: section `prefect`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deployment: str | None = Field(
+        default=None,
+        description="The name under which that Prefect's flows record, where it is not the one in `RUNVIS_DEPLOYMENT`.",
+    )
+    auth_string: SecretStr | None = Field(
+        default=None, description="What the server has as `PREFECT_SERVER_API_AUTH_STRING`, e.g. `reader:secret`."
+    )
+    token: SecretStr | None = Field(
+        default=None, description="A bearer token, such as an API key of Prefect Cloud, instead of an auth string."
+    )
+    token_file: Path | None = Field(
+        default=None, description="A file that holds the token; read again when Prefect no longer takes the token."
+    )
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr],
+        description='More headers for each request, for a proxy that asks for them, e.g. `{"X-Access": "…"}`.',
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) to trust in place of the system's, for a server with its own."
+    )
+    proxy: str | None = Field(default=None, description="The proxy to go through, e.g. `http://proxy.example:3128`.")
+    interval_seconds: float = Field(default=30.0, ge=1, description="How long to wait between two sweeps.")
+    heartbeat_seconds: float = Field(
+        default=180.0, gt=0, description="What the flows have as `PREFECT_FLOWS_HEARTBEAT_FREQUENCY`."
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; `load_settings` makes them."""
 
@@ -202,6 +234,9 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What the server takes at most.")
     airflow: AirflowSettings = Field(
         default_factory=AirflowSettings, description="How `runvis follow airflow` reads Airflow's REST API."
+    )
+    prefect: PrefectSettings = Field(
+        default_factory=PrefectSettings, description="How `runvis follow prefect` reads a Prefect server."
     )
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from runvis_core.model import identity
 from runvis_core.model.cause import read_labels, read_traceparent
+from runvis_prefect.identity import task_run_id
 
-ENGINE: Final = "prefect"
 TRACEPARENT: Final = "__OTEL_TRACEPARENT"
 """The label in which Prefect keeps a W3C `traceparent`, when it traces."""
 
@@ -42,6 +41,5 @@ def find_causes(flow_run: Any, deployment: str) -> FlowCauses:
     if handed is not None:
         return FlowCauses(handed.run_id, correlation_id)
     if tracked:
-        tracking = identity.run_id(ENGINE, deployment, ("task_run", str(flow_run.parent_task_run_id), 1))
-        return FlowCauses(tracking, correlation_id)
+        return FlowCauses(task_run_id(deployment, UUID(str(flow_run.parent_task_run_id)), 1), correlation_id)
     return FlowCauses(None, correlation_id)

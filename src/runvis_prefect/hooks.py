@@ -30,9 +30,11 @@ from runvis_core.emit.current import clear_current, set_current
 from runvis_core.emit.process import process_recorder
 from runvis_core.emit.recorder import Recorder
 from runvis_core.model.state import Witness
-from runvis_prefect import surroundings, translate
+from runvis_prefect import surroundings
+from runvis_prefect.facts import Surroundings
+from runvis_prefect.identity import ENGINE
 from runvis_prefect.logs import RunLogs
-from runvis_prefect.translate import Surroundings
+from runvis_prefect.states import type_name
 from runvis_prefect.watch import Watch
 
 StateHook = Callable[[Any, Any, Any], None]
@@ -87,7 +89,7 @@ def flow_hook(flow: Any, flow_run: Any, state: Any) -> None:
     process = process_watch()
     error = sys.exception()
     process.recorder.record(process.watch.flow_hook(flow, flow_run, state, error))
-    if error is not None and translate.type_name(state) == "CRASHED":
+    if error is not None and type_name(state) == "CRASHED":
         # Prefect goes on to end the process by the signal that it caught, and no exit handler will run.
         process.recorder.close()
 
@@ -142,7 +144,7 @@ class ProcessWatch:
     def __init__(self) -> None:
         versions = {name: version(name) for name in surroundings.PACKAGES}
         self.recorder: Recorder = process_recorder(
-            engine=translate.ENGINE, component="flow", witness=Witness.WORKER, versions=versions
+            engine=ENGINE, component="flow", witness=Witness.WORKER, versions=versions
         )
         self.watch = Watch(self, RunLogs(), self._follow)
         self._current: ContextVar[UUID | None] = ContextVar("runvis_prefect_current_run", default=None)

@@ -15,10 +15,10 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.settings import PREFECT_UI_URL
 
 from runvis_core.model.event import Json
-from runvis_prefect import translate
 from runvis_prefect.causes import find_causes
 from runvis_prefect.checkout import find_checkout
-from runvis_prefect.translate import Surroundings
+from runvis_prefect.facts import Surroundings
+from runvis_prefect.identity import flow_run_id
 
 PACKAGES: Final = ("prefect", "runvis")
 VARIABLES: Final = ("PREFECT_API_URL", "PREFECT_PROFILE", "TZ")
@@ -110,4 +110,4 @@ def _parent_flow_run(flow_run: Any, deployment: str) -> UUID | None:
         return None
     if context.flow_run.id == flow_run.id:
         return None
-    return translate.flow_run_id(deployment, context.flow_run, max(1, context.flow_run.run_count))
+    return flow_run_id(deployment, context.flow_run.id, max(1, context.flow_run.run_count))

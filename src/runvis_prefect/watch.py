@@ -14,7 +14,9 @@ from uuid import UUID
 
 from runvis_core.model.event import ContextEvent, EventBase, LogEvent
 from runvis_prefect import translate
-from runvis_prefect.translate import Surroundings
+from runvis_prefect.facts import Report, Surroundings
+from runvis_prefect.identity import flow_run_id, task_run_id
+from runvis_prefect.states import canonical_state, type_name
 
 
 class Around(Protocol):
@@ -76,7 +78,7 @@ class Watch:
         live = self._live.get(flow_run.id)
         if live is not None and live.told_state_id == state.id:
             return
-        if translate.type_name(state) == "RUNNING":
+        if type_name(state) == "RUNNING":
             yield from self._flow_begins(flow, flow_run, state, error)
             return
         yield from self.last_look(flow_run_id=flow_run.id)
@@ -86,14 +88,15 @@ class Watch:
             live.native = flow_run
         else:
             yield translate.flow_identity(flow, flow_run, state, around)
-        yield from self._ends(live, state, translate.flow_ended(flow_run, state, around))
+        attempt = live.attempt if live is not None else None
+        yield from self._ends(live, state, translate.flow_ended(flow_run, state, around, attempt))
 
     def task_hook(self, task: Any, task_run: Any, state: Any) -> Iterator[EventBase]:
         """Tell the state that a task run entered."""
         live = self._live.get(task_run.id)
         if live is not None and live.told_state_id == state.id:
             return
-        if translate.type_name(state) == "RUNNING":
+        if type_name(state) == "RUNNING":
             yield from self._task_begins(task, task_run, state)
             return
         around = live.around if live is not None else self._around.task_run(task, task_run)
@@ -115,30 +118,34 @@ class Watch:
             if flow_run_id is not None and getattr(live.native, "flow_run_id", None) != flow_run_id:
                 continue
             state = live.native.state
-            if state is None or state.id == live.told_state_id or not translate.canonical_state(state).is_terminal:
+            if state is None or state.id == live.told_state_id or not canonical_state(state).is_terminal:
                 continue
-            ended = translate.flow_ended if live.kind == "flow" else translate.task_ended
-            yield from self._ends(live, state, ended(live.native, state, live.around))
+            if live.kind == "flow":
+                told = translate.flow_ended(live.native, state, live.around, live.attempt)
+            else:
+                told = translate.task_ended(live.native, state, live.around)
+            yield from self._ends(live, state, told)
 
     def _flow_begins(self, flow: Any, flow_run: Any, state: Any, error: BaseException | None) -> Iterator[EventBase]:
         attempt = translate.flow_attempt(flow_run, state)
         before = self._live.get(flow_run.id)
         if before is not None and before.attempt < attempt:
+            attempt = before.attempt + 1
             yield from self._log_of(before, state)
-            yield from translate.flow_retried(flow_run, state, error, before.around)
+            yield from translate.flow_retried(flow_run, state, error, before.around, attempt)
         around = self._around.flow_run(flow, flow_run) if before is None else before.around
-        run_id = translate.flow_run_id(around.deployment, flow_run, attempt)
+        run_id = flow_run_id(around.deployment, flow_run.id, attempt)
         self._begin(LiveRun("flow", flow, flow_run, around, run_id, attempt, state.id))
         version = translate.flow_version(flow)
         if (flow.name, version) not in self._told_definitions:
             self._told_definitions.add((flow.name, version))
             yield translate.flow_definition(flow, state, around)
-        yield from self._news(flow_run.id, translate.flow_started(flow, flow_run, state, around))
+        yield from self._news(flow_run.id, translate.flow_started(flow, flow_run, state, around, attempt))
 
     def _task_begins(self, task: Any, task_run: Any, state: Any) -> Iterator[EventBase]:
         around = self._around.task_run(task, task_run)
         attempt = translate.task_attempt(task_run)
-        run_id = translate.task_run_id(around.deployment, task_run, attempt)
+        run_id = task_run_id(around.deployment, task_run.id, attempt)
         self._begin(LiveRun("task", task, task_run, around, run_id, attempt, state.id))
         yield from self._news(task_run.id, translate.task_started(task, task_run, state, around))
 
@@ -155,7 +162,7 @@ class Watch:
             yield from told
             return
         live.told_state_id = state.id
-        has_ended = translate.canonical_state(state).is_terminal
+        has_ended = canonical_state(state).is_terminal
         if has_ended:
             yield from self._log_of(live, state)
         yield from self._news(live.native.id, told)
@@ -180,4 +187,4 @@ class Watch:
     def _log_of(self, live: LiveRun | None, state: Any) -> Iterator[EventBase]:
         log = self._logs.end(live.native.id) if live is not None else {}
         if live is not None and log:
-            yield LogEvent(**translate.about(live.around.deployment, live.run_id, state.timestamp), **log)
+            yield LogEvent(**Report(live.around.deployment, live.run_id, state.timestamp).fields, **log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ class PrefectClient:
         self._http.close()
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        answer = self._http.request(method, path, **options)
+        """Return what the server answers; asked again while it is too busy, as Prefect's own client does."""
+        deadline = time.monotonic() + 60
+        while (answer := self._http.request(method, path, **options)).is_server_error and time.monotonic() < deadline:
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -43,6 +47,21 @@ class PrefectClient:
         """Ask for a run of a deployment (`flow/deployment`) and return the flow run's id."""
         deployment = self.call("GET", f"/deployments/name/{name}")
         return str(self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", json={})["id"])
+
+    def make_deployment(self, flow: str, name: str, *, entrypoint: str, pool: str, **fields: Any) -> None:
+        """Make a deployment of a flow in the folder of flows, for a work pool."""
+        flow_id = self.call("POST", "/flows/", json={"name": flow})["id"]
+        where = {"path": str(FLOWS), "entrypoint": entrypoint, "work_pool_name": pool}
+        self.call("POST", "/deployments/", json={"flow_id": flow_id, "name": name, **where, **fields})
+
+    def resume(self, flow_run_id: str) -> None:
+        self.call("POST", f"/flow_runs/{flow_run_id}/resume")
+
+    def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
+        return self.call("POST", "/flow_runs/filter", json=filters)
+
+    def state_name(self, flow_run_id: str) -> str:
+        return str(self.flow_run(flow_run_id)["state_name"])
 
     def cancel(self, flow_run_id: str) -> None:
         self.call("POST", f"/flow_runs/{flow_run_id}/set_state", json={"state": {"type": "CANCELLING"}})

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from runvis_core.model.event import EventBase
 from runvis_core.testing.adapter_suite import AdapterSuite
-from runvis_prefect import translate
-from runvis_prefect.translate import Surroundings
+from runvis_prefect.facts import Surroundings
+from runvis_prefect.identity import flow_run_id
 from runvis_prefect.watch import Watch
 
 FREE_MAPPINGS = {"parameters", "labels", "task_inputs", "job_variables", "context"}
@@ -43,7 +43,7 @@ class ReplayedProcess:
         return list(self._watch.flow_hook(definition, run, state, objects(call["exception_in_flight"])))
 
     def flow_run(self, flow: Any, flow_run: Any) -> Surroundings:
-        run_id = translate.flow_run_id(self._deployment, flow_run, flow_run.run_count + 1)
+        run_id = flow_run_id(self._deployment, flow_run.id, flow_run.run_count + 1)
         parent = self._flows[-1][2] if flow_run.parent_task_run_id else None
         self._flows.append((flow_run.id, flow.name, run_id))
         code = {"path": "flow.py", "commit": "0" * 40}

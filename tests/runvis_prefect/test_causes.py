@@ -7,7 +7,9 @@ from uuid import UUID
 from runvis_core.model.cause import Cause
 from runvis_core.model.state import TriggerKind
 from runvis_prefect.causes import find_causes
-from runvis_prefect.translate import Surroundings, flow_identity, task_run_id
+from runvis_prefect.facts import Surroundings
+from runvis_prefect.identity import task_run_id
+from runvis_prefect.translate import flow_identity
 
 Factory = Callable[..., Any]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -25,9 +27,9 @@ def test_what_was_handed_on_is_the_cause_and_the_correlation(
     assert said.trigger.kind is TriggerKind.RUN
 
 
-def test_run_deployment_is_known_by_its_tracking_task_run(a_flow_run: Factory, a_task_run: Factory) -> None:
+def test_run_deployment_is_known_by_its_tracking_task_run(a_flow_run: Factory) -> None:
     run = a_flow_run(deployment_id=DEPLOYMENT_ID, parent_task_run_id=TRACKING_ID)
-    assert find_causes(run, "test") == (task_run_id("test", a_task_run(id=TRACKING_ID), 1), None)
+    assert find_causes(run, "test") == (task_run_id("test", TRACKING_ID, 1), None)
 
 
 def test_a_subflow_has_a_parent_and_no_cause(a_flow_run: Factory) -> None:

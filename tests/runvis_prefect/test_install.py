@@ -133,3 +133,20 @@ import sys
 mine = {name for name in sys.modules if name.startswith("runvis_core")}
 assert not {name for name in mine if name.startswith(("runvis_core.store", "runvis_core.api", "runvis_core.services"))}
 """)
+
+
+def test_prefect_loads_it_by_itself_where_plugins_are_enabled(run) -> None:
+    run(
+        """
+made = flow(lambda: None, name="made")
+assert made.on_running_hooks == [hooks.flow_hook], made.on_running_hooks
+""",
+        PREFECT_PLUGINS_ENABLED="1",
+    )
+    run('assert flow(lambda: None, name="made").on_running_hooks == []')
+
+
+def test_as_a_plugin_without_an_address_it_is_quiet(run) -> None:
+    made = 'assert flow(lambda: None, name="made").on_running_hooks == []'
+    said = run(made, PREFECT_PLUGINS_ENABLED="1", RUNVIS_URL="")
+    assert "ERROR" not in said

@@ -6,8 +6,8 @@ import pytest
 
 from runvis_core.model.event import ContextEvent, EventBase, FailureEvent, IdentityEvent, StateEvent
 from runvis_core.model.state import State, TriggerKind
-from runvis_prefect import translate
-from runvis_prefect.translate import Surroundings
+from runvis_prefect import states, translate
+from runvis_prefect.facts import Surroundings
 
 AROUND = Surroundings("test")
 
@@ -43,17 +43,17 @@ def only(events: list[EventBase], kind: type[Any]) -> Any:
 
 @pytest.mark.parametrize(("native", "canonical"), NATIVE_STATES.items(), ids=lambda value: str(value))
 def test_each_native_state_has_its_canonical_one(a_state: Any, native: tuple[str, str], canonical: State) -> None:
-    assert translate.canonical_state(a_state(*native)) is canonical
+    assert states.canonical_state(a_state(*native)) is canonical
 
 
 def test_a_name_that_a_user_gave_counts_for_nothing_but_its_type(a_state: Any) -> None:
-    assert translate.canonical_state(a_state("COMPLETED", "TimedOut")) is State.SUCCEEDED
-    assert translate.canonical_state(a_state("FAILED", "Out of stock")) is State.FAILED
+    assert states.canonical_state(a_state("COMPLETED", "TimedOut")) is State.SUCCEEDED
+    assert states.canonical_state(a_state("FAILED", "Out of stock")) is State.FAILED
 
 
 def test_the_table_of_types_is_prefects() -> None:
     kinds = {kind for kind, _ in NATIVE_STATES}
-    assert kinds == set(translate.STATE_OF_TYPE)
+    assert kinds == set(states.STATE_OF_TYPE)
 
 
 @pytest.mark.parametrize(

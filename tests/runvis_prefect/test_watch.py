@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from runvis_core.model.event import ContextEvent, EventBase, FailureEvent, IdentityEvent, LogEvent, StateEvent
-from runvis_prefect.translate import Surroundings
+from runvis_prefect.facts import Surroundings
 from runvis_prefect.watch import Watch
 
 

@@ -14,12 +14,14 @@ from runvis_core.cli.db import db
 from runvis_core.cli.definitions import definitions
 from runvis_core.cli.demo.command import demo_command
 from runvis_core.cli.doctor import doctor_command
+from runvis_core.cli.evidence import evidence_command
 from runvis_core.cli.exits import Group
 from runvis_core.cli.holds import holds
 from runvis_core.cli.keys import keys
 from runvis_core.cli.ledger import checkpoint_command, prove_command, verify_command, verify_proof_command
 from runvis_core.cli.lineage import lineage
 from runvis_core.cli.plugins import plugins_command
+from runvis_core.cli.redact import redact
 from runvis_core.cli.runs import runs
 from runvis_core.cli.search import search_command
 from runvis_core.cli.serve import follow_command, serve_command
@@ -58,6 +60,7 @@ app.add_typer(spool, name="spool")
 app.add_typer(db, name="db")
 app.add_typer(tokens, name="tokens")
 app.add_typer(audit, name="audit")
+app.add_typer(redact, name="redact")
 app.add_typer(holds, name="holds")
 app.command("demo")(demo_command)
 app.command("stats")(stats_command)
@@ -66,6 +69,7 @@ app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.command("follow")(follow_command)
 app.command("completeness")(completeness_command)
+app.command("evidence")(evidence_command)
 app.command("erase")(erase_command)
 app.command("doctor")(doctor_command)
 app.add_typer(keys, name="keys")

@@ -225,6 +225,9 @@ def _print_definition(found: DefinitionDetail) -> None:
         _print_structure(out, found.versions[0].structure)
     if found.cut_versions:
         out.print(f"… {found.cut_versions} older versions")
+    if found.witnesses:
+        alone = " (server only: no process of these runs records)" if found.witnesses == ["follower"] else ""
+        out.print(f"recent runs told by {', '.join(found.witnesses)}{alone}")
     if found.recent_runs:
         runs = table("RUN", "STATE", "TRY", "STARTED (UTC)", "DURATION")
         for run in found.recent_runs:

@@ -49,6 +49,8 @@ def serve_command(
 
       runvis serve --follow airflow=http://localhost:8080
 
+      runvis serve --follow prefect=http://localhost:4200/api
+
       runvis serve --workers 4 --url postgresql://runvis@db/runvis
     """
     settings = settings_for(url, token_file=token_file)
@@ -88,7 +90,7 @@ def _follower_at(said: str) -> tuple[str, str]:
 
 
 def follow_command(
-    engine: Annotated[str, typer.Argument(help="The engine: airflow, …")],
+    engine: Annotated[str, typer.Argument(help="The engine: airflow, prefect, …")],
     address: Annotated[str, typer.Argument(help="The address of its API.")],
     url: StoreOption = None,
 ) -> None:
@@ -97,6 +99,8 @@ def follow_command(
     Examples:
 
       runvis follow airflow http://localhost:8080 --url postgresql://runvis@db/runvis
+
+      runvis follow prefect http://localhost:4200/api --url postgresql://runvis@db/runvis
     """
     follow = find_follower(engine)
     settings = settings_for(url)

@@ -32,6 +32,7 @@ _NAME_KEYS: Final = frozenset(
     {"name", "key", "Name", "Key", "variable", "field", "header", "option", "parameter", "label", "id"}
 )
 _VALUE_KEYS: Final = frozenset({"value", "Value", "val", "default", "content"})
+_NAME_LIKE: Final = re.compile(r"[\w.-]{1,100}")
 _LONG_USER_CHARACTERS: Final = 16
 """A user in an address that is as long as a token is one (Sentry's, GitHub's)."""
 
@@ -111,7 +112,7 @@ class Redactor:
         items = value
         if value.__class__ is dict:
             for key, item in value.items():
-                if self.is_secret(key) or (key in _NAME_KEYS and item.__class__ is str and self.is_secret(item)):
+                if self.is_secret(key) or (key in _NAME_KEYS and item.__class__ is str and self.names_a_secret(item)):
                     return False
                 if not key.isidentifier():
                     texts.append(key)
@@ -121,7 +122,7 @@ class Redactor:
         for item in items:
             kind = item.__class__
             if kind is str:
-                if is_pair and self.is_secret(item):
+                if is_pair and self.names_a_secret(item):
                     return False
                 texts.append(item)
             elif (kind is dict or kind is list or kind is tuple) and not self._collect(item, texts, depth + 1):
@@ -144,6 +145,10 @@ class Redactor:
     def is_secret(self, name: str) -> bool:
         """Whether a value of this name is secret."""
         return is_secret_name(name) or (bool(self._names) and is_one_of(name, self._names))
+
+    def names_a_secret(self, text: str) -> bool:
+        """Whether a text among values is the name of a secret, and not a sentence with such a word in it."""
+        return _NAME_LIKE.fullmatch(text) is not None and self.is_secret(text)
 
     def redact_text(self, text: str) -> str:
         """Return a text without secrets."""
@@ -230,8 +235,8 @@ class _Walk:
 
     def _names_a_secret(self, mapping: Mapping[str, Any]) -> bool:
         """Whether a secret's name lies beside its value: `{"name": "DB_PASSWORD", "value": …}`."""
-        is_secret = self._redactor.is_secret
-        return any(key in _NAME_KEYS and isinstance(name, str) and is_secret(name) for key, name in mapping.items())
+        names = self._redactor.names_a_secret
+        return any(key in _NAME_KEYS and isinstance(name, str) and names(name) for key, name in mapping.items())
 
     def _sequence(self, items: list[Any], depth: int) -> Any:
         if depth >= MAX_DEPTH:
@@ -240,7 +245,7 @@ class _Walk:
         previous = ""
         for item in items[: self._max_items]:
             # A pair, or an argument after its option: ["password", …], ["--token", …].
-            is_beside = self._redactor.is_secret(previous) and (len(items) == 2 or previous.startswith("-"))
+            is_beside = self._redactor.names_a_secret(previous) and (len(items) == 2 or previous.startswith("-"))
             redacted.append(self._hide(item, depth + 1) if is_beside else self._visit(item, depth + 1))
             previous = item if isinstance(item, str) else ""
         if len(items) > self._max_items:

@@ -437,6 +437,8 @@ class DefinitionDetail(DefinitionSummary):
 
     versions: list[DefinitionVersion] = Field(default_factory=list[DefinitionVersion])
     cut_versions: int = 0
+    witnesses: list[str] = Field(default_factory=list[str])
+    """Who told of the recent runs. `follower` alone is server only: no process of theirs records."""
     recent_runs: list[RunRef] = Field(default_factory=list[RunRef])
 
 

@@ -16,6 +16,7 @@ from runvis_core.services.cursors import read_cursor, write_cursor
 from runvis_core.services.filters import DefinitionFilter, is_storable
 from runvis_core.services.reading import find_entries, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
 from runvis_core.store.tables import bodies, definition_versions, definitions, runs
 
@@ -73,11 +74,14 @@ def get_definition(store: Store, name: str, filters: DefinitionFilter) -> Defini
         if versions:
             versions[0] = _with_bodies(connection, found[0], versions[0])
         recent = select(*REF_COLUMNS).where(*_runs_of(row)).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
+        refs = run_refs(connection, connection.execute(recent.limit(RECENT_RUNS)))
+        told_by = count_entries(connection, [ref.run_id for ref in refs]).values()
         return DefinitionDetail(
             **dict(summary),
             versions=versions,
             cut_versions=max(0, summary.version_count - MAX_VERSIONS),
-            recent_runs=run_refs(connection, connection.execute(recent.limit(RECENT_RUNS))),
+            witnesses=sorted({name for _, names in told_by for name in names}),
+            recent_runs=refs,
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import LogRuleError
 from runvis_core.model.decision import ERASURE, Erased, ErasedBody
+from runvis_core.model.encoding import encode
 from runvis_core.services.decision_answers import ErasureRequest, ErasureView
 from runvis_core.services.decisions import record_decision
 from runvis_core.services.holds import find_holds
@@ -21,10 +22,9 @@ from runvis_core.store.database import Store
 from runvis_core.store.failures import MESSAGE, forget_failures
 from runvis_core.store.tables import bodies, entries
 
-BODIES_OF_ONE: Final = 300
-"""As many fit into one entry."""
-
-T = TypeVar("T")
+PART_BYTES: Final = 40_000
+"""What one decision names at most, so that it fits into an entry with all else."""
+NAME_CHARACTERS: Final = 200
 
 
 def erase(store: Store, request: ErasureRequest, *, principal: str) -> ErasureView:
@@ -76,7 +76,7 @@ def _find_bodies(connection: Connection, rows: Sequence[Any], request: ErasureRe
         query = select(bodies.c.digest).where(bodies.c.position == position)
         there = {bytes(digest).hex() for digest in connection.execute(query).scalars()}
         for digest, name in {digest: name for name, digest in wanted.items() if digest in there}.items():
-            yield ErasedBody(position=position, name=name, digest=digest)
+            yield ErasedBody(position=position, name=name[:NAME_CHARACTERS], digest=digest)
 
 
 def _forget_failures(store: Store, run_id: UUID) -> None:
@@ -86,9 +86,18 @@ def _forget_failures(store: Store, run_id: UUID) -> None:
         forget_failures(connection, [run_id])
 
 
-def _parts(items: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), BODIES_OF_ONE):
-        yield items[start : start + BODIES_OF_ONE]
+def _parts(items: Iterable[ErasedBody]) -> Iterator[list[ErasedBody]]:
+    part: list[ErasedBody] = []
+    size = 0
+    for item in items:
+        more = len(encode(item.model_dump()))
+        if part and size + more > PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += more
+    if part:
+        yield part
 
 
 def _wipe(store: Store) -> str | None:

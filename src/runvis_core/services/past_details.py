@@ -52,38 +52,43 @@ def get_past_run_detail(store: Store, name: str, asked: PastFilter, *, now: date
     """
     with reading_past(store, asked, now=now) as (connection, past):
         runs = PastRuns(connection, past)
-        run = get_past_run(runs, name)
-        (summary,) = summarise_past(runs, [run], whole=True)
-        run_id, record = run.row.run_id, run.record
-        logged = {entry.position: entry for entry in run.logged}
-        transitions = find_transitions(_of_kinds(run, TRANSITION_KINDS), until=past.moment)
-        testimony = [_testimony(word, logged) for word in record.testimonies[:MAX_ITEMS]]
-        return RunDetail(
-            **dict(summary),
-            asked_for=name,
-            retry_expected_at=run.row.retry_expected_at,
-            definition_version=_version(runs, run),
-            provisional_run_ids=_provisional(runs, run_id),
+        return describe_past_run(runs, get_past_run(runs, name), name)
+
+
+def describe_past_run(runs: PastRuns, run: PastRun, name: str) -> RunDetail:
+    """Return all that was known about a run, which was asked for by a name."""
+    (summary,) = summarise_past(runs, [run], whole=True)
+    connection, past = runs.connection, runs.past
+    run_id, record = run.row.run_id, run.record
+    logged = {entry.position: entry for entry in run.logged}
+    transitions = find_transitions(_of_kinds(run, TRANSITION_KINDS), until=past.moment)
+    testimony = [_testimony(word, logged) for word in record.testimonies[:MAX_ITEMS]]
+    return RunDetail(
+        **dict(summary),
+        asked_for=name,
+        retry_expected_at=run.row.retry_expected_at,
+        definition_version=_version(runs, run),
+        provisional_run_ids=_provisional(runs, run_id),
+        frozen_position=run.row.frozen_position,
+        attempts=[AttemptView(**attempt_fields(one.row)) for one in find_past_attempts(runs, run, limit=MAX_ITEMS)],
+        transitions=transitions,
+        testimony=testimony,
+        corrections=_corrections(record, logged),
+        **find_judgement(
+            connection,
+            _of_kinds(run, JUDGED_KINDS),
+            record.run.state,
             frozen_position=run.row.frozen_position,
-            attempts=[AttemptView(**attempt_fields(one.row)) for one in find_past_attempts(runs, run, limit=MAX_ITEMS)],
-            transitions=transitions,
             testimony=testimony,
-            corrections=_corrections(record, logged),
-            **find_judgement(
-                connection,
-                _of_kinds(run, JUDGED_KINDS),
-                record.run.state,
-                frozen_position=run.row.frozen_position,
-                testimony=testimony,
-                transitions=transitions,
-            ),
-            late=_late(record),
-            links=_links(record),
-            aliases=_aliases(record),
-            said=find_said(connection, run_id, _of_kinds(run, SAID_KINDS)),
-            log=find_log(connection, run_id, record.context),
-            tree=build_past_tree(runs, run),
-        )
+            transitions=transitions,
+        ),
+        late=_late(record),
+        links=_links(record),
+        aliases=_aliases(record),
+        said=find_said(connection, run_id, _of_kinds(run, SAID_KINDS)),
+        log=find_log(connection, run_id, record.context),
+        tree=build_past_tree(runs, run),
+    )
 
 
 def _of_kinds(run: PastRun, kinds: Collection[str]) -> list[LoggedEntry]:

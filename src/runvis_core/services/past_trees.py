@@ -1,4 +1,4 @@
-"""What ran inside a run, as it was in a past."""
+"""What ran inside a run and what it started, as it was in a past."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from runvis_core.model.state import Relation
-from runvis_core.services.answers import RunRef, TreeNode
+from runvis_core.services.answers import TreeNode
 from runvis_core.services.past import PastRun, PastRuns, reading_past
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_kin import find_by_key, find_past_caused, links_of
 from runvis_core.services.past_names import get_past_run
 from runvis_core.services.reading import chunks
 from runvis_core.services.run_summaries import run_ref_fields
-from runvis_core.services.run_trees import MAX_CAUSED, MAX_CHILDREN, MAX_LEVELS, MAX_NODES
+from runvis_core.services.run_trees import MAX_CAUSED, MAX_CHILDREN, MAX_DEPTH, MAX_LEVELS, MAX_NODES
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals
 
@@ -29,7 +29,7 @@ def get_past_tree(store: Store, name: str, asked: PastFilter, *, now: datetime) 
 
 
 def build_past_tree(runs: PastRuns, top: PastRun) -> TreeNode:
-    """Return the tree under a run as it was: level by level, the earliest children first; what is cut is counted."""
+    """Return the tree under a run as it was, shown as that of the present is; what is cut is counted."""
     return _Tree(runs, top).node()
 
 
@@ -40,14 +40,44 @@ class _Tree:
         self._found: dict[UUID, PastRun] = {top.row.run_id: top}
         self._children: dict[UUID, list[tuple[UUID, bool]]] = defaultdict(list)
         self._cut: dict[UUID, int] = defaultdict(int)
-        level = [top]
-        for _ in range(MAX_LEVELS):
-            if not level:
-                break
-            level = self._read_level(level)
+        self._caused: dict[UUID, list[UUID]] = defaultdict(list)
+        self._cut_caused: dict[UUID, int] = defaultdict(int)
+        tops, room = [top], MAX_DEPTH
+        while tops:
+            inside, levels = self._read_contained(tops, most=min(MAX_LEVELS, room))
+            room -= levels + 1
+            tops = self._read_caused([*tops, *inside], may_go_on=room > 0)
+
+    def _read_contained(self, tops: list[PastRun], *, most: int) -> tuple[list[PastRun], int]:
+        """Find what ran inside of runs, level by level and at most so many; return it, and how many levels it has."""
+        inside: list[PastRun] = []
+        level = tops
+        for number in range(most):
+            below = self._read_level(level)
+            if not below:
+                return inside, number
+            inside += below
+            level = below
         for parent in level:
             self._cut[parent.row.run_id] += len(self._below([parent])[parent.row.run_id])
-        self._caused = find_past_caused(runs, list(self._found.values()))
+        return inside, most
+
+    def _read_caused(self, causes: list[PastRun], *, may_go_on: bool) -> list[PastRun]:
+        """Find what runs started; return those that are not shown yet, the earliest first."""
+        caused = find_past_caused(self._runs, causes)
+        pairs = [(started, cause) for cause, runs in caused.items() for started in runs]
+        new: list[PastRun] = []
+        for started, cause in sorted(pairs, key=lambda pair: (pair[0].row.sort_at, pair[0].row.run_id, pair[1])):
+            run_id = started.row.run_id
+            if started.row.became_run_id is not None or run_id in self._found:
+                continue
+            if not may_go_on or len(self._caused[cause]) >= MAX_CAUSED or len(self._found) >= MAX_NODES:
+                self._cut_caused[cause] += 1
+                continue
+            self._found[run_id] = started
+            self._caused[cause].append(run_id)
+            new.append(started)
+        return new
 
     def _read_level(self, parents: Sequence[PastRun]) -> list[PastRun]:
         below: list[PastRun] = []
@@ -100,14 +130,13 @@ class _Tree:
         """Return the tree from a run on, by default from the top."""
         run = self._found[run_id] if run_id is not None else self._top
         own = run.row.run_id
-        started = [one for one in self._caused[own] if one.row.became_run_id is None] if own in self._caused else []
         return TreeNode(
             **_fields(run),
             carried_over=carried_over,
             children=[self.node(child, carried_over=carried) for child, carried in self._children.get(own, ())],
             cut_children=self._cut.get(own, 0),
-            caused=[RunRef(**_fields(one)) for one in started[:MAX_CAUSED]],
-            cut_caused=max(0, len(started) - MAX_CAUSED),
+            caused=[self.node(started) for started in self._caused.get(own, ())],
+            cut_caused=self._cut_caused.get(own, 0),
         )
 
 

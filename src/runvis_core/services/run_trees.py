@@ -43,7 +43,7 @@ def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
     """
     top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
     found = _Found({run_id: top}, defaultdict(list), defaultdict(int), defaultdict(list), defaultdict(int))
-    tops, room = [run_id], _MAX_DEPTH
+    tops, room = [run_id], MAX_DEPTH
     while tops:
         inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
         room -= levels + 1

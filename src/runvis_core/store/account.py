@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, case, or_
+from sqlalchemy import Connection, case, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from runvis_core.model.state import TERMINAL_STATES
@@ -64,6 +64,26 @@ class AccountStep:
         told = find_told((entry.run_id, entry.entry) for entry in entries)
         if told:
             connection.execute(_add(connection), [one._asdict() for _, one in sorted(told.items())])
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
+        until = connection.scalar(select(t.steps.c.position).where(t.steps.c.name == self.name)) or 0
+        entries, after = t.entries.c, 0
+        while True:
+            query = select(t.runs.c.first_position, t.runs.c.run_id).where(t.runs.c.first_position > after)
+            runs = connection.execute(query.order_by(t.runs.c.first_position).limit(400)).all()
+            if not runs:
+                break
+            after, run_ids = runs[-1].first_position, [row.run_id for row in runs]
+            told = select(entries.run_id, entries.entry).where(entries.run_id.in_(run_ids), entries.position <= until)
+            expected = set(find_told((row.run_id, row.entry) for row in connection.execute(told)).values())
+            standing = select(t.run_producers).where(t.run_producers.c.run_id.in_(run_ids))
+            for one in sorted({Told(*row) for row in connection.execute(standing)} ^ expected):
+                what = "is not what the log says" if one in expected else "stands there, and the log does not say so"
+                yield f"run_producers: a row of run {one.run_id} {what}"
+        foreign = select(t.run_producers.c.run_id).where(t.run_producers.c.run_id.not_in(select(t.runs.c.run_id)))
+        for run_id in connection.scalars(foreign.distinct()):
+            yield f"run_producers: a row of run {run_id} stands there, and the log does not say so"
 
 
 def _add(connection: Connection) -> Any:

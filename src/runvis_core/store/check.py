@@ -22,6 +22,7 @@ from runvis_core.store.guards import changed_guards
 from runvis_core.store.log import NUL, StoredEntry, driver_on
 from runvis_core.store.projection import project
 from runvis_core.store.roles import find_role_problems
+from runvis_core.store.schema import missing_tables
 from runvis_core.store.statements import COLUMNS
 
 CHUNK: Final = 500
@@ -54,6 +55,11 @@ def check_store(store: Store, *, progress: Progress | None = None) -> list[str]:
 
 def find_problems(connection: Connection, progress: Progress) -> Iterator[str]:
     """Yield what is wrong, in words, in the view of one connection."""
+    missing = missing_tables(connection)
+    if missing:
+        # Without them nothing else can be looked at.
+        yield from (f"table {name}: missing" for name in missing)
+        return
     yield from (f"guard {problem}" for problem in changed_guards(connection))
     yield from (f"roles: {problem}" for problem in find_role_problems(connection))
     head = connection.execute(select(t.head)).one()

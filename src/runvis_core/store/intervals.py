@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -48,6 +48,47 @@ class IntervalStep:
                 history.take(entry, changes)
             changes.note(runs[run_id], history)
         changes.write(connection)
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
+        until = connection.scalar(select(t.steps.c.position).where(t.steps.c.name == self.name)) or 0
+        bounds = {EARLY: 0.0, AHEAD: 0.0}
+        for runs in _find_all_runs(connection, until=until):
+            told = _find_entries(connection, runs, until=until + 1)
+            changes = _Changes(bounds)
+            for run in runs:
+                history = _History(run, [], [])
+                for entry in told[run.run_id]:
+                    history.take(entry, changes)
+                changes.note(run, history)
+            expected = {tuple(row[name] for name in _NAMES) for row in changes.rows()}
+            query = select(t.run_intervals).where(t.run_intervals.c.run_id.in_([run.run_id for run in runs]))
+            standing = {tuple(row) for row in connection.execute(query)}
+            for row in sorted(standing ^ expected, key=repr):
+                what = "is not what the log says" if row in expected else "stands there, and the log does not say so"
+                yield f"run_intervals: a row of run {row[0]} {what}"
+        foreign = select(t.run_intervals.c.run_id).where(t.run_intervals.c.run_id.not_in(select(t.runs.c.run_id)))
+        for run_id in connection.scalars(foreign.distinct()):
+            yield f"run_intervals: a row of run {run_id} stands there, and the log does not say so"
+        kept = {row.name: row.seconds for row in connection.execute(select(t.interval_bounds))}
+        if until and kept != bounds:
+            yield f"interval_bounds: say {kept}, and the log says {bounds}"
+
+
+_NAMES = tuple(column.name for column in t.run_intervals.columns)
+
+
+def _find_all_runs(connection: Connection, *, until: int) -> Iterator[list[Any]]:
+    """Yield the runs that were first told of up to a position, in parts."""
+    columns, after = t.runs.c, 0
+    names = (columns.run_id, columns.first_position, columns.sort_at, columns.engine, columns.deployment)
+    while True:
+        query = select(*names).where(columns.first_position > after, columns.first_position <= until)
+        runs = list(connection.execute(query.order_by(columns.first_position).limit(400)))
+        if not runs:
+            return
+        yield runs
+        after = runs[-1].first_position
 
 
 def _find_runs(connection: Connection, run_ids: set[UUID]) -> dict[UUID, Any]:
@@ -150,10 +191,10 @@ def _storable_summary(summary: Summary) -> Summary:
 class _Changes:
     """What a part of the log changes in the tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: dict[str, float] | None = None) -> None:
         self._told: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._ended: list[dict[str, Any]] = []
-        self._bounds = {EARLY: 0.0, AHEAD: 0.0}
+        self._bounds = bounds if bounds is not None else {EARLY: 0.0, AHEAD: 0.0}
 
     def tell(self, run: Any, position: int, span: Span) -> None:
         """Add a span that is known from a position on."""
@@ -179,6 +220,10 @@ class _Changes:
         self._bounds[EARLY] = max(self._bounds[EARLY], (run.sort_at - first).total_seconds())
         recorded_at = history.entries[0].recorded_at
         self._bounds[AHEAD] = max(self._bounds[AHEAD], (run.sort_at - recorded_at).total_seconds())
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        """Return the new rows."""
+        return self._told.values()
 
     def write(self, connection: Connection) -> None:
         """Write everything."""

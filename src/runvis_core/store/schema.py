@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, inspect
 from runvis_core.errors import SchemaVersionError
 from runvis_core.store import guards
 from runvis_core.store.roles import ddl_allowed, find_role_problems
+from runvis_core.store.tables import metadata
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x52756E566973
@@ -36,10 +37,19 @@ def schema_version(engine: Engine) -> str | None:
 def changed_guards(engine: Engine) -> list[str]:
     """Return the guards of a store that are missing, off, or not as this version ships them, in words.
 
-    And where roles were set up, what was changed about them.
+    And tables that are missing; and where roles were set up, what was changed about them.
     """
     with engine.connect() as connection:
-        return [*guards.changed_guards(connection), *find_role_problems(connection)]
+        return [
+            *(f"table {name}: missing" for name in missing_tables(connection)),
+            *guards.changed_guards(connection),
+            *find_role_problems(connection),
+        ]
+
+
+def missing_tables(connection: Connection) -> list[str]:
+    """Return the tables that a store has and this one has not."""
+    return sorted(metadata.tables.keys() - set(inspect(connection).get_table_names()))
 
 
 def _version(connection: Connection) -> str | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from runvis_core.api.app import create_app
 from runvis_core.api.rates import RateLimiter
-from runvis_core.errors import NotFoundError, SettingsError
+from runvis_core.errors import NotFoundError, SettingsError, UnreachableError
 from runvis_core.model.decision import Scope
 from runvis_core.model.encoding import seal
 from runvis_core.model.event import ContextEvent, StateEvent
@@ -19,7 +23,8 @@ from runvis_core.model.state import State, Witness
 from runvis_core.services.decision_answers import TokenRequest
 from runvis_core.services.decisions import list_audit
 from runvis_core.services.tokens import PREFIX, is_token, issue_token, list_tokens, make_token, revoke_token
-from runvis_core.store.database import Store, open_store
+from runvis_core.settings import load_settings
+from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 
 Serve = Callable[..., httpx.Client]
@@ -107,18 +112,64 @@ def test_a_revoked_token_is_refused_at_once_by_the_server_that_revoked_it(serve:
     assert client.post("/api/v1/tokens/nope/revocation", json={}, headers=bearer(admin)).status_code == 404
 
 
-def test_an_expired_token_is_refused_and_told_so(serve: Serve, sqlite_url: str) -> None:
-    past = open_store(sqlite_url, clock=lambda: datetime.now(UTC) - timedelta(days=2))
-    try:
-        issued = issue_token(past, ask(Scope.READ, days=1), principal="ann")
-    finally:
-        past.close()
-    store = open_store(sqlite_url)
-    try:
-        assert [token.valid for token in list_tokens(store)] == [False]
-    finally:
-        store.close()
-    assert issued.expires_at < datetime.now(UTC)
+def test_an_expired_token_is_refused_and_told_so(serve: Serve, store: Store) -> None:
+    past = replace(store, clock=lambda: datetime.now(UTC) - timedelta(days=2))
+    issued = issue_token(past, ask(Scope.READ, days=1), principal="ann")
+    assert [token.valid for token in list_tokens(store)] == [False]
+    answer = serve(token=None).get("/api/v1/runs", headers=bearer(issued.token))
+    assert answer.status_code == 401
+    assert "expired" in answer.json()["detail"]
+
+
+def test_a_token_that_is_revoked_elsewhere_is_soon_refused(serve: Serve, store: Store) -> None:
+    issued = issue_token(store, ask(Scope.READ), principal="ann")
+    client = serve(token=None)
+    assert client.get("/api/v1/runs", headers=bearer(issued.token)).status_code == 200
+    revoke_token(store, issued.token_id, principal="ann")
+    deadline = time.monotonic() + 60
+    while client.get("/api/v1/runs", headers=bearer(issued.token)).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_while_nobody_can_tell_which_tokens_are_good_nobody_is_served(
+    serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Store) -> int:
+        raise UnreachableError("the store is away")
+
+    issued = issue_token(store, ask(Scope.READ), principal="ann")
+    client = serve(token=None)
+    with monkeypatch.context() as away:
+        away.setattr("runvis_core.api.tokens.last_token_change", fail)
+        answer = client.get("/api/v1/runs", headers=bearer(issued.token))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert client.get("/api/v1/runs").status_code == 503
+    assert client.get("/api/v1/runs", headers=bearer(issued.token)).status_code == 200
+    assert client.get("/api/v1/runs").status_code == 401
+
+
+def test_a_web_socket_that_nobody_listed_is_closed(sqlite_store: Store) -> None:
+    sent: list[Any] = []
+    issued = issue_token(sqlite_store, ask(*Scope), principal="ann")
+    app = create_app(sqlite_store, load_settings(url="sqlite:///unused"))
+    scope = {
+        "type": "websocket",
+        "path": "/stream",
+        "raw_path": b"/stream",
+        "query_string": b"",
+        "subprotocols": [],
+        "headers": [(b"authorization", f"Bearer {issued.token}".encode())],
+    }
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
 def test_two_tokens_of_one_name_are_valid_at_once_and_no_third(store: Store) -> None:

@@ -118,6 +118,23 @@ SECRET_TEXTS = [
     f"AGE-SECRET-KEY-1{CANARY}{CANARY}",
     f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}\n-----END RSA PRIVATE KEY-----",
     f"-----BEGIN PRIVATE KEY-----\n{CANARY}",
+    f"password='two words, {CANARY}'",
+    f'password="it\\"s {CANARY}"',
+    f"token=b'{CANARY}'",
+    f"secret -> {CANARY}",
+    f"('password', '{CANARY}')",
+    f"headers=[('Authorization', 'Custom {CANARY}')]",
+    f"Authorization: Custom id={CANARY}, more",
+    f"Cookie: a=1; session={CANARY}",
+    f"<db><password>{CANARY}</password></db>",
+    f"curl -u etl:{CANARY} https://x.example",
+    f"login etl password {CANARY}",
+    f"PWD={{a;{CANARY}}}",
+    f"password=SecretStr('{CANARY}')",
+    f"amqp://etl:a/{CANARY}@mq/v",
+    f"\npassword: two {CANARY}\n",
+    "sent " + json.dumps(json.dumps({"token": CANARY})),
+    "sent " + json.dumps(json.dumps(json.dumps({"token": CANARY}))),
 ]
 
 
@@ -160,6 +177,10 @@ def test_the_quick_look_overlooks_no_form_in_any_surroundings(secret: str, befor
         {"argv": ["run", "--token", CANARY, "--fast"]},
         {"text": json.dumps({"db": {"password": CANARY}})},
         {"text": json.dumps([{"name": "secret", "value": CANARY}])},
+        {"text": json.dumps(json.dumps({"password": CANARY}))},
+        {"params": [{"name": "token", "value": "12345678", "default": CANARY}]},
+        {"params": [{"option": "--password", "value": CANARY}]},
+        {f"https://etl:{CANARY}@x.example": 1},
     ],
 )
 def test_a_value_is_redacted_wherever_its_name_stands(value: dict[str, Any]) -> None:
@@ -180,6 +201,30 @@ def test_what_lies_beside_a_secret_stays() -> None:
         "has_password": True,
         "token": "",
     }
+
+
+def test_a_sentence_with_a_secret_word_in_it_names_nothing() -> None:
+    for value in (
+        ["the password was changed", "by whom it was told"],
+        {"name": "a token was missing", "value": "shown"},
+        {"url": "http://registry:4873/@scope/package"},
+        {"text": "columns ['password', 'username', 'email']"},
+        {"text": "the password is long enough"},
+    ):
+        assert redact(value) == value
+
+
+def test_two_keys_that_become_one_are_both_kept() -> None:
+    redacted = redact({f"https://etl:{CANARY}@x.example": 1, f"https://etl:{CANARY}2@x.example": 2})
+    assert sorted(redacted.values()) == [1, 2]
+    assert CANARY not in json.dumps(redacted)
+
+
+def test_a_name_of_ones_own_is_redacted_in_texts_too() -> None:
+    for text in ("badge-number: 12345678", "BadgeNumber=12345678", 'sent {"badge_number": "12345678"}'):
+        redacted = redact({"text": text}, secret_names=["badge_number"])
+        assert "12345678" not in redacted["text"]
+        assert not Redactor(["badge_number"]).clears({"text": text}, max_characters=WHOLE)
 
 
 PLAIN_NAMES = st.sampled_from(["host", "operator", "pool", "queue", "path", "rows", "native_key", "owner", "tags", "x"])
@@ -273,6 +318,19 @@ def test_depth_is_bounded_and_says_so() -> None:
         "key @ " + "x+" * 50_000 + "://",
         "bearer " * 20_000,
         "-----begin " * 10_000,
+        "<a" * 50_000 + " key </",
+        "<key>" * 30_000 + "</",
+        "('key','" * 20_000,
+        "['key', '" + "\\x" * 50_000,
+        'key="' * 30_000,
+        "password='" + "\\'" * 100_000,
+        "password=" + "\\" * 100_000,
+        "password=a(" * 30_000,
+        "password={" * 30_000,
+        "password:\n" * 30_000,
+        "-u a " * 30_000,
+        "login a password " * 10_000,
+        "://a:" * 20_000 + " key @",
     ],
     ids=lambda text: repr(text[:12]),
 )

@@ -6,6 +6,7 @@ import pytest
 
 from runvis_core.errors import CursorError, NotFoundError
 from runvis_core.model.event import DefinitionEvent, EventBase, IdentityEvent
+from runvis_core.model.state import Witness
 from runvis_core.services.definitions import get_definition, list_definitions
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.store.database import Store
@@ -69,6 +70,15 @@ def test_a_definition_known_by_its_runs_only_is_shown_too(store: Store, record: 
     assert found.versions == []
     assert [run.run_id for run in found.recent_runs] == [LOAD_2, LOAD_1]
     assert found.recent_runs[1].corrected
+
+
+def test_a_definition_says_who_tells_of_its_runs(store: Store, record: Record) -> None:
+    told = {"definition": "flow", "definition_kind": "flow", "native_key": "f", "native_id": "f"}
+    record(store, [make(IdentityEvent, run_id=a_run_id("f"), witness=Witness.FOLLOWER, **told)])
+    assert get_definition(store, "flow", DefinitionFilter()).witnesses == ["follower"]
+
+    record(store, [make(IdentityEvent, run_id=a_run_id("f"), witness=Witness.WORKER, **told)])
+    assert get_definition(store, "flow", DefinitionFilter()).witnesses == ["follower", "worker"]
 
 
 def test_a_name_of_several_engines_needs_to_be_told_apart(store: Store, record: Record) -> None:

@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from runvis_core.errors import LogRuleError, NotFoundError
 from runvis_core.model.decision import HOLD_PLACED
+from runvis_core.model.encoding import MAX_ENTRY_BYTES
 from runvis_core.model.event import ContextEvent, EventBase, FailureEvent, IdentityEvent
 from runvis_core.services.decision_answers import ErasureRequest, ErasureView, HoldRequest
 from runvis_core.services.decisions import list_audit
-from runvis_core.services.erasure import BODIES_OF_ONE, erase
+from runvis_core.services.erasure import erase
 from runvis_core.services.holds import list_holds, place_hold, release_hold
 from runvis_core.services.run_details import get_run
 from runvis_core.services.steps import STEPS
@@ -131,11 +132,12 @@ def test_a_hold_that_is_placed_at_the_last_moment_wins_too(
 
 
 def test_more_bodies_than_one_entry_can_name_are_erased_by_several(store: Store, record: Record) -> None:
-    names = [f"part-{number:03}" for number in range(BODIES_OF_ONE + 1)]
+    names = [f"{number:03}-{'n' * 300}" for number in range(150)]
     events = [make(ContextEvent, seconds=at, content=dict.fromkeys(names[at::10], at)) for at in range(10)]
     record(store, events)
     done = ask(store, run=str(a_run_id()))
-    assert (len(done.bodies), len(done.decisions)) == (BODIES_OF_ONE + 1, 2)
+    assert (len(done.bodies), len(done.decisions)) == (150, 2)
+    assert max(len(entry.entry) for entry in store.log.read()) <= MAX_ENTRY_BYTES
     assert kept(store) == 0
     assert check_store(store) == []
 

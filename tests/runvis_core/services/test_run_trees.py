@@ -63,7 +63,7 @@ def test_a_tree_has_a_bound_for_all_its_runs_together(
 
 
 def test_a_tree_deeper_than_its_bound_says_so(store: Store, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_trees, "_MAX_LEVELS", 2)
+    monkeypatch.setattr(run_trees, "MAX_LEVELS", 2)
     record(store, [child("a", of=None), child("b", of="a"), child("c", of="b"), child("d", of="c")])
     tree = get_tree(store, str(a_run_id("a")))
     assert shape(tree) == {"b": {"c": {}}}
@@ -121,7 +121,7 @@ def test_a_long_chain_of_causes_is_followed_as_far_as_its_bound(
     store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(store, a_chain(*["airflow"] * 6))
-    monkeypatch.setattr(run_trees, "_MAX_DEPTH", 6)
+    monkeypatch.setattr(run_trees, "MAX_DEPTH", 6)
     tree = get_tree(store, str(a_run_id("r0")))
     assert started(tree) == {"r1": {"r2": {}}}
     last = tree.children[0].caused[0].children[0].caused[0].children[0]

@@ -16,8 +16,10 @@ from sqlalchemy import text
 from runvis_core.model.event import EventBase, StateEvent
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
+from runvis_core.store.check import check_store
 from runvis_core.store.database import Store, open_store
 from runvis_core.store.guards import create_functions
+from runvis_core.store.schema import changed_guards
 from runvis_core.testing.event_log_suite import EventLogSuite, a_life, append, fill, is_refused
 from runvis_core.testing.factories import make
 from runvis_core.testing.histories import histories
@@ -57,6 +59,30 @@ class TestSqlite(EventLogSuite):
             ).scalars()
             for name in list(names):
                 connection.execute(text(f"DROP TRIGGER {name}"))
+
+    @pytest.mark.parametrize(
+        ("statement", "problem"),
+        [
+            ("DROP TRIGGER runs_never_leave", "runs_never_leave: missing"),
+            (
+                "CREATE TRIGGER mine BEFORE INSERT ON runs BEGIN SELECT RAISE(IGNORE); END",
+                "mine: not shipped with RunVis",
+            ),
+            (
+                "UPDATE sqlite_master SET sql = replace(sql, 'deleted', 'gone') WHERE name = 'runs_never_leave'",
+                "runs_never_leave: changed",
+            ),
+            ("DROP TABLE bodies", "table bodies: missing"),
+        ],
+    )
+    def test_what_goes_around_the_guards_of_a_file_is_found(self, store: Store, statement: str, problem: str) -> None:
+        append(store, *a_life())
+        with store.engine.begin() as connection:
+            connection.execute(text("PRAGMA writable_schema = ON"))
+            connection.execute(text(statement))
+        store.engine.dispose()
+        assert any(problem in found for found in changed_guards(store.engine))
+        assert any(problem in found for found in check_store(store))
 
     @given(batches())
     @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])

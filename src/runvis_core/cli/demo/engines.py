@@ -146,7 +146,15 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
     Without a server each flow starts an ephemeral one of its own, as Prefect does for a person who has none.
     """
 
-    def __init__(self, python: Path, folder: Path, *, with_server: bool = True) -> None:
+    def __init__(
+        self,
+        python: Path,
+        folder: Path,
+        *,
+        with_server: bool = True,
+        server_variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._server_variables = dict(server_variables or {})
         self.python = python
         self.folder = folder
         self.api_url: str | None = None
@@ -213,7 +221,7 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
         server = EngineProcess(
             "Prefect server",
             command,
-            environment=self.environment(),
+            environment=self.environment(**self._server_variables),
             log_path=self.folder / "server.log",
             folder=self.folder,
         )
