@@ -25,7 +25,7 @@ MAX_CHILDREN: Final = 500
 MAX_CAUSED: Final = 50
 """How many runs that it started a tree shows of each run."""
 MAX_LEVELS: Final = 64
-_MAX_DEPTH: Final = 90
+MAX_DEPTH: Final = 90
 """How deep a tree is in all, from child to child and from cause to what it started: no JSON is read much deeper."""
 
 
