@@ -35,6 +35,8 @@ PARALLEL := $(AGAIN) --numprocesses auto --dist loadfile
 
 # pytest's own arguments, as in: make test ARGS='tests/runvis_core -k fold'
 ARGS ?=
+# How many times the small form of the tests of faults, as in: make faults ROUNDS=5
+ROUNDS ?= 20
 # The benchmarks to run, as in: make bench CASES='record ingest'
 CASES ?=
 
@@ -66,6 +68,10 @@ ifeq ($(strip $(ARGS)),)
 else
 	$(TEST_ENV) .venv/bin/python -m pytest $(ARGS)
 endif
+
+.PHONY: faults
+faults: setup ## the tests of faults in their large form, and the table of what was promised and found; ROUNDS=20
+	$(TEST_ENV) RUNVIS_FAULTS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest tests/faults
 
 .PHONY: check
 check: setup ## lint, format, types, floors

@@ -8,10 +8,14 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 
-def _listeners() -> list[Any]:
-    """Return the listener; when RunVis can't be imported, none and one line in the log: Airflow goes on without it."""
+def _parts() -> tuple[list[Any], list[Any]]:
+    """Return the listener and the link; when RunVis can't be imported, none and one line in the log.
+
+    Airflow goes on without RunVis then.
+    """
     try:
         from runvis_airflow.capture import Capture
+        from runvis_airflow.links import OpenInRunVis
         from runvis_airflow.listener import RunVisListener
     except Exception as error:  # noqa: BLE001 - whatever is wrong with an installation of ours is no fault of Airflow's
         logging.getLogger(__name__).warning(
@@ -20,12 +24,12 @@ def _listeners() -> list[Any]:
             type(error).__name__,
             error,
         )
-        return []
-    return [RunVisListener(Capture())]
+        return [], []
+    return [RunVisListener(Capture())], [OpenInRunVis()]
 
 
 class RunVisPlugin(AirflowPlugin):
     """RunVis in Airflow."""
 
     name = "runvis"
-    listeners = _listeners()
+    listeners, global_operator_extra_links = _parts()

@@ -37,6 +37,7 @@ from runvis_core.services.decision_answers import (
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
+from runvis_core.services.notify.answers import RuleStatuses
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.services.search_answers import Found
@@ -197,6 +198,10 @@ class Client:
     def erase(self, request: ErasureRequest) -> ErasureView:
         """Erase bodies of a run. Raises `NotFoundError`, and `LogRuleError` where a hold covers it."""
         return self._order(ErasureView, "erasures", request)
+
+    def list_notice_rules(self) -> RuleStatuses:
+        """Return how each rule for notices is doing."""
+        return self._read(RuleStatuses, "notices")
 
     def examine(self) -> tuple[list[Check], httpx.Headers]:
         """Return what the server's own doctor finds, and the reply's headers."""

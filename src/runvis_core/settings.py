@@ -9,6 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -196,6 +197,69 @@ class PrefectSettings(BaseModel):
     )
 
 
+class NotifyRule(BaseModel):
+    """What is worth a notice, and where it goes: one of `rules` in section `notify`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="The rule's name; its place in the log is kept under it, so a new name begins anew.",
+    )
+    on: tuple[Literal["run_ended", "silence", "loop_detected"], ...] = Field(
+        default=("run_ended",),
+        min_length=1,
+        description="What to tell of: `run_ended`, `silence`, `loop_detected`.",
+    )
+    webhook: SecretStr = Field(description="Where notices are posted. It is never shown: such addresses hold secrets.")
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr], description="Headers to send along, e.g. `Authorization`."
+    )
+    filter: dict[str, Any] = Field(
+        default_factory=dict[str, Any],
+        description='Which runs, by the filters of the list of runs, e.g. `{"state": ["Failed"]}`.',
+    )
+    template: str | None = Field(
+        default=None, description="A Jinja template of what is posted; without it, a JSON object with all there is."
+    )
+    repeat_after_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="How long to stay quiet about a definition that was just told of; 0 tells of each run.",
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook_is_a_web_address(cls, value: SecretStr) -> SecretStr:
+        said = value.get_secret_value()
+        try:
+            parts = urlsplit(said)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address or not said.isprintable():
+            raise ValueError("is no address of a webhook: write https://HOST/…, and what is secret in a header")
+        return value
+
+
+class NotifySettings(BaseModel):
+    """Whom the server tells of what: section `notify`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: tuple[NotifyRule, ...] = Field(
+        default=(), description="The rules, each with a name, what it is `on`, a webhook, and which runs."
+    )
+
+    @field_validator("rules")
+    @classmethod
+    def _names_are_unique(cls, value: tuple[NotifyRule, ...]) -> tuple[NotifyRule, ...]:
+        names = [rule.name for rule in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"is wrong: several rules are called {', '.join(twice)}")
+        return value
+
+
 class Settings(BaseSettings):
     """All settings. Frozen; `load_settings` makes them."""
 
@@ -238,6 +302,7 @@ class Settings(BaseSettings):
     prefect: PrefectSettings = Field(
         default_factory=PrefectSettings, description="How `runvis follow prefect` reads a Prefect server."
     )
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Whom the server tells of what.")
     emit: EmitSettings = Field(
         default_factory=EmitSettings, description="What an engine's process does with its events."
     )

@@ -147,7 +147,8 @@ def _act(told: Followed, stack: ExitStack) -> None:
     killed.send_signal(signal.SIGKILL)
     for name, act in (("cancelled", None), ("crashed", signal.SIGTERM), ("lost", signal.SIGKILL)):
         pid = told.holding_pid(name)
-        _await_recorded(told, name, lambda runs: runs[-1].native_state == "Running")
+        # Prefect's events of the task go out from the process that is about to be ended.
+        _await_recorded(told, name, lambda runs: runs[-1].native_state == "Running" and _has_a_child(told, runs[-1]))
         if act is None:
             api.cancel(told.native[name])
         else:
@@ -178,6 +179,10 @@ def _act(told: Followed, stack: ExitStack) -> None:
     assert worker.wait(timeout_seconds=WAIT_SECONDS) == 0, worker.log_tail()
     for history in (told.alone, told.together):
         history.wait_for("paused", lambda run: run.native_state == "Completed", seconds=WAIT_SECONDS)
+
+
+def _has_a_child(told: Followed, run: RunDetail) -> bool:
+    return all(history.tree(run.run_id).children for history in (told.alone, told.together))
 
 
 def _await_recorded(told: Followed, name: str, check: Callable[[list[RunDetail]], bool]) -> None:

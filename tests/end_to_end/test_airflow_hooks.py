@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
 import pytest
@@ -128,6 +129,16 @@ def test_a_retry_is_a_run_of_its_own_that_names_the_one_before(story: Story) -> 
     assert second.effective_state is State.SUCCEEDED
     assert second.retry_of == first.run_id
     assert first.parent_run_id == second.parent_run_id == story.dag_run("retrying").run_id
+
+
+def test_a_task_in_airflows_ui_has_a_link_to_its_try(story: Story) -> None:
+    task = f"/dags/retrying/dagRuns/{quote(story.run_ids['retrying'])}/taskInstances/flaky"
+    for attempt in story.tries("retrying", "flaky"):
+        links = story.airflow.client.call("GET", f"{task}/links", params={"try_number": attempt.attempt})
+        address = urlsplit(links["extra_links"]["Open in RunVis"])
+        assert f"{address.scheme}://{address.netloc}" == story.history.url
+        name = unquote(address.path).removeprefix("/runs/")
+        assert story.history.run(name).run_id == attempt.run_id
 
 
 def test_a_failure_has_its_traceback_and_no_password(story: Story) -> None:

@@ -20,7 +20,7 @@ from runvis_core.model.state import State
 from runvis_core.services.answers import RunDetail
 from runvis_core.store.tables import runs
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -105,7 +105,7 @@ def test_a_subflow_is_part_of_its_caller_and_the_task_that_stands_for_it_is_no_r
     assert inner.trigger is not None
     assert (inner.trigger.kind, inner.trigger.native) == ("run", "subflow")
     assert the(told.alone, "inner.greet").parent_run_id == inner.run_id
-    assert [node.run.definition for node in told.alone.tree(outer.run_id).children] == ["inner"]
+    assert [node.definition for node in told.alone.tree(outer.run_id).children] == ["inner"]
 
 
 def test_a_task_that_was_answered_from_its_cache(told: Followed) -> None:

@@ -21,6 +21,7 @@ from runvis_core.api import (
     ledger,
     lineage,
     metrics,
+    notices,
     runs,
     search,
     stats,
@@ -103,6 +104,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         doctor,
         admin,
         ledger,
+        notices,
     ):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(ledger.tile_router)

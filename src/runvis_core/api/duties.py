@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from runvis_core.services.checkpoints import keep_checkpointing, signing_keys
+from runvis_core.services.notify.notifier import keep_notifying
+from runvis_core.services.notify.rules import read_rules
 from runvis_core.services.steps import STEPS
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
@@ -40,7 +42,8 @@ class Duty(NamedTuple):
 def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]]) -> list[Duty]:
     """Return all that the leader of a store does; `followers` are by name a follower and its engine's address.
 
-    Raises `SettingsError` if the key that is to sign checkpoints can't be read.
+    Raises `SettingsError` if the key that is to sign checkpoints can't be read, or for a rule for notices that can't be
+    followed.
     """
     following = [
         Duty(f"follow-{name}", partial(_follow, follow, url, store, settings))
@@ -50,7 +53,11 @@ def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Fo
         # Said now, and not at each interval.
         signing_keys(settings)
         following.append(Duty("checkpoints", partial(keep_checkpointing, store, settings)))
-    return [Duty("steps", partial(follow_steps, store, STEPS)), *following]
+    notifying = [
+        Duty(f"notify-{rule.name}", partial(keep_notifying, store, rule, settings.find_public_url()))
+        for rule in read_rules(settings)
+    ]
+    return [Duty("steps", partial(follow_steps, store, STEPS)), *notifying, *following]
 
 
 def _follow(follow: Follow, url: str, store: Store, settings: Settings, stop: threading.Event) -> None:

@@ -43,6 +43,7 @@ ROUTES: Final[Mapping[tuple[str, str], Scope]] = {
     ("GET", "/tile/{path:path}"): Scope.READ,
     ("GET", f"{API}/lineage"): Scope.READ,
     ("GET", f"{API}/loops"): Scope.READ,
+    ("GET", f"{API}/notices"): Scope.READ,
     ("GET", f"{API}/doctor"): Scope.READ,
     ("GET", f"{API}/openapi.json"): Scope.READ,
     ("GET", "/metrics"): Scope.READ,

@@ -17,13 +17,14 @@ from multiprocessing.context import SpawnProcess
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from prometheus_client.multiprocess import mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
 
 from runvis_core.api.metrics import MULTIPROCESS_FOLDER
 from runvis_core.api.server import GRACE_SECONDS, address_of, listen, require_token, serve_on
 from runvis_core.errors import StoreError
 from runvis_core.services.followers import find_follower
 from runvis_core.services.logs import set_up_logs
+from runvis_core.services.notify.rules import read_rules
 from runvis_core.services.signals import ended_by_sigterm
 from runvis_core.settings import Settings
 from runvis_core.store.database import open_store
@@ -65,6 +66,7 @@ def serve_with_workers(
         require_token(store, settings, host)
     finally:
         store.close()
+    read_rules(settings)  # Said here, once, if there is something wrong with them.
     with listen(host, port) as listener, _shared_counters():
 
         def start() -> _Worker:

@@ -20,6 +20,7 @@ from runvis_core.cli.holds import holds
 from runvis_core.cli.keys import keys
 from runvis_core.cli.ledger import checkpoint_command, prove_command, verify_command, verify_proof_command
 from runvis_core.cli.lineage import lineage
+from runvis_core.cli.notify import notify
 from runvis_core.cli.plugins import plugins_command
 from runvis_core.cli.redact import redact
 from runvis_core.cli.runs import runs
@@ -62,6 +63,7 @@ app.add_typer(tokens, name="tokens")
 app.add_typer(audit, name="audit")
 app.add_typer(redact, name="redact")
 app.add_typer(holds, name="holds")
+app.add_typer(notify, name="notify")
 app.command("demo")(demo_command)
 app.command("stats")(stats_command)
 app.command("health")(health_command)

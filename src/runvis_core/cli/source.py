@@ -25,6 +25,7 @@ from runvis_core.services.correction_answers import CorrectionFilter, Correction
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
+from runvis_core.services.notify.answers import RuleStatuses
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
@@ -131,6 +132,10 @@ class Source(Protocol):
 
     def list_loops(self, *, limit: int) -> Page[Loop]:
         """Return the loops of the whole graph."""
+        ...
+
+    def list_notice_rules(self) -> RuleStatuses:
+        """Return how each rule for notices is doing."""
         ...
 
 
@@ -279,6 +284,12 @@ class StoreSource:
         from runvis_core.services.lineage import list_loops
 
         return list_loops(self._store, limit=limit)
+
+    def list_notice_rules(self) -> RuleStatuses:
+        """Return how each rule for notices is doing."""
+        from runvis_core.services.notify.status import list_rules
+
+        return list_rules(self._store)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

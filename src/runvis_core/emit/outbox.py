@@ -61,7 +61,10 @@ class Outbox:
             return None
 
     def append(self, parcels: Sequence[Parcel], *, durable: bool = False) -> None:
-        """Number events and keep them; with `durable`, wait until a loss of power would not take them."""
+        """Number events and keep them; with `durable`, wait until a loss of power would not take them.
+
+        Where the disk can't promise that, they are kept all the same, and it is said.
+        """
         with self._lock:
             if self._opening:
                 # Taken in one step, so that a signal's handler can't send it too.
@@ -69,8 +72,12 @@ class Outbox:
                 parcels = [*opening, *parcels]
             stamp, numbers = self._stamp, self._numbers
             self._keep([parcel.stamped(stamp, next(numbers)) for parcel in parcels])
-        if durable and self._writer:
-            self._writer.sync()
+        writer = self._writer
+        if durable and writer is not None:
+            try:
+                writer.sync()
+            except OSError as error:
+                warn(f"RunVis can't sync its spool to the disk: {error}. A loss of power may take the last events.")
 
     def _keep(self, items: list[bytes]) -> None:
         if self._writer is not None:

@@ -2,7 +2,7 @@
 
 A file belongs to the process that holds its lock; the lock goes when the process does, however it ends. Beside it lies
 `.ack`, the offset up to which its events are delivered. An acknowledgement that is lost is no harm, since what is
-delivered twice is recorded once; so it is never synced.
+delivered twice is recorded once; so it is not synced, but when it goes back to the beginning.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
@@ -118,6 +119,8 @@ class SpoolWriter:
         self._descriptor = descriptor
         self._max_bytes = max_bytes
         self._torn = False
+        self._is_entered = False
+        """Whether the folder's entry of the file, and those of the folders above, are on the disk for sure."""
 
     @classmethod
     def create(cls, folder: Path, *, max_bytes: int) -> SpoolWriter:
@@ -162,12 +165,18 @@ class SpoolWriter:
             self.end = os.fstat(self._descriptor).st_size
 
     def sync(self) -> None:
-        """Wait until what was appended would survive a loss of power."""
+        """Wait until what was appended would survive a loss of power. Raises `OSError`."""
         os.fdatasync(self._descriptor)
+        if not self._is_entered:
+            _sync_folders(self.path.parent)
+            self._is_entered = True
 
     def restart(self) -> None:
-        """Empty a file of which all was delivered. Its acknowledgement goes first, or new lines would count as old."""
-        write_ack(self.path, 0)
+        """Empty a file of which all was delivered. Its acknowledgement goes first, or new lines would count as old.
+
+        So it must for whoever finds the file after a loss of power: as it goes back here, it is synced here.
+        """
+        write_ack(self.path, 0, sync=True)
         os.ftruncate(self._descriptor, 0)
         self.end = 0
 
@@ -195,12 +204,14 @@ def read_ack(path: Path) -> int:
     return int(number) if len(text) == _ACK_BYTES and crc == b"%08x" % zlib.crc32(number) else 0
 
 
-def write_ack(path: Path, offset: int) -> None:
-    """Note up to which offset a spool file was delivered."""
+def write_ack(path: Path, offset: int, *, sync: bool = False) -> None:
+    """Note up to which offset a spool file was delivered; with `sync`, so that a loss of power does not take that."""
     number = b"%016d" % offset
     descriptor = os.open(path.with_suffix(ACK_SUFFIX), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.pwrite(descriptor, b"%b %08x\n" % (number, zlib.crc32(number)), 0)
+        if sync:
+            os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -213,14 +224,28 @@ def remove_spool(path: Path) -> None:
 
 
 def append_private(path: Path, data: bytes) -> None:
-    """Append to a file that its owner alone can read. Raises `OSError`."""
+    """Append durably, since it leaves the spool, to a file that its owner alone can read. Raises `OSError`."""
     make_private_folder(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if os.write(descriptor, data) != len(data):
             raise OSError(f"{path}: could not be written whole")
+        os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
+    _sync_folders(path.parent)
+
+
+def _sync_folders(folder: Path) -> None:
+    """Wait until a folder's entries, and its own above, would survive a loss of power. Raises `OSError`."""
+    # A deployment's folder in the spool's, in one that was perhaps made for it, too.
+    for path in (folder, *folder.parents[:2]):
+        with suppress(PermissionError):  # One that we may not read was there before us.
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def make_private_folder(folder: Path) -> None:

@@ -49,7 +49,7 @@ def list_runs(
     if filters.text is not None:
         catch_up(store, [FAILURES])
     with reading(store) as connection:
-        conditions, notes = _conditions(connection, filters, now)
+        conditions, notes = run_conditions(connection, filters, now)
         query = select(runs).where(*conditions).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
         if cursor is not None:
             query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=filters)))
@@ -82,9 +82,10 @@ def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
     return tuple_(runs.c.sort_at, runs.c.run_id) < place
 
 
-def _conditions(
+def run_conditions(
     connection: Connection, filters: RunFilter, now: datetime
 ) -> tuple[list[ColumnElement[bool]], list[str]]:
+    """Return what must hold of rows of `runs` that the filters let through, and what is to be said of it."""
     conditions = [runs.c.became_run_id.is_(None), *_field_conditions(filters)]
     notes: list[str] = []
     if filters.tag is not None:

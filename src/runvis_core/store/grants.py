@@ -37,6 +37,8 @@ GRANTS: Final[dict[str, Grant]] = {
     "producers": CHANGED,
     "liveness": KEPT,
     "follower_watermarks": KEPT,
+    "notice_rules": KEPT,
+    "notices": KEPT,
     "alembic_version": Grant(("SELECT",)),
 }
 """By table. What is only added to, and what steps keep, is told by the tables' own groups."""

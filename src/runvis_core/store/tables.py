@@ -2,7 +2,7 @@
 
 `head`, `entries`, `event_ids` and `bodies` are the log; `LEDGER` testifies to it. All others are projections, which
 `rebuild` derives from it, but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own
-bookkeeping) and `refusals` (what was refused is no entry).
+bookkeeping), `refusals` (what was refused is no entry), `notice_rules` and `notices` (whom the server has told what).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -626,6 +626,38 @@ refusals: Final = _table(
     Column("last_refused_at", Moment, nullable=False),
 )
 
+# Whom the server tells of what
+
+notice_rules: Final = _table(
+    "notice_rules",
+    Column("rule", Text, primary_key=True),
+    # How far the rule has looked through the log.
+    _position(),
+    Column("begun_at", Moment, nullable=False),
+    # Since the receiver last took one: how often it did not, when it is tried again, and why it did not.
+    Column("failures", Integer, nullable=False),
+    Column("retry_at", Moment),
+    Column("error", Text),
+)
+
+notices: Final = _table(
+    "notices",
+    Column("notice_id", Id, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("run_id", Id, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    _position(),
+    Column("outcome", Text, nullable=False),  # pending, sent, refused, quiet
+    Column("tries", Integer, nullable=False),
+    Column("claimed_until", Moment),
+    Column("settled_at", Moment),
+    Column("error", Text),
+    Index("notices_rule", "rule", "outcome", "made_at", "position"),
+    Index("notices_run", "run_id"),
+)
+
 INSERT_ONLY: Final = (
     bodies,
     testimonies,
@@ -660,7 +692,7 @@ RUN_WRITE_ONCE: Final = tuple(
 """Columns of a run that don't change once they are set and the run has ended."""
 
 LOG: Final = (head, entries, event_ids, bodies)
-KEPT: Final = (liveness, follower_watermarks, refusals)
+KEPT: Final = (liveness, follower_watermarks, refusals, notice_rules, notices)
 """Tables that are neither log nor derived from it."""
 PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT, *LEDGER))
 """Tables that a rebuild derives from the log."""

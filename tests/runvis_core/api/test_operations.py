@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,14 @@ def test_the_numbers_say_what_became_of_events_and_how_the_store_is(serve: Serve
     assert numbers["runvis_request_seconds_count", ("POST", "/api/v1/events", "200")] == 2
     assert numbers["runvis_request_seconds_count", ("GET", "/api/v1/runs/{name:path}", "404")] == 1
     assert numbers["runvis_request_seconds_count", ("GET", "other", "404")] == 1
+
+
+def test_every_number_is_documented(client: httpx.Client) -> None:
+    post(client, make(StateEvent, state=State.RUNNING))
+    page = (Path(__file__).parents[3] / "docs/reference/operations.md").read_text()
+    names = set(re.findall(r"^# TYPE (\w+) ", client.get("/metrics").text, re.MULTILINE))
+    assert len(names) > 10
+    assert [name for name in names if f"`{name.removesuffix('_created')}" not in page] == []
 
 
 def test_no_label_names_a_run(client: httpx.Client) -> None:

@@ -13,7 +13,7 @@ from runvis_core.store.guards import create_functions, create_guards, drop_guard
 from runvis_core.store.types import Id, Moment, Position
 
 revision = "0004"
-down_revision = "0007"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

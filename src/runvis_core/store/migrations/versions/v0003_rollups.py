@@ -1,6 +1,6 @@
 """Counts of runs, the health of definitions, and the words of failures.
 
-Revision 0007
+Revision 0003
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 
 from runvis_core.store.types import Id, Moment, Word
 
-revision = "0007"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None

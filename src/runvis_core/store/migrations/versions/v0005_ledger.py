@@ -1,6 +1,6 @@
 """The ledger over the log: tiles, checkpoints, what witnesses signed, and what was declared.
 
-Revision 0003
+Revision 0005
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from runvis_core.store import tables as t
 from runvis_core.store.guards import create_guards
 from runvis_core.store.types import Moment, Position
 
-revision = "0003"
+revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None

@@ -1,6 +1,6 @@
 """What reads, writes and starts what, and how often a chain of causes came back to where it began.
 
-Revision 0005
+Revision 0007
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 
 from runvis_core.store.types import Id, Moment, Position
 
-revision = "0005"
+revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None

@@ -1,0 +1,93 @@
+"""Follows the log for one rule, and sends what is in its queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import httpx
+from jinja2 import TemplateError
+from sqlalchemy import select
+
+from runvis_core.services.answers import RunSummary
+from runvis_core.services.notify import queue
+from runvis_core.services.notify.rules import Rule
+from runvis_core.services.notify.webhook import TIMEOUT, Answer, send, write_message
+from runvis_core.services.reading import reading
+from runvis_core.services.run_summaries import summarise
+from runvis_core.store.database import Store, utc_now
+from runvis_core.store.tables import runs
+
+PAUSE_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 10.0
+"""How often a rule looks for silent runs and new loops."""
+
+_log = logging.getLogger(__name__)
+
+
+def keep_notifying(
+    store: Store, rule: Rule, public_url: str | None, stop: threading.Event, *, now: Callable[[], datetime] = utc_now
+) -> None:
+    """Tell a rule's receiver of what it is for, until `stop` is set. Raises `UnreachableError` without the store."""
+    queue.begin(store, rule, now=now())
+    looked_at = datetime.min.replace(tzinfo=UTC)
+    # Redirects are not followed: where notices go is for the settings to say.
+    with httpx.Client(timeout=TIMEOUT) as client:
+        while not stop.is_set():
+            if now() - looked_at >= timedelta(seconds=LOOK_SECONDS):
+                queue.gather_silent(store, rule, now=now())
+                queue.gather_loops(store, rule, now=now())
+                looked_at = now()
+            gathered = queue.gather(store, rule, now=now())
+            if not send_next(store, rule, client, public_url, now=now) and not gathered:
+                stop.wait(PAUSE_SECONDS)
+
+
+def send_next(
+    store: Store, rule: Rule, client: httpx.Client, public_url: str | None, *, now: Callable[[], datetime]
+) -> bool:
+    """Send the next notice of a rule's queue, if one is due; return whether it left the queue."""
+    notice = queue.claim(store, rule, now=now())
+    if notice is None:
+        return False
+    answer = _deliver(store, rule, notice, client, public_url)
+    if answer.is_taken:
+        queue.settle(store, rule, notice, "sent", now=now())
+        return True
+    if answer.is_final:
+        _log.warning("the notice %s of the rule %s is given up: %s", notice.notice_id, rule.name, answer.reason)
+        queue.settle(store, rule, notice, "refused", now=now(), error=answer.reason)
+        return True
+    pause = queue.postpone(store, rule, notice, now=now(), error=answer.reason)
+    if notice.tries == 1:
+        _log.warning("notices of the rule %s wait: %s; next try in %.0f s", rule.name, answer.reason, pause.seconds)
+    return False
+
+
+def _deliver(store: Store, rule: Rule, notice: queue.Notice, client: httpx.Client, public_url: str | None) -> Answer:
+    run = _find_run(store, notice.run_id)
+    try:
+        message = write_message(
+            rule,
+            notice_id=notice.notice_id,
+            kind=notice.kind,
+            made_at=notice.made_at,
+            run=run,
+            public_url=public_url,
+        )
+    except TemplateError as error:
+        return Answer(
+            is_taken=False, is_final=True, reason=f"the template can't be filled in: {type(error).__name__}: {error}"
+        )
+    return send(client, rule, message, notice_id=notice.notice_id)
+
+
+def _find_run(store: Store, run_id: UUID) -> RunSummary | None:
+    with reading(store) as connection:
+        rows = connection.execute(select(runs).where(runs.c.run_id == run_id)).all()
+        found = summarise(connection, rows)
+    return found[0] if found else None

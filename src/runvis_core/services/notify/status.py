@@ -1,0 +1,44 @@
+"""How the rules are doing, as the store knows it. Needs no settings, and so tells no secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from runvis_core.services.notify.answers import RuleStatus, RuleStatuses
+from runvis_core.services.reading import reading
+from runvis_core.store.database import Store
+from runvis_core.store.tables import head, notice_rules, notices
+
+
+def list_rules(store: Store) -> RuleStatuses:
+    """Return how each rule is doing that ever began, by name."""
+    counted = select(
+        notices.c.rule,
+        notices.c.outcome,
+        func.count().label("number"),
+        func.min(notices.c.made_at).label("oldest_at"),
+        func.max(notices.c.settled_at).label("settled_at"),
+    ).group_by(notices.c.rule, notices.c.outcome)
+    with reading(store) as connection:
+        end: int = connection.execute(select(head.c.position)).scalar_one()
+        rules = connection.execute(select(notice_rules).order_by(notice_rules.c.rule)).all()
+        counts: dict[str, dict[str, Any]] = {}
+        for row in connection.execute(counted):
+            counts.setdefault(row.rule, {})[row.outcome] = row
+    return RuleStatuses(items=[_status(row, counts.get(row.rule, {}), end) for row in rules])
+
+
+def _status(row: Any, counts: dict[str, Any], end: int) -> RuleStatus:
+    numbers = {outcome: counted.number for outcome, counted in counts.items()}
+    settled = [counted.settled_at for counted in counts.values() if counted.settled_at is not None]
+    return RuleStatus(
+        rule=row.rule,
+        behind=end - row.position,
+        oldest_pending_at=counts["pending"].oldest_at if "pending" in counts else None,
+        last_settled_at=max(settled, default=None),
+        retry_at=row.retry_at,
+        error=row.error,
+        **numbers,
+    )

@@ -1,0 +1,427 @@
+"""Notices, with a real receiver."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.runvis_core.services.test_lineage import chain
+
+from runvis_core.errors import NotFoundError, SettingsError
+from runvis_core.model.event import EventBase, IdentityEvent, StateEvent
+from runvis_core.model.state import State
+from runvis_core.services.notify import queue
+from runvis_core.services.notify.notifier import keep_notifying, send_next
+from runvis_core.services.notify.rules import Rule, get_rule, read_rules
+from runvis_core.services.notify.status import list_rules
+from runvis_core.services.steps import STEPS
+from runvis_core.settings import load_settings
+from runvis_core.store.database import Store
+from runvis_core.store.liveness import record_beats
+from runvis_core.store.steps import catch_up
+from runvis_core.testing.factories import a_run_id, make
+
+Record = Callable[[Store, Iterable[EventBase]], None]
+SECRET = "T0000/B0000/secret-of-the-webhook"
+
+
+class Receiver:
+    """Takes what is posted, or refuses it with `status`."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[dict[str, str], bytes]] = []
+        self.status = 200
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if receiver.status == 200:
+                    receiver.posts.append((dict(self.headers), body))
+                self.send_response(receiver.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/{SECRET}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    @property
+    def notices(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, body in self.posts]
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [notice["run"]["run_id"] for notice in self.notices]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class Clock:
+    """A clock that stands until it is set on."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def go_on(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def a_rule(webhook: str, **fields: Any) -> Rule:
+    (rule,) = read_rules(load_settings(notify={"rules": [{"name": "a-rule", "webhook": webhook, **fields}]}))
+    return rule
+
+
+def ended(name: str, state: State = State.FAILED, *, definition: str = "orders") -> list[EventBase]:
+    run_id = a_run_id(name)
+    return [
+        make(
+            IdentityEvent,
+            run_id=run_id,
+            definition=definition,
+            definition_kind="workflow",
+            native_key=name,
+            native_id=name,
+        ),
+        make(StateEvent, seconds=1, run_id=run_id, state=State.RUNNING),
+        make(StateEvent, seconds=2, run_id=run_id, state=state),
+    ]
+
+
+def send_all(store: Store, rule: Rule, clock: Clock) -> None:
+    """Gather and send what there is to gather and send now."""
+    with httpx.Client(timeout=60) as client:
+        while queue.gather(store, rule, now=clock()) + send_next(
+            store, rule, client, "https://runvis.example", now=clock
+        ):
+            pass
+
+
+def ids(*names: str) -> list[str]:
+    return [str(a_run_id(name)) for name in names]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def test_a_rule_tells_once_of_each_run_that_ends_as_it_is_asked_to(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url, filter={"state": ["failed", "TimedOut"]})
+    record(store, ended("before"))
+    queue.begin(store, rule, now=clock())
+    record(store, [*ended("one"), *ended("two", State.SUCCEEDED), *ended("three", State.TIMED_OUT)])
+    send_all(store, rule, clock)
+    queue.begin(store, rule, now=clock())
+    send_all(store, rule, clock)
+    assert receiver.run_ids == ids("one", "three")
+    (first, _) = receiver.notices
+    assert (first["rule"], first["kind"], first["link"]) == (
+        "a-rule",
+        "run_ended",
+        f"https://runvis.example/runs/{a_run_id('one')}",
+    )
+    assert first["text"] == f"RunVis: airflow test orders ended Failed {first['link']}"
+    assert receiver.posts[0][0]["X-RunVis-Notice"] == first["notice_id"]
+    (status,) = list_rules(store).items
+    assert (status.sent, status.pending, status.behind, status.error) == (2, 0, 0, None)
+
+
+def test_a_dead_receiver_neither_loses_nor_blocks(store: Store, record: Record, clock: Clock) -> None:
+    receiver = Receiver()
+    receiver.close()
+    rule = a_rule(receiver.url)
+    queue.begin(store, rule, now=clock())
+    record(store, [*ended("one"), *ended("two")])
+    send_all(store, rule, clock)
+    (status,) = list_rules(store).items
+    assert status.pending == 2
+    assert status.error == f"{rule.public_receiver} can't be reached (ConnectError)"
+    # The pause grows, and nothing is tried within it.
+    assert status.retry_at == clock.now + timedelta(seconds=1)
+    record(store, ended("three"))
+    send_all(store, rule, clock)
+    assert list_rules(store).items[0].pending == 3
+    clock.go_on(seconds=2)
+    send_all(store, rule, clock)
+    assert list_rules(store).items[0].retry_at == clock.now + timedelta(seconds=2)
+    clock.go_on(hours=1)
+    alive = Receiver()
+    try:
+        send_all(store, rule._replace(webhook=alive.url), clock)
+        assert alive.run_ids == ids("one", "two", "three")
+    finally:
+        alive.close()
+    assert list_rules(store).items[0].error is None
+
+
+def test_a_full_queue_waits_in_the_log(
+    store: Store, record: Record, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "MAX_PENDING", 3)
+    receiver.status = 503
+    rule = a_rule(receiver.url)
+    queue.begin(store, rule, now=clock())
+    names = [f"run-{number}" for number in range(10)]
+    for name in names:
+        record(store, ended(name))
+    for _ in range(50):
+        queue.gather(store, rule, now=clock())
+    (status,) = list_rules(store).items
+    assert status.pending == 3
+    assert status.behind > 0
+    receiver.status = 200
+    send_all(store, rule, clock)
+    assert sorted(receiver.run_ids) == sorted(ids(*names))
+
+
+def test_what_a_receiver_refuses_for_good_does_not_stand_in_the_way(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url)
+    queue.begin(store, rule, now=clock())
+    record(store, ended("one"))
+    receiver.status = 404  # Somebody may make the address good again.
+    send_all(store, rule, clock)
+    assert list_rules(store).items[0].pending == 1
+    clock.go_on(hours=1)
+    receiver.status = 400
+    send_all(store, rule, clock)
+    receiver.status = 200
+    record(store, ended("two"))
+    send_all(store, rule, clock)
+    assert receiver.run_ids == ids("two")
+    assert list_rules(store).items[0].refused == 1
+
+
+def test_a_run_that_falls_silent_is_told_of_once_until_it_beats_again(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url, on=["silence"], filter={"definition": "orders"})
+    queue.begin(store, rule, now=clock())
+    for name, definition in (("one", "orders"), ("two", "orders"), ("other", "else")):
+        record(store, ended(name, definition=definition)[:2])
+        record_beats(store.engine, {a_run_id(name): 60.0}, clock())
+    queue.gather_silent(store, rule, now=clock())
+    send_all(store, rule, clock)
+    assert receiver.posts == []
+    for _ in range(3):
+        clock.go_on(minutes=2)
+        record_beats(store.engine, {a_run_id("two"): 60.0}, clock())
+        queue.gather_silent(store, rule, now=clock())
+        send_all(store, rule, clock)
+    assert receiver.run_ids == ids("one")
+    assert receiver.notices[0]["kind"] == "silence"
+    record_beats(store.engine, {a_run_id("one"): 60.0}, clock())
+    clock.go_on(minutes=1, seconds=1)
+    queue.gather_silent(store, rule, now=clock())
+    send_all(store, rule, clock)
+    assert sorted(receiver.run_ids[1:]) == sorted(ids("one", "two"))
+
+
+def test_a_loop_is_told_of_when_it_turns_for_the_first_time(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url, on=["loop_detected"])
+    record(store, chain("old", "old"))
+    catch_up(store, STEPS)
+    queue.begin(store, rule, now=clock())
+    for _ in range(2):
+        record(store, chain("a", "b", "a", "b", "a", first=10 if not receiver.posts else 20))
+        catch_up(store, STEPS)
+        for _ in range(2):
+            queue.gather_loops(store, rule, now=clock())
+            send_all(store, rule, clock)
+    assert receiver.run_ids == ids("12")
+    (notice,) = receiver.notices
+    assert (notice["kind"], notice["run"]["definition"]) == ("loop_detected", "a")
+
+
+def test_a_definition_that_fails_all_the_time_is_told_of_now_and_then(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url, repeat_after_seconds=3600)
+    queue.begin(store, rule, now=clock())
+    record(store, [*ended("one"), *ended("two"), *ended("other", definition="else")])
+    send_all(store, rule, clock)
+    clock.go_on(minutes=50)
+    record(store, ended("three"))
+    send_all(store, rule, clock)
+    clock.go_on(minutes=20)
+    record(store, ended("four"))
+    send_all(store, rule, clock)
+    assert receiver.run_ids == ids("one", "other", "four")
+    assert list_rules(store).items[0].quiet == 2
+
+
+def test_two_that_send_at_once_send_each_notice_once(store: Store, record: Record, receiver: Receiver) -> None:
+    rule = a_rule(receiver.url)
+    queue.begin(store, rule, now=datetime.now(UTC))
+    names = [f"run-{number}" for number in range(20)]
+    for name in names:
+        record(store, ended(name))
+    stop = threading.Event()
+    notifiers = [threading.Thread(target=keep_notifying, args=(store, rule, None, stop)) for _ in range(2)]
+    for notifier in notifiers:
+        notifier.start()
+    try:
+        wait_until(lambda: len(receiver.posts) >= len(names))
+    finally:
+        stop.set()
+        for notifier in notifiers:
+            notifier.join(60)
+    assert sorted(receiver.run_ids) == sorted(ids(*names))
+
+
+NOTIFY = """
+import sys, threading
+from datetime import timedelta
+from runvis_core.services.notify import queue
+from runvis_core.services.notify.notifier import keep_notifying
+from runvis_core.services.notify.rules import read_rules
+from runvis_core.settings import load_settings
+from runvis_core.store.database import open_store
+queue.CLAIM = timedelta(seconds=1)  # or what a killed one had begun waits for a minute
+keep_notifying(open_store(sys.argv[1]), read_rules(load_settings())[0], None, threading.Event())
+"""
+
+
+def test_a_killed_notifier_loses_nothing(
+    store: Store, record: Record, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNVIS__NOTIFY__RULES", json.dumps([{"name": "a-rule", "webhook": receiver.url}]))
+    rule = a_rule(receiver.url)
+    queue.begin(store, rule, now=datetime.now(UTC))
+    names = [f"run-{number}" for number in range(30)]
+    url = store.engine.url.render_as_string(hide_password=False)
+    for round_number in range(3):
+        for name in names[round_number * 10 : round_number * 10 + 10]:
+            record(store, ended(name))
+        with subprocess.Popen([sys.executable, "-c", NOTIFY, url]) as notifier:
+            before = len(receiver.posts)
+            wait_until(lambda before=before: len(receiver.posts) > before + 2)
+            os.kill(notifier.pid, signal.SIGKILL)
+    # What the killed one had claimed is free when its claim is over.
+    later = Clock()
+    later.go_on(minutes=5)
+    send_all(store, rule, later)
+    told = receiver.run_ids
+    assert sorted(set(told)) == sorted(ids(*names))
+    # Between sending and noting it a kill can only make a notice come twice, under the same id.
+    assert len(told) <= len(names) + 3
+    assert len({headers["X-RunVis-Notice"] for headers, _ in receiver.posts}) == len(names)
+
+
+def test_a_template_says_what_is_posted(store: Store, record: Record, receiver: Receiver, clock: Clock) -> None:
+    queue_rules = [
+        a_rule(receiver.url, template='{"text": {{ (run.definition ~ " " ~ run.effective_state) | tojson }}}'),
+        a_rule(receiver.url, template="{{ run.definition }}: {{ text }}", headers={"X-Key": "the key"}),
+    ]
+    for number, rule in enumerate(queue_rules):
+        queue.begin(store, rule, now=clock())
+        record(store, ended(f"run-{number}", definition='"quoted"'))
+        send_all(store, rule, clock)
+    (json_headers, json_body), (text_headers, text_body) = receiver.posts
+    assert json.loads(json_body) == {"text": '"quoted" Failed'}
+    assert json_headers["Content-Type"] == "application/json"
+    assert text_body.startswith(b'"quoted": RunVis: ')
+    assert (text_headers["Content-Type"], text_headers["X-Key"]) == ("text/plain; charset=utf-8", "the key")
+
+
+@pytest.mark.parametrize("template", ["{{ nothing.here }}", "{{ ''.__class__.__mro__[1].__subclasses__() }}"])
+def test_a_template_that_fails_or_reaches_out_is_given_up_and_said(
+    store: Store, record: Record, receiver: Receiver, clock: Clock, template: str
+) -> None:
+    rule = a_rule(receiver.url, template=template)
+    queue.begin(store, rule, now=clock())
+    record(store, ended("one"))
+    send_all(store, rule, clock)
+    assert receiver.posts == []
+    assert list_rules(store).items[0].refused == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"template": "{% if %}"}, "the template of the rule 'a-rule'"),
+        ({"filter": {"statee": ["Failed"]}}, "a filter may have engine"),
+        ({"filter": {"state": ["Broken"]}}, "the filter of the rule 'a-rule' has a fault at state"),
+        ({"on": ["everything"]}, "RUNVIS__NOTIFY__RULES"),
+        ({"webhook": f"ftp://x/{SECRET}"}, "RUNVIS__NOTIFY__RULES__WEBHOOK is no address of a webhook"),
+        ({"webhook": f"http://[bad/{SECRET}"}, "is no address of a webhook"),
+        ({"webhook": f"http://user:{SECRET}@host/"}, "is no address of a webhook"),
+        ({"webhook": f"http://a\x00b/{SECRET}"}, "is no address of a webhook"),
+        ({"name": "a rule"}, "RUNVIS__NOTIFY__RULES"),
+    ],
+)
+def test_a_rule_that_can_not_be_followed_is_refused_and_the_fault_named(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        a_rule(**{"webhook": f"http://x/{SECRET}", **fields})
+    assert said in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_rule_that_is_not_there_is_named_with_those_that_are() -> None:
+    settings = load_settings(notify={"rules": [{"name": "a-rule", "webhook": "http://x"}]})
+    with pytest.raises(NotFoundError, match="there are a-rule"):
+        get_rule(settings, "another")
+
+
+def test_the_webhooks_secret_is_never_shown(
+    sqlite_store: Store, record: Record, clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="runvis_core")
+    rules = [
+        a_rule(f"http://{SECRET.replace('/', '-')}:{SECRET.replace('/', '-')}@127.0.0.1:9/{SECRET}?key={SECRET}"),
+        a_rule(f"http://{'a' * 300}.invalid/{SECRET}"),
+    ]
+    for rule in rules:
+        queue.begin(sqlite_store, rule, now=clock())
+        record(sqlite_store, ended(f"run-{rules.index(rule)}"))
+        clock.go_on(hours=1)
+        send_all(sqlite_store, rule, clock)
+        shown = [caplog.text, list_rules(sqlite_store).model_dump_json(), rule.public_receiver]
+        assert "can't be reached" in shown[0]
+        assert [text for text in shown if "secret-of" in text] == []
+    sqlite_store.close()
+    files = b"".join(path.read_bytes() for path in tmp_path.glob("runvis.db*"))
+    assert b"secret-of" not in files
