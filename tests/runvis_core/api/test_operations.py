@@ -129,7 +129,7 @@ def test_a_bug_is_logged_with_its_request_and_the_reply_says_no_more_than_its_ki
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a secret detail")
 
-    monkeypatch.setattr("runvis_core.api.runs.list_runs", fail)
+    monkeypatch.setattr("runvis_core.api.runs.list_runs_at", fail)
     reply = client.get("/api/v1/runs", headers={"X-Request-ID": "the-one"})
     assert (reply.status_code, reply.headers["X-Request-ID"]) == (500, "the-one")
     assert "ZeroDivisionError" in reply.text

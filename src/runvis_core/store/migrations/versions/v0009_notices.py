@@ -11,7 +11,7 @@ from alembic import op
 from runvis_core.store.types import Id, Moment, Position
 
 revision = "0009"
-down_revision = "0005"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
