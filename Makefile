@@ -21,7 +21,7 @@ CONSTRAINTS := .ci/constraints
 ENVIRONMENTS := dev sqlalchemy20 airflow prefect
 PEERS := openlineage dagster
 # An environment is set up again when what it is made from has changed, and only then.
-STAMPS := $(ENVIRONMENTS:%=.uv/%.stamp)
+STAMPS := $(ENVIRONMENTS:%=.uv/%.stamp) .uv/chromium.stamp
 PEER_STAMPS := $(PEERS:%=.uv/%.stamp)
 
 # What runs on SQLAlchemy, and so is tested on 2.0 too.
@@ -56,8 +56,8 @@ help: ## say what there is
 setup: $(STAMPS) ## make all environments (the other targets do it themselves)
 
 .PHONY: demo
-demo: setup ## run a real Airflow and a real Prefect into one history, and look at it
-	$(DEMO_ENV) .venv/bin/runvis demo
+demo: setup ## run a real Airflow and a real Prefect into one history, and look at it; SERVE=1 keeps its pages up
+	$(DEMO_ENV) .venv/bin/runvis demo $(if $(SERVE),--serve)
 
 .PHONY: test
 test: setup ## run all tests: by file on all cores, the store's again on SQLAlchemy 2.0, then those that want the machine alone
@@ -144,6 +144,16 @@ SERVER_SIDE := postgres$(comma)server
 
 .uv/prefect.stamp: pyproject.toml $(CONSTRAINTS)/prefect.txt $(UV)
 	$(call install,.venv-prefect,prefect,prefect-engine,prefect)
+
+# The browser of the UI's tests is the system's own; where there is none, Debian's is installed, which takes root.
+.uv/chromium.stamp:
+	@mkdir -p .uv
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  sudo=$$([ "$$(id -u)" -eq 0 ] || command -v sudo) || true; \
+	  echo 'installing chromium with apt-get'; \
+	  { $$sudo apt-get install -y -qq chromium || { $$sudo apt-get update -qq && $$sudo apt-get install -y -qq chromium; }; } >.uv/chromium.log 2>&1 \
+	    || { tail .uv/chromium.log; echo 'no chromium is on PATH and apt-get could not install it: install it by hand'; exit 1; }; }
+	touch $@
 
 # A peer's environment has no RunVis in it.
 $(PEER_STAMPS): .uv/%.stamp: pyproject.toml $(CONSTRAINTS)/%.txt $(UV)

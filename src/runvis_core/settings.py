@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -112,6 +121,22 @@ class ServerSettings(BaseModel):
     audit_reads: bool = Field(
         default=False, description="Make each question that is asked with a token an entry of the audit trail."
     )
+    identity_header: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]{1,100}$",
+        description="The header in which a proxy says who has signed in there, e.g. `X-Forwarded-User`. It counts only "
+        "from `trusted_proxies`, which must remove it from what others send.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description='The addresses or networks of those proxies, e.g. `["10.0.0.5", "10.1.0.0/16"]`.',
+    )
+
+    @model_validator(mode="after")
+    def _identity_needs_proxies(self) -> "ServerSettings":
+        if (self.identity_header is None) != (not self.trusted_proxies):
+            raise ValueError("is half set: identity_header and trusted_proxies go together")
+        return self
 
 
 class LedgerSettings(BaseModel):

@@ -41,5 +41,5 @@ def find_causes(flow_run: Any, deployment: str) -> FlowCauses:
     if handed is not None:
         return FlowCauses(handed.run_id, correlation_id)
     if tracked:
-        return FlowCauses(task_run_id(deployment, UUID(str(flow_run.parent_task_run_id)), 1), correlation_id)
+        return FlowCauses(task_run_id(deployment, str(flow_run.parent_task_run_id), 1), correlation_id)
     return FlowCauses(None, correlation_id)

@@ -14,11 +14,11 @@ from runvis_core.model import identity
 ENGINE: Final = "prefect"
 
 
-def flow_run_id(deployment: str, native_id: UUID, attempt: int) -> UUID:
+def flow_run_id(deployment: str, native_id: UUID | str, attempt: int) -> UUID:
     """Return RunVis's id of an attempt of a flow run."""
     return identity.run_id(ENGINE, deployment, ("flow_run", str(native_id), attempt))
 
 
-def task_run_id(deployment: str, native_id: UUID, attempt: int) -> UUID:
+def task_run_id(deployment: str, native_id: UUID | str, attempt: int) -> UUID:
     """Return RunVis's id of an attempt of a task run."""
     return identity.run_id(ENGINE, deployment, ("task_run", str(native_id), attempt))

@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runvis_core.api.problems import problem
 from runvis_core.api.rates import RateLimiter
-from runvis_core.api.scopes import OPEN_PATHS, Match, RouteTable, name_scopes
+from runvis_core.api.scopes import OPEN_PATHS, ROUTES, Match, RouteTable, name_scopes
 from runvis_core.api.tokens import LOCAL_PRINCIPAL, ExpiredTokenError, StoreTokens, Tokens
 from runvis_core.errors import UnreachableError
+from runvis_core.model.decision import Scope as TokenScope
 from runvis_core.services.decisions import record_access
 from runvis_core.services.principals import Principal
 from runvis_core.services.tokens import is_token
@@ -35,6 +37,9 @@ class Asked(NamedTuple):
     path: str
     headers: Mapping[bytes, bytes]
     """By lower-case name; of several the last."""
+    query: str = ""
+    peer: str = ""
+    """The address at the other end of the connection."""
 
 
 class Authenticator(Protocol):
@@ -42,6 +47,19 @@ class Authenticator(Protocol):
 
     async def find_principal(self, asked: Asked) -> Principal | None:
         """Return who asks; None where this way says nothing. Raises `ExpiredTokenError`, `UnreachableError`."""
+        ...
+
+
+class Door(Authenticator, Protocol):
+    """How browsers come in, which send no bearer token."""
+
+    open_paths: frozenset[str]
+    """Paths beside `OPEN_PATHS` that are open to all, by their whole path."""
+    routes: Mapping[tuple[str, str], TokenScope]
+    """What the pages' routes need, as in `ROUTES`."""
+
+    def find_refusal(self, asked: Asked, status: int) -> ASGIApp | None:
+        """Return what is said to a browser that is refused with a status; None for other callers."""
         ...
 
 
@@ -76,6 +94,17 @@ class BearerTokens:
             return LOCAL_PRINCIPAL
         return found
 
+    async def find_by_digest(self, digest: bytes) -> Principal | None:
+        """Return who has the token of that digest, as long as it is valid. Raises `UnreachableError`."""
+        await self._issued.refresh()
+        found = self._tokens.find_by_digest(digest) or self._issued.find_by_digest(digest, now=datetime.now(UTC))
+        if found is None:
+            # It may have been issued just now.
+            self._issued.forget()
+            await self._issued.refresh()
+            found = self._issued.find_by_digest(digest, now=datetime.now(UTC))
+        return found
+
     def _find_bearer(self, authorization: str) -> Principal | None:
         found = self._tokens.find_principal(authorization)
         return found or self._issued.find_principal(authorization, now=datetime.now(UTC))
@@ -90,27 +119,28 @@ class AccessControl:
         *,
         bearers: BearerTokens,
         limiter: RateLimiter,
-        others: tuple[Authenticator, ...] = (),
-        routes: RouteTable | None = None,
+        door: Door | None = None,
         audited: Store | None = None,
     ) -> None:
         """`audited` is the store whose log is to tell who read what, where that is wanted."""
         self._app = app
         self._bearers = bearers
-        self._authenticators = (bearers, *others)
+        self._door = door
+        self._authenticators: tuple[Authenticator, ...] = (bearers, door) if door else (bearers,)
+        self._open_paths = OPEN_PATHS | (door.open_paths if door else frozenset[str]())
         self._limiter = limiter
-        self._routes = routes or RouteTable()
+        self._routes = RouteTable({**ROUTES, **door.routes} if door else ROUTES)
         self._audited = audited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one connection."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in OPEN_PATHS):
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._open_paths):
             await self._app(scope, receive, send)
             return
         is_http = scope["type"] == "http"
-        asked = Asked(scope["method"] if is_http else "WEBSOCKET", scope["path"], dict(scope.get("headers", ())))
+        asked = _asked(scope)
         answer = await self._authenticate(asked)
-        refusal: ASGIApp | None
+        refusal: Response | None
         if isinstance(answer, Principal):
             # Who was refused is known, too.
             scope.setdefault("state", {})["principal"] = answer
@@ -120,11 +150,12 @@ class AccessControl:
         if refusal is None:
             await self._app(scope, receive, send)
         elif is_http:
-            await refusal(scope, receive, send)
+            page = self._door.find_refusal(asked, refusal.status_code) if self._door else None
+            await (page or refusal)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _authenticate(self, asked: Asked) -> Principal | ASGIApp:
+    async def _authenticate(self, asked: Asked) -> Principal | Response:
         """Return who asks, or the reply that refuses."""
         try:
             principal = await self._find_principal(asked)
@@ -134,7 +165,7 @@ class AccessControl:
             return _unreachable(error)
         return self._refusal(asked) if principal is None else principal
 
-    async def _authorise(self, asked: Asked, principal: Principal) -> ASGIApp | None:
+    async def _authorise(self, asked: Asked, principal: Principal) -> Response | None:
         """Return the reply that refuses; None for who may go on."""
         if principal is not LOCAL_PRINCIPAL and (wait := self._limiter.take(principal.name)):
             headers = {"Retry-After": str(math.ceil(wait))}
@@ -156,7 +187,7 @@ class AccessControl:
                 return principal
         return None
 
-    def _refusal(self, asked: Asked) -> ASGIApp:
+    def _refusal(self, asked: Asked) -> Response:
         if not self._bearers.are_needed:
             return problem(
                 403,
@@ -168,15 +199,26 @@ class AccessControl:
         return _unauthorized("there is no bearer token" if missing else "the server doesn't take this token")
 
 
-def _unauthorized(detail: str) -> ASGIApp:
+def _asked(scope: Scope) -> Asked:
+    client = scope.get("client")
+    return Asked(
+        method=scope["method"] if scope["type"] == "http" else "WEBSOCKET",
+        path=scope["path"],
+        headers=dict(scope.get("headers", ())),
+        query=scope.get("query_string", b"").decode("latin-1"),
+        peer=client[0] if client else "",
+    )
+
+
+def _unauthorized(detail: str) -> Response:
     return problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _unreachable(error: UnreachableError) -> ASGIApp:
+def _unreachable(error: UnreachableError) -> Response:
     return problem(503, "store-unreachable", str(error), headers={"Retry-After": "5"})
 
 
-def _find_refusal(match: Match, principal: Principal) -> ASGIApp | None:
+def _find_refusal(match: Match, principal: Principal) -> Response | None:
     """Return the reply that refuses a principal; None if they may."""
     if not match.methods:
         return problem(404, "no-such-path", "there is nothing at this path")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
@@ -27,8 +27,9 @@ from runvis_core.api import (
     stats,
     stream,
 )
-from runvis_core.api.access import AccessControl, BearerTokens
+from runvis_core.api.access import AccessControl, BearerTokens, Door
 from runvis_core.api.committer import Committer
+from runvis_core.api.examples import Application
 from runvis_core.api.headers import SecurityHeaders
 from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
@@ -61,12 +62,16 @@ ROUTED: Final = (
 """Modules with routes under the prefix."""
 
 
-def create_app(store: Store, settings: Settings) -> FastAPI:
-    """Return the application over a store; it closes its own threads when it ends, not the store."""
+def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerTokens], Door] | None = None) -> FastAPI:
+    """Return the application over a store; it closes its own threads when it ends, not the store.
+
+    `make_door` makes the door by which browsers come in; without one only bearer tokens are taken.
+    """
     numbers = Metrics(store, settings)
 
     limits = EventLimits(settings.limits.event_bytes, settings.limits.depth)
     issued = StoreTokens(store)
+    bearers = BearerTokens(read_tokens(settings), issued)
 
     def ingest(items: Any, principal: Principal) -> Any:
         with numbers.commit_seconds.time():
@@ -81,7 +86,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         yield
         committer.close()
 
-    app = FastAPI(
+    app = Application(
         title="RunVis",
         version=version("runvis"),
         lifespan=lifespan,
@@ -119,8 +124,9 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     # The last one added is the outermost: a refusal has the headers, is timed and is in the log too.
     app.add_middleware(
         AccessControl,
-        bearers=BearerTokens(read_tokens(settings), issued),
+        bearers=bearers,
         limiter=RateLimiter(settings.limits.requests_per_second),
+        door=make_door(bearers) if make_door else None,
         audited=store if settings.server.audit_reads else None,
     )
     app.add_middleware(SecurityHeaders)

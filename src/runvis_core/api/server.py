@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from runvis_core.api.access import is_loopback
 from runvis_core.api.app import create_app
@@ -23,6 +24,9 @@ from runvis_core.store.leadership import leadership_of
 GRACE_SECONDS: Final = 10
 """How long requests that were begun may go on when the server is ended; what was taken is stored in any case."""
 
+MakeApp = Callable[[Store, Settings], FastAPI]
+"""Makes the application over a store: with the API alone, or with what stands above it, too."""
+
 
 def serve(
     store: Store,
@@ -32,6 +36,7 @@ def serve(
     port: int,
     followers: Mapping[str, tuple[Follow, str]],
     on_ready: Callable[[str], None],
+    make_app: MakeApp = create_app,
 ) -> None:
     """Serve until interrupted; `on_ready` is given the address once requests are taken.
 
@@ -41,7 +46,7 @@ def serve(
     require_token(store, settings, host)
     with listen(host, port) as listener:
         address = address_of(listener)
-        serve_on(listener, store, settings, followers=followers, on_ready=lambda: on_ready(address))
+        serve_on(listener, store, settings, followers=followers, on_ready=lambda: on_ready(address), make_app=make_app)
 
 
 def require_token(store: Store, settings: Settings, host: str) -> None:
@@ -60,9 +65,10 @@ def serve_on(
     *,
     followers: Mapping[str, tuple[Follow, str]],
     on_ready: Callable[[], None],
+    make_app: MakeApp = create_app,
 ) -> None:
     """Serve on a socket until interrupted, then finish what was begun."""
-    app = create_app(store, settings)
+    app = make_app(store, settings)
     metrics: Metrics = app.state.metrics
     duties = Duties(
         duties_of(store, settings, followers),
@@ -75,6 +81,8 @@ def serve_on(
         log_config=None,
         log_level="warning",
         access_log=False,
+        # Who asks is who is connected: what a header says of that is believed of no one here (see `web.door`).
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",

@@ -53,6 +53,10 @@ class Tokens:
         given = _digest_of(authorization)
         return None if given is None else _find(given, self._known)
 
+    def find_by_digest(self, digest: bytes) -> Principal | None:
+        """Return whom the token of that digest stands for, or None."""
+        return _find(digest, self._known)
+
 
 class StoreTokens:
     """The tokens that a store issued, looked up again when they may have changed."""
@@ -96,10 +100,18 @@ class StoreTokens:
         given = _digest_of(authorization)
         if given is None:
             return None
-        matching = [known for known in self._known if hmac.compare_digest(given, known.digest)]
+        matching = self._matching(given)
         if matching and now >= matching[0].expires_at:
             raise ExpiredTokenError(f"the token expired at {matching[0].expires_at:%Y-%m-%d %H:%M} UTC")
         return matching[0].principal if matching else None
+
+    def find_by_digest(self, digest: bytes, *, now: datetime) -> Principal | None:
+        """Return whom the token of that digest stands for, as long as it is valid."""
+        matching = self._matching(digest)
+        return matching[0].principal if matching and now < matching[0].expires_at else None
+
+    def _matching(self, digest: bytes) -> list[KnownToken]:
+        return [known for known in self._known if hmac.compare_digest(digest, known.digest)]
 
 
 def _find(given: bytes, known: Sequence[tuple[bytes, Principal]]) -> Principal | None:

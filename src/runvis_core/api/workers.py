@@ -19,8 +19,9 @@ from typing import Final
 
 from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
 
+from runvis_core.api.app import create_app
 from runvis_core.api.metrics import MULTIPROCESS_FOLDER
-from runvis_core.api.server import GRACE_SECONDS, address_of, listen, require_token, serve_on
+from runvis_core.api.server import GRACE_SECONDS, MakeApp, address_of, listen, require_token, serve_on
 from runvis_core.errors import StoreError
 from runvis_core.services.followers import find_follower
 from runvis_core.services.logs import set_up_logs
@@ -54,6 +55,7 @@ def serve_with_workers(
     port: int,
     followers: Mapping[str, str],
     on_ready: Callable[[str], None],
+    make_app: MakeApp = create_app,
 ) -> None:
     """Serve with `number` processes until interrupted; `on_ready` is given the address once all take requests.
 
@@ -72,7 +74,7 @@ def serve_with_workers(
         def start() -> _Worker:
             ours, theirs = _CONTEXT.Pipe()
             process = _CONTEXT.Process(
-                target=work, args=(settings, listener, dict(followers), theirs), name="runvis-worker"
+                target=work, args=(settings, listener, dict(followers), theirs, make_app), name="runvis-worker"
             )
             process.start()
             theirs.close()
@@ -144,7 +146,13 @@ def _end(workers: list[_Worker]) -> None:
         worker.voice.close()
 
 
-def work(settings: Settings, listener: socket.socket, followers: Mapping[str, str], voice: Connection) -> None:
+def work(
+    settings: Settings,
+    listener: socket.socket,
+    followers: Mapping[str, str],
+    voice: Connection,
+    make_app: MakeApp = create_app,
+) -> None:
     """Serve on the server's socket: what a worker's process runs."""
     set_up_logs(settings.server.log_format)
     threading.Thread(target=_end_with_server, args=(voice,), name="runvis-server-watch", daemon=True).start()
@@ -158,6 +166,7 @@ def work(settings: Settings, listener: socket.socket, followers: Mapping[str, st
                 settings,
                 followers={engine: (find_follower(engine), url) for engine, url in followers.items()},
                 on_ready=lambda: voice.send_bytes(_READY),
+                make_app=make_app,
             )
         finally:
             store.close()

@@ -61,6 +61,7 @@ def serve_command(
         try:
             from runvis_core.api.server import serve
             from runvis_core.api.workers import serve_with_workers
+            from runvis_core.web.app import create_site
         except ImportError as error:
             raise SettingsError(
                 f"serving needs more than is installed here ({error.name}): pip install 'runvis[server]'"
@@ -68,12 +69,28 @@ def serve_command(
         if workers == 1:
             found = {engine: (find_follower(engine), address) for engine, address in followers.items()}
             with ended_by_sigterm():
-                serve(store, settings, host=host, port=port, followers=found, on_ready=_say_ready)
+                serve(
+                    store,
+                    settings,
+                    host=host,
+                    port=port,
+                    followers=found,
+                    on_ready=_say_ready,
+                    make_app=create_site,
+                )
             return
     for engine in followers:
         find_follower(engine)
     with ended_by_sigterm():
-        serve_with_workers(settings, number=workers, host=host, port=port, followers=followers, on_ready=_say_ready)
+        serve_with_workers(
+            settings,
+            number=workers,
+            host=host,
+            port=port,
+            followers=followers,
+            on_ready=_say_ready,
+            make_app=create_site,
+        )
 
 
 def _say_ready(address: str) -> None:

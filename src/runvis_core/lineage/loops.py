@@ -7,17 +7,16 @@ docs/decisions/0011). networkx takes what is small: see `graph`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 
 class Graph:
-    """Nodes that are numbers from 0, not far from dense, and what each leads to."""
+    """Nodes that are numbers below `size`, and what each leads to."""
 
-    def __init__(self, edges: Iterable[tuple[int, int]]) -> None:
-        pairs = edges if isinstance(edges, Sequence) else list(edges)
-        self._after: list[list[int]] = [[] for _ in range(max(map(max, pairs), default=-1) + 1)]
-        for source, target in pairs:
-            self._after[source].append(target)
+    def __init__(self, size: int, leads_to: Iterable[tuple[int, list[int]]]) -> None:
+        self._after: list[list[int]] = [[]] * size
+        for source, targets in leads_to:
+            self._after[source] = targets
 
     def find_loops(self) -> list[list[int]]:
         """Return the strongly connected components that hold a loop: of several nodes, or of one that leads to itself.

@@ -58,6 +58,7 @@ class RunFilter(BaseModel):
     since: AwareDatetime | None = Field(default=None, description="Runs from this moment on (with its time zone).")
     until: AwareDatetime | None = Field(default=None, description="Runs before this moment (with its time zone).")
     trigger: TriggerKind | None = Field(default=None, description="Why the run started.")
+    top: bool = Field(default=False, description="Only runs that lie in no other run: no tasks, no subflows.")
     correlation: Word | None = Field(default=None, description="The correlation id, the run's own or an inherited one.")
     silent: bool = Field(default=False, description="Only live runs whose heartbeat is older than its interval.")
     conflicting: bool = Field(default=False, description="Only runs with corrections.")

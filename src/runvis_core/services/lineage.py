@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -113,25 +113,30 @@ def list_loops(store: Store, *, limit: int) -> Page[Loop]:
     """
     catch_up(store, [LINEAGE])
     with reading(store) as connection:
-        graph = Graph(_read_edges(connection))
+        graph = _read_graph(connection)
         turns = _Turns(connection)
         found = [_Found(members, turns) for members in graph.find_loops()]
         found.sort(key=lambda loop: (-loop.last_turn, -len(loop.members), min(loop.members)))
         left_out = len(found) - limit
         return Page[Loop](
-            items=[loop.show(connection, graph) for loop in found[:limit]],
+            items=_show(connection, graph, found[:limit]),
             notes=[f"{left_out} more loops are not shown"] if left_out > 0 else [],
         )
 
 
-def _read_edges(connection: Connection) -> Sequence[tuple[int, int]]:
-    # Plain tuples from the driver: a graph has many edges, and each is looked at once.
+def _read_graph(connection: Connection) -> Graph:
+    # As the driver gives it: a graph has many edges, and the database puts those of one node together at less cost.
+    together = "array_agg" if connection.dialect.name == "postgresql" else "json_group_array"
+    size = (connection.execute(select(func.max(lineage_nodes.c.number))).scalar_one() or 0) + 1
     cursor: Any = connection.connection.cursor()
     try:
-        cursor.execute("SELECT source, target FROM lineage_edges")
-        return cursor.fetchall()
+        cursor.execute(f"SELECT source, {together}(target) FROM lineage_edges GROUP BY source")  # noqa: S608 - our own words
+        rows = cursor.fetchall()
     finally:
         cursor.close()
+    if together == "json_group_array":
+        return Graph(size, ((source, orjson.loads(targets)) for source, targets in rows))
+    return Graph(size, rows)
 
 
 class _Turns:
@@ -159,35 +164,60 @@ class _Found:
         self.last_turn = turns.last_of(self.members)
         self._turns = turns
 
-    def show(self, connection: Connection, graph: Graph) -> Loop:
-        """Return the loop as it is answered."""
+    def outline(self, graph: Graph) -> _Outline:
+        """Return which of its members and edges are shown."""
         start = min(self.members, key=lambda node: (-self._turns.count_of(node), node))
         cycle = graph.find_cycle(start, self.members)
-        around = set(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
         shown = list(dict.fromkeys([*cycle, *sorted(self.members)]))[:MAX_MEMBERS]
+        around = set(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
         pairs = sorted(graph.edges_within(frozenset(shown)), key=lambda pair: (pair not in around, pair))
-        refs = _refs(connection, shown)
-        rows = _edges_between(connection, pairs[:MAX_EDGES])
-        last = self._last_turn(connection)
+        return _Outline(cycle, shown, pairs[:MAX_EDGES], len(pairs))
+
+    def show(
+        self, outline: _Outline, refs: dict[int, LineageRef], edges: dict[tuple[int, int], list[Any]], last: Any
+    ) -> Loop:
+        """Return the loop as it is answered."""
+        rows = [row for pair in outline.pairs for row in edges[pair]]
+        cycle = outline.cycle
         return Loop(
             cycle=[refs[number].node_id for number in cycle if number in refs],
-            members=[LoopMember(**dict(refs[number]), turns=self._turns.count_of(number)) for number in shown],
-            edges=[_edge(row, refs) for row in sorted(rows, key=lambda row: (row.source, row.target) not in around)],
+            members=[LoopMember(**dict(refs[number]), turns=self._turns.count_of(number)) for number in outline.shown],
+            edges=[_edge(row, refs) for row in rows],
             kinds=sorted({row.kind for row in rows}),
-            turns=self._turns.count_of(start),
+            turns=self._turns.count_of(cycle[0]),
             last_turn_at=last.seen_at if last else None,
             last_turn_run_id=last.run_id if last else None,
-            cut_members=len(self.members) - len(shown),
-            cut_edges=max(0, len(pairs) - MAX_EDGES),
+            cut_members=len(self.members) - len(outline.shown),
+            cut_edges=outline.edge_count - len(outline.pairs),
         )
 
-    def _last_turn(self, connection: Connection) -> Any:
-        if not self.last_turn:
-            return None
-        columns = lineage_turns.c
-        query = select(columns.seen_at, columns.run_id, columns.node).where(columns.position == self.last_turn)
-        found = [row for row in connection.execute(query.order_by(columns.thing)) if row.node in self.members]
-        return found[0]
+
+class _Outline(NamedTuple):
+    """What is shown of a loop."""
+
+    cycle: list[int]
+    shown: list[int]
+    pairs: list[tuple[int, int]]
+    """Those of the cycle first."""
+    edge_count: int
+
+
+def _show(connection: Connection, graph: Graph, found: list[_Found]) -> list[Loop]:
+    outlines = [loop.outline(graph) for loop in found]
+    refs = _refs(connection, {number for outline in outlines for number in outline.shown})
+    edges = _edges_between(connection, [pair for outline in outlines for pair in outline.pairs])
+    columns = lineage_turns.c
+    last: dict[tuple[int, int], Any] = {}
+    for chunk in chunks([loop.last_turn for loop in found if loop.last_turn]):
+        query = select(columns.seen_at, columns.run_id, columns.node, columns.position)
+        rows = connection.execute(query.where(columns.position.in_(chunk)).order_by(columns.thing.desc()))
+        last.update(((row.position, row.node), row) for row in rows)
+    return [loop.show(outline, refs, edges, _first(last, loop)) for loop, outline in zip(found, outlines, strict=True)]
+
+
+def _first(last: dict[tuple[int, int], Any], loop: _Found) -> Any:
+    rows = [row for (position, node), row in last.items() if position == loop.last_turn and node in loop.members]
+    return rows[0] if rows else None
 
 
 def _refs(connection: Connection, numbers: Iterable[int]) -> dict[int, LineageRef]:
@@ -199,12 +229,14 @@ def _refs(connection: Connection, numbers: Iterable[int]) -> dict[int, LineageRe
     return found
 
 
-def _edges_between(connection: Connection, pairs: list[tuple[int, int]]) -> list[Any]:
+def _edges_between(connection: Connection, pairs: list[tuple[int, int]]) -> dict[tuple[int, int], list[Any]]:
     columns = lineage_edges.c
-    rows: list[Any] = []
+    found: dict[tuple[int, int], list[Any]] = {pair: [] for pair in pairs}
     for chunk in chunks(pairs):
-        rows += connection.execute(select(lineage_edges).where(tuple_(columns.source, columns.target).in_(chunk)))
-    return sorted(rows, key=lambda row: (row.source, row.target, row.kind))
+        query = select(lineage_edges).where(tuple_(columns.source, columns.target).in_(chunk))
+        for row in connection.execute(query.order_by(columns.source, columns.target, columns.kind)):
+            found[row.source, row.target].append(row)
+    return found
 
 
 def _edge(row: Any, refs: dict[int, LineageRef]) -> LineageEdge:

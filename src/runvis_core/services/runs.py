@@ -88,6 +88,8 @@ def run_conditions(
     """Return what must hold of rows of `runs` that the filters let through, and what is to be said of it."""
     conditions = [runs.c.became_run_id.is_(None), *_field_conditions(filters)]
     notes: list[str] = []
+    if filters.top:
+        conditions.append(runs.c.parent_run_id.is_(None))
     if filters.tag is not None:
         conditions.append(exists().where(run_tags.c.run_id == runs.c.run_id, run_tags.c.tag == filters.tag))
     if filters.conflicting:

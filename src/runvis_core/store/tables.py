@@ -2,7 +2,8 @@
 
 `head`, `entries`, `event_ids` and `bodies` are the log; `LEDGER` testifies to it. All others are projections, which
 `rebuild` derives from it, but for `liveness` (heartbeats are no entries), `follower_watermarks` (a follower's own
-bookkeeping), `refusals` (what was refused is no entry), `notice_rules` and `notices` (whom the server has told what).
+bookkeeping), `refusals` (what was refused is no entry), `notice_rules` and `notices` (whom the server has told what)
+and `sessions` (of who signed in).
 
 What is stored only once is keyed so that it can be inserted only once: the guards refuse the rest (see `guards`).
 No foreign keys: the guards and the fold say what belongs together, and the log's order is the only truth.
@@ -40,6 +41,12 @@ def _index_of_set(name: str, column: str) -> Index:
     """Declare an index over the rows in which the column is set: most rows don't have it."""
     is_set = text(f"{column} IS NOT NULL")
     return Index(name, column, sqlite_where=is_set, postgresql_where=is_set)
+
+
+def _index_of_top(name: str, *columns: str) -> Index:
+    """Declare an index over the runs that lie in no other run: most lie in one."""
+    is_top = text("parent_run_id IS NULL")
+    return Index(name, *columns, sqlite_where=is_top, postgresql_where=is_top)
 
 
 # The log
@@ -123,6 +130,9 @@ runs: Final = _table(
     Index("runs_sort", "sort_at", "run_id"),
     Index("runs_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
     Index("runs_state", "effective_state", "sort_at", "run_id"),
+    # What lists show first: runs that lie in no other run.
+    _index_of_top("runs_top", "sort_at", "run_id"),
+    _index_of_top("runs_top_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
     Index("runs_native_key", "native_key", "attempt"),
     Index("runs_native_id", "native_id"),
     _index_of_set("runs_parent", "parent_run_id"),
@@ -569,6 +579,15 @@ STEP_TABLES: Final = (
 )
 """What the steps write, and where they stand: a rebuild empties them, and the steps begin again."""
 
+# Who signed in
+
+sessions: Final = _table(
+    "sessions",
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("token_digest", LargeBinary(32), nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+
 # The ledger over the log
 
 tiles: Final = _table(
@@ -692,7 +711,7 @@ RUN_WRITE_ONCE: Final = tuple(
 """Columns of a run that don't change once they are set and the run has ended."""
 
 LOG: Final = (head, entries, event_ids, bodies)
-KEPT: Final = (liveness, follower_watermarks, refusals, notice_rules, notices)
+KEPT: Final = (liveness, follower_watermarks, refusals, notice_rules, notices, sessions)
 """Tables that are neither log nor derived from it."""
 PROJECTIONS: Final = tuple(table for table in metadata.sorted_tables if table not in (*LOG, *KEPT, *LEDGER))
 """Tables that a rebuild derives from the log."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +35,8 @@ from runvis_core.testing.factories import a_run_id, at, make
 
 Record = Callable[[Store, Iterable[EventBase]], None]
 NOW = at(3600)
+LONG_AGO, FAR_OFF = datetime(2000, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
+"""Wide enough for whatever the clock says by which the store records."""
 WORKER = a_run_id("the worker's process")
 SCHEDULER = a_run_id("the scheduler's process")
 
@@ -90,7 +92,7 @@ def books(name: str, *, started: float = 20, ended: float = 30, definition: str 
 
 
 def account(store: Store, by: By = By.DEPLOYMENT, **asked: Any) -> Completeness:
-    filters = CompletenessFilter(by=by, since=at(-86400), until=at(10 * 86400), **asked)
+    filters = CompletenessFilter(by=by, since=LONG_AGO, until=FAR_OFF, **asked)
     return get_completeness(store, filters, limit=50, now=NOW)
 
 
@@ -277,11 +279,10 @@ def test_the_account_is_narrowed_and_tells_what_it_leaves_out(store: Store, reco
     record(store, numbered(SCHEDULER, books("other", definition="other")))
     assert account(store, deployment="elsewhere").items == []
     assert [row.definition for row in account(store, definition="other").items] == ["other"]
-    filters = CompletenessFilter(by=By.PRODUCER, since=at(-100), until=at(10 * 86400))
+    filters = CompletenessFilter(by=By.PRODUCER, since=LONG_AGO, until=FAR_OFF)
     found = get_completeness(store, filters, limit=1, now=NOW)
     assert (len(found.items), found.cut) == (1, 1)
-    past: datetime = at(-10 * 86400)
-    assert get_completeness(store, CompletenessFilter(until=past), limit=1, now=NOW).items == []
+    assert get_completeness(store, CompletenessFilter(until=LONG_AGO), limit=1, now=NOW).items == []
 
 
 def test_the_doctor_calls_missing_events_a_problem(store: Store, record: Record) -> None:

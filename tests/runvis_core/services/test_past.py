@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,12 +28,12 @@ from runvis_core.services.runs import list_runs
 from runvis_core.store.database import Store, open_store
 from runvis_core.store.log import SqlEventLog
 from runvis_core.testing.event_log_suite import append, seal_all
-from runvis_core.testing.factories import MORNING, a_run_id, at, make
+from runvis_core.testing.factories import a_run_id, at, make
 from runvis_core.testing.histories import histories
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2, a_story
 
 Record = Callable[[Store, Iterable[EventBase]], None]
-NOW = MORNING + timedelta(days=30)
+NOW = datetime(2999, 1, 1, tzinfo=UTC)
 NAMES = ["run", "other", "parent"]
 
 

@@ -60,7 +60,7 @@ def check_intervals(store: Store, told: list[EventBase], part: int) -> None:
 
 
 @given(histories, st.integers(1, 6))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_any_history_taken_in_any_parts_sqlite(told: list[EventBase], part: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{Path(folder) / 'runvis.db'}")

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -55,6 +55,9 @@ def demo_command(
     folder: Annotated[
         Path, typer.Option(help="Where the engines, their logs and the store go; the store is kept from run to run.")
     ] = Path(".demo"),
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep the pages up over the store, until interrupted.")
+    ] = False,
 ) -> None:
     """Run a real Airflow and a real Prefect into one history, and look at it.
 
@@ -64,6 +67,8 @@ def demo_command(
     Examples:
 
       make demo
+
+      make demo SERVE=1
     """
     airflow_python, prefect_python = _python(AIRFLOW_PYTHON), _python(PREFECT_PYTHON)
     folder = folder.absolute()
@@ -81,6 +86,8 @@ def demo_command(
             server.wait_until(lambda: _all_ended(url, begun_at), what="end of every run", timeout_seconds=30)
     _show(f"sqlite:///{store}", begun_at)
     _say_what_next(folder, store)
+    if serve:
+        _keep_serving(folder, store)
 
 
 def _python(variable: str) -> Path:
@@ -112,6 +119,13 @@ def _server(folder: Path, store: Path) -> Generator[tuple[EngineProcess, str]]:
         with _step("RunVis serves a SQLite store"):
             server.wait_until(lambda: answers(f"{url}/health/ready"), what="ready server", timeout_seconds=60)
         yield server, url
+
+
+def _keep_serving(folder: Path, store: Path) -> None:
+    with _ended_by_sigterm(), _server(folder, store) as (server, url):
+        console().print(f"\nLook at it: [bold]{url}[/bold] (Ctrl-C ends it)")
+        with suppress(KeyboardInterrupt):
+            server.wait(timeout_seconds=float("inf"))
 
 
 @contextmanager

@@ -1,0 +1,195 @@
+"""The feed: runs as a person reads them, each with what happened inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import Connection, func, select, tuple_
+
+from runvis_core.model.state import State
+from runvis_core.services.answers import Answer, FailureView, Page, RunSummary
+from runvis_core.services.filters import RunFilter
+from runvis_core.services.reading import chunks, reading
+from runvis_core.services.run_summaries import summarise
+from runvis_core.services.runs import list_runs
+from runvis_core.store.database import Store
+from runvis_core.store.tables import runs
+
+MAX_INSIDE: Final = 100
+"""How many runs inside one that is opened the feed shows; the run's own page shows more."""
+MAX_LEVELS: Final = 4
+"""How many levels down the feed looks for what failed."""
+FAILED: Final = (State.FAILED.value, State.TIMED_OUT.value)
+
+
+class InsideFailure(Answer):
+    """What failed first inside a run, and so says why the run failed."""
+
+    run_id: UUID
+    definition: str | None = None
+    attempt: int | None = None
+    failure: FailureView | None = None
+
+
+class FeedRow(Answer):
+    """A run, how many runs lie directly in it, how many attempts there are of it, and what failed first inside."""
+
+    run: RunSummary
+    inside_count: int = 0
+    attempt_count: int = 1
+    failed_inside: InsideFailure | None = None
+    inside: list[RunSummary] = Field(default_factory=list[RunSummary])
+    """The runs directly inside, the earliest first, at most `MAX_INSIDE`; empty unless they were asked for."""
+
+
+def list_feed(
+    store: Store,
+    filters: RunFilter,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    now: datetime,
+    opened: Sequence[UUID] = (),
+) -> Page[FeedRow]:
+    """Return the runs that the filters let through, newest first, as `list_runs` does; `opened` ones with their inside.
+
+    Raises `CursorError` for a cursor of another list.
+    """
+    page = list_runs(store, filters, limit=limit, cursor=cursor, now=now)
+    with reading(store) as connection:
+        rows = describe_runs(connection, page.items, opened=opened)
+    return Page(items=rows, next_cursor=page.next_cursor, notes=page.notes)
+
+
+def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened: Sequence[UUID] = ()) -> list[FeedRow]:
+    """Return runs with what happened inside them."""
+    run_ids = [run.run_id for run in found]
+    counts = _count_inside(connection, run_ids)
+    attempts = _count_attempts(connection, run_ids)
+    failed = find_failed_inside(connection, [run.run_id for run in found if _is_unexplained(run)])
+    inside = {run_id: _inside(connection, run_id) for run_id in opened if counts.get(run_id)}
+    return [
+        FeedRow(
+            run=run,
+            inside_count=counts.get(run.run_id, 0),
+            attempt_count=attempts.get(run.run_id, 1),
+            failed_inside=failed.get(run.run_id),
+            inside=inside.get(run.run_id, []),
+        )
+        for run in found
+    ]
+
+
+def _is_unexplained(run: RunSummary) -> bool:
+    failed = run.effective_state in (State.FAILED, State.TIMED_OUT)
+    return failed and (run.failure is None or not (run.failure.message or run.failure.error_type))
+
+
+def _count_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
+    counts: dict[UUID, int] = {}
+    for chunk in chunks(run_ids):
+        query = (
+            select(runs.c.parent_run_id, func.count().label("inside"))
+            .where(runs.c.parent_run_id.in_(chunk), runs.c.became_run_id.is_(None))
+            .group_by(runs.c.parent_run_id)
+        )
+        counts.update((row.parent_run_id, row.inside) for row in connection.execute(query))
+    return counts
+
+
+def _count_attempts(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
+    other = runs.alias("other")
+    counts: dict[UUID, int] = {}
+    for chunk in chunks(run_ids):
+        query = (
+            select(runs.c.run_id, func.count(other.c.run_id).label("attempts"))
+            .join(
+                other,
+                tuple_(other.c.native_key, other.c.engine, other.c.deployment)
+                == tuple_(runs.c.native_key, runs.c.engine, runs.c.deployment),
+            )
+            .where(runs.c.run_id.in_(chunk), other.c.became_run_id.is_(None))
+            .group_by(runs.c.run_id)
+        )
+        counts.update((row.run_id, row.attempts) for row in connection.execute(query))
+    return counts
+
+
+def _inside(connection: Connection, run_id: UUID) -> list[RunSummary]:
+    query = (
+        select(runs)
+        .where(runs.c.parent_run_id == run_id, runs.c.became_run_id.is_(None))
+        .order_by(runs.c.sort_at, runs.c.run_id)
+        .limit(MAX_INSIDE)
+    )
+    return summarise(connection, connection.execute(query).all())
+
+
+def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, InsideFailure]:
+    """Return by run what failed first inside it, as deep as `MAX_LEVELS`: the deepest of it, which failed by itself."""
+    reasons: dict[UUID, Any] = {}
+    above = {run_id: run_id for run_id in run_ids}
+    for _ in range(MAX_LEVELS):
+        below: dict[UUID, UUID] = {}
+        for row in _failed_children(connection, list(above)):
+            top = above[row.parent_run_id]
+            # The last attempt tells whether the thing failed; on each level the first failure counts.
+            known = reasons.get(top)
+            if known is None or known.run_id == row.parent_run_id:
+                reasons[top] = row
+                below[row.run_id] = top
+        above = below
+        if not above:
+            break
+    told: dict[UUID, RunSummary] = {}
+    for chunk in chunks([row.run_id for row in reasons.values()]):
+        found = connection.execute(select(runs).where(runs.c.run_id.in_(chunk))).all()
+        told.update((run.run_id, run) for run in summarise(connection, found))
+    return {
+        top: InsideFailure(
+            run_id=row.run_id, definition=row.definition, attempt=row.attempt, failure=told[row.run_id].failure
+        )
+        for top, row in reasons.items()
+    }
+
+
+def _failed_children(connection: Connection, parents: Sequence[UUID]) -> list[Any]:
+    """Return of each parent the child that failed first, in its last attempt."""
+    later = runs.alias("later")
+    tried_again = (
+        select(later.c.run_id)
+        .where(
+            later.c.native_key == runs.c.native_key,
+            later.c.engine == runs.c.engine,
+            later.c.deployment == runs.c.deployment,
+            later.c.parent_run_id == runs.c.parent_run_id,
+            later.c.attempt > runs.c.attempt,
+        )
+        .exists()
+    )
+    found: list[Any] = []
+    for chunk in chunks(parents):
+        numbered = (
+            select(
+                runs.c.run_id,
+                runs.c.parent_run_id,
+                runs.c.definition,
+                runs.c.attempt,
+                func.row_number()
+                .over(partition_by=runs.c.parent_run_id, order_by=(runs.c.ended_at, runs.c.first_position))
+                .label("place"),
+            )
+            .where(
+                runs.c.parent_run_id.in_(chunk),
+                runs.c.effective_state.in_(FAILED),
+                runs.c.became_run_id.is_(None),
+                ~tried_again,
+            )
+            .subquery()
+        )
+        found += connection.execute(select(numbered).where(numbered.c.place == 1)).all()
+    return found

@@ -1,0 +1,55 @@
+"""What a drawing of a run's tree needs beyond the tree itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select
+
+from runvis_core.model.state import Verdict
+from runvis_core.services.ancestry import MAX_DEPTH
+from runvis_core.services.answers import RunRef
+from runvis_core.services.reading import chunks, reading
+from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.store.database import Store
+from runvis_core.store.tables import runs
+
+
+class SpanFacts(NamedTuple):
+    """What a waterfall needs of a run: attempts of one thing share the native key."""
+
+    native_key: str | None = None
+    retry_expected_at: datetime | None = None
+    presumed: Verdict | None = None
+    clock_suspect: bool = False
+
+
+def find_span_facts(store: Store, run_ids: Iterable[UUID]) -> dict[UUID, SpanFacts]:
+    """Return these facts by run."""
+    columns = (runs.c.native_key, runs.c.retry_expected_at, runs.c.presumed, runs.c.clock_suspect)
+    found: dict[UUID, SpanFacts] = {}
+    with reading(store) as connection:
+        for chunk in chunks(list(run_ids)):
+            for row in connection.execute(select(runs.c.run_id, *columns).where(runs.c.run_id.in_(chunk))):
+                presumed = Verdict(row.presumed) if row.presumed else None
+                found[row.run_id] = SpanFacts(
+                    row.native_key, row.retry_expected_at, presumed, clock_suspect=bool(row.clock_suspect)
+                )
+    return found
+
+
+def find_parents(store: Store, run_id: UUID) -> list[RunRef]:
+    """Return the runs that contain this one, the topmost first, as far as they are known."""
+    above: list[Any] = []
+    with reading(store) as connection:
+        step = connection.scalar(select(runs.c.parent_run_id).where(runs.c.run_id == run_id))
+        while step is not None and len(above) < MAX_DEPTH and all(row.run_id != step for row in above):
+            row = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == step)).one_or_none()
+            if row is None:
+                break
+            above.append(row)
+            step = row.parent_run_id
+        return run_refs(connection, above[::-1])

@@ -1,0 +1,139 @@
+"""How a browser comes in: by a cookie that a token was turned into, or by who a trusted proxy says it is."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from runvis_core.api.access import Asked, BearerTokens
+from runvis_core.api.tokens import read_tokens
+from runvis_core.errors import SettingsError
+from runvis_core.model.decision import Scope as TokenScope
+from runvis_core.services.principals import Principal
+from runvis_core.services.sessions import find_session
+from runvis_core.services.tokens import last_token_change
+from runvis_core.settings import Settings
+from runvis_core.store.database import Store
+from runvis_core.web.assets import ASSETS
+from runvis_core.web.rendering import COOKIE, HEADERS, render
+
+READ_ONLY: Final = frozenset({TokenScope.READ})
+SIGN_IN: Final = "/sign-in"
+_SAFE_METHODS: Final = ("GET", "HEAD")
+_LONGEST_NAME: Final = 200
+
+Headers = Mapping[bytes, bytes]
+
+
+class BrowserDoor:
+    """Finds whom a browser's request comes from, by its cookie or by what a trusted proxy says. Both may only read.
+
+    A browser sends cookies, and a proxy its header, whoever made it ask: so what is no plain reading must come from a
+    page of ours.
+    """
+
+    open_paths: frozenset[str] = frozenset({SIGN_IN, *(asset.path for asset in ASSETS.values())})
+
+    def __init__(
+        self, store: Store, settings: Settings, bearers: BearerTokens, routes: Mapping[tuple[str, str], TokenScope]
+    ) -> None:
+        self.routes = routes
+        self._store = store
+        self._bearers = bearers
+        self._header = (settings.server.identity_header or "").lower().encode()
+        self._proxies = settings.server.trusted_proxies
+        if self._header and not read_tokens(settings) and not last_token_change(store):
+            raise SettingsError(
+                "RUNVIS__SERVER__IDENTITY_HEADER is set and there is no token: without one the server lets in whoever "
+                "asks from this machine, and so the proxy's every caller; issue one (`runvis tokens new`), or set "
+                "RUNVIS_TOKEN or RUNVIS__SERVER__TOKENS"
+            )
+
+    async def find_principal(self, asked: Asked) -> Principal | None:
+        """Return who asks; None if that is nobody, or is not theirs to send, or a bearer token says who it is."""
+        if b"authorization" in asked.headers or not _is_theirs(asked):
+            return None
+        name = self._name_said_by_proxy(asked)
+        if name is not None:
+            # No person may pass for a token by their name.
+            return Principal(f"person:{name}", READ_ONLY)
+        secret = cookie_of(asked.headers)
+        if secret is None:
+            return None
+        digest = await run_in_threadpool(find_session, self._store, secret, now=datetime.now(UTC))
+        principal = await self._bearers.find_by_digest(digest) if digest is not None else None
+        return principal and replace(principal, scopes=principal.scopes & READ_ONLY)
+
+    def find_refusal(self, asked: Asked, status: int) -> ASGIApp | None:
+        """Return what is said to a browser that is refused with a status; None for other callers."""
+        is_page = asked.method in _SAFE_METHODS and b"text/html" in asked.headers.get(b"accept", b"")
+        if not is_page or asked.path.startswith(("/api/", "/health/", "/metrics")):
+            return None
+        if status == 404:
+            return _no_such_page
+        if status != 401:
+            return None
+        if cookie_of(asked.headers) is None and asked.headers.get(b"sec-fetch-site") == b"cross-site":
+            # A browser sends the cookie with no link that stands elsewhere: asked again from here, it does.
+            return Response(_AGAIN, media_type="text/html", headers=HEADERS)
+        asked_for = asked.path + (f"?{asked.query}" if asked.query else "")
+        return RedirectResponse(f"{SIGN_IN}?to={quote(asked_for, safe='')}", status_code=303, headers=HEADERS)
+
+    def _name_said_by_proxy(self, asked: Asked) -> str | None:
+        if not self._header or self._header not in asked.headers or not self._comes_from_proxy(asked):
+            return None
+        name = asked.headers[self._header].decode("latin-1").strip()
+        return name if 0 < len(name) <= _LONGEST_NAME and name.isprintable() else None
+
+    def _comes_from_proxy(self, asked: Asked) -> bool:
+        try:
+            peer = ipaddress.ip_address(asked.peer)
+        except ValueError:
+            return False
+        return any(peer in network for network in self._proxies)
+
+
+def _is_theirs(asked: Asked) -> bool:
+    return asked.method in _SAFE_METHODS or is_same_origin(asked.headers)
+
+
+async def _no_such_page(scope: Scope, receive: Receive, send: Send) -> None:
+    said = {"title": "There is no such page", "detail": "No page has this address.", "parameter": None, "back": None}
+    await render(Request(scope), "error.html", status=404, **said)(scope, receive, send)
+
+
+_AGAIN: Final = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>RunVis</title>'
+    '<meta http-equiv="refresh" content="0"></head><body><main><h1>RunVis</h1>'
+    '<p><a href="">Go on</a></p></main></body></html>'
+)
+
+
+def cookie_of(headers: Headers) -> str | None:
+    """Return the secret in a request's cookie, or None."""
+    try:
+        cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+    except CookieError:
+        return None
+    return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+def is_same_origin(headers: Headers) -> bool:
+    """Return whether a browser made this request for a page of ours; browsers say so, and pages can't forge it."""
+    site = headers.get(b"sec-fetch-site")
+    if site is not None:
+        return site == b"same-origin"
+    origin = headers.get(b"origin")
+    return origin is not None and urlsplit(origin.decode("latin-1")).netloc == headers.get(b"host", b"").decode(
+        "latin-1"
+    )

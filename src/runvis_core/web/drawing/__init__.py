@@ -1,0 +1,1 @@
+"""From answers to what a page shows: pure, without a server, a store or a clock."""

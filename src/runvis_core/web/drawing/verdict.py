@@ -1,0 +1,79 @@
+"""Why a run ended this way, in one sentence."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from runvis_core.model.state import State, Verdict
+from runvis_core.services.answers import FailureView, RunDetail
+from runvis_core.services.feed import FAILED, InsideFailure
+from runvis_core.web.drawing.looks import look_of
+from runvis_core.web.drawing.spans import Span, count_not_run
+from runvis_core.web.drawing.text import count_of, first_line, name_duration, shorten
+
+_LONGEST_REASON: Final = 200
+
+
+class Sentence(NamedTuple):
+    """A verdict: `head`, then the step at fault as a link, then the rest."""
+
+    head: str
+    step: str | None = None
+    step_run_id: UUID | None = None
+    rest: str = ""
+
+
+def reason_of(failure: FailureView | None) -> str:
+    """Return the first line of a failure: its type and what it says."""
+    if failure is None:
+        return ""
+    words = (failure.error_type, first_line(failure.message))
+    return shorten(": ".join(word for word in words if word), _LONGEST_REASON)
+
+
+def judge_run(run: RunDetail, root: Span, failed_inside: InsideFailure | None, *, now: datetime) -> Sentence:
+    """Return what became of a run, and of what inside it."""
+    if run.presumption is not None and run.presumed in (Verdict.LOST, Verdict.SILENT):
+        word = "Presumed lost" if run.presumed is Verdict.LOST else "Silent"
+        return Sentence(f"{word}: {shorten(run.presumption.reason)}.")
+    state = run.effective_state
+    if state is None:
+        return Sentence("Nobody has said yet how it goes.")
+    if not state.is_terminal:
+        return Sentence(_live(run, state, now))
+    if state.value in FAILED:
+        return _failed(run, root, failed_inside, state)
+    word = look_of(state, run.native_state).word
+    if run.started_at is None:
+        return Sentence(f"{word}; it never began.")
+    attempts = f" at attempt {run.attempt}" if run.attempt and run.attempt > 1 else ""
+    ran = f" in {name_duration(run.duration_seconds)}" if run.duration_seconds is not None else ""
+    return Sentence(f"{word}{attempts}{ran}{_not_run(root)}.")
+
+
+def _live(run: RunDetail, state: State, now: datetime) -> str:
+    since = run.started_at if state is not State.QUEUED else run.queued_at
+    word = "Waits for a worker" if state is State.QUEUED else state.value
+    return f"{word} for {name_duration(max(0.0, (now - since).total_seconds()))}." if since else f"{word}."
+
+
+def _failed(run: RunDetail, root: Span, failed_inside: InsideFailure | None, state: State) -> Sentence:
+    head = look_of(state).word
+    own = reason_of(run.failure)
+    if own or failed_inside is None:
+        return Sentence(
+            f"{head}: {own}{_not_run(root)}." if own else f"{head}{_not_run(root)}; no reason was recorded."
+        )
+    step = failed_inside.definition or str(failed_inside.run_id)[:8]
+    attempt = f" attempt {failed_inside.attempt}" if failed_inside.attempt and failed_inside.attempt > 1 else ""
+    reason = reason_of(failed_inside.failure)
+    return Sentence(
+        f"{head}: ", shorten(step), failed_inside.run_id, f"{attempt}{', ' + reason if reason else ''}{_not_run(root)}."
+    )
+
+
+def _not_run(root: Span) -> str:
+    count = count_not_run(root)
+    return f"; {count_of(count, 'step')} not run" if count else ""

@@ -1,0 +1,222 @@
+"""A waterfall: rows of bars on one axis of time. Places are per cent of the axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from runvis_core.web.drawing.intervals import Interval, share_time
+from runvis_core.web.drawing.looks import Look, look_at
+from runvis_core.web.drawing.spans import Span, extent_of, going_on, is_live, mark_critical
+from runvis_core.web.drawing.text import name_duration
+
+MAX_ROWS: Final = 1000
+"""How many rows a page shows; what is beyond is folded into the row above it."""
+DEEPEST: Final = 12
+"""The deepest level that is set in further than the one above it."""
+_STEPS: Final = (
+    0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200,
+    86400, 172800, 604800, 1209600, 2592000, 7776000, 31536000,
+)  # fmt: skip
+_MOST_TICKS: Final = 6
+
+
+class Bar(NamedTuple):
+    """A stretch of a row. `kind`: `queued`, `ran`, `retry`, or `tick` for what never began; `key` is the state's."""
+
+    kind: str
+    key: str
+    x: str
+    width: str
+    title: str
+
+
+class Row(NamedTuple):
+    """One thing and all its attempts."""
+
+    run_id: UUID
+    label: str
+    engine: str
+    kind: str | None
+    depth: int
+    look: Look
+    attempts: list[tuple[int | None, UUID, Look]]
+    waited_seconds: float | None
+    ran_seconds: float | None
+    bars: list[Bar]
+    is_critical: bool
+    is_caused: bool
+    crosses: bool
+    """Whether it runs in another engine than the row that it belongs to."""
+    clock_suspect: bool
+    folded: int
+    """How many rows inside are not shown."""
+    folded_failed: int
+
+
+class Tick(NamedTuple):
+    """A mark on the axis."""
+
+    x: str
+    label: str
+
+
+class Waterfall(NamedTuple):
+    """Rows on an axis; `extent` is None while nothing is known to have run."""
+
+    rows: list[Row]
+    ticks: list[Tick]
+    extent: Interval | None
+    shares: dict[str, float]
+    total: int
+
+
+def draw_waterfall(root: Span, *, now: datetime, max_rows: int = MAX_ROWS) -> Waterfall:
+    """Return the waterfall of a run's spans."""
+    extent = extent_of(root, now=now)
+    mark_critical(root)
+    shown, hidden = _fold(root, max_rows)
+    scale = _Scale(*extent) if extent else None
+    rows = [_row(span, above, scale, hidden.get(id(span), (0, 0))) for span, above in shown]
+    shares = share_time(*extent, going_on(root, end=extent[1])) if extent else {}
+    total = sum(1 for _ in root.walk())
+    return Waterfall(rows, scale.ticks() if scale else [], extent, shares, total)
+
+
+class _Scale:
+    def __init__(self, start: datetime, end: datetime) -> None:
+        self.start = start
+        self.end = end
+        self.seconds = (end - start).total_seconds()
+
+    def place(self, moment: datetime) -> float:
+        if self.seconds <= 0:
+            return 0.0
+        return min(100.0, max(0.0, (moment - self.start).total_seconds() / self.seconds * 100))
+
+    def bar(self, kind: str, key: str, start: datetime, end: datetime, title: str) -> Bar:
+        x = self.place(start)
+        return Bar(kind, key, _percent(x), _percent(max(0.15, self.place(end) - x)), title)
+
+    def ticks(self) -> list[Tick]:
+        if self.seconds <= 0:
+            return [Tick("0%", "0")]
+        step = next((step for step in _STEPS if self.seconds / step <= _MOST_TICKS), self.seconds)
+        count = int(self.seconds / step)
+        return [
+            Tick(_percent(i * step / self.seconds * 100), name_duration(i * step) if i else "0")
+            for i in range(count + 1)
+        ]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2f}".rstrip("0").rstrip(".") + "%"
+
+
+def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int, int]) -> Row:
+    last = span.last
+    waited = [
+        (run.started_at - run.queued_at).total_seconds() for run in span.attempts if run.started_at and run.queued_at
+    ]
+    ran = [run.duration_seconds for run in span.attempts if run.duration_seconds is not None]
+    looks = [look_at(run, facts.presumed) for run, facts in zip(span.attempts, span.facts, strict=True)]
+    return Row(
+        run_id=last.run_id,
+        label=_label(last, above),
+        engine=last.engine,
+        kind=last.kind,
+        depth=min(span.depth, DEEPEST),
+        look=span.look,
+        attempts=[(run.attempt, run.run_id, look) for run, look in zip(span.attempts, looks, strict=True)],
+        waited_seconds=sum(waited) if waited else None,
+        ran_seconds=sum(ran) if ran else None,
+        bars=list(_bars(span, looks, scale)) if scale else [],
+        is_critical=span.is_critical,
+        is_caused=span.is_caused,
+        crosses=above is not None and above.last.engine != last.engine,
+        clock_suspect=any(facts.clock_suspect for facts in span.facts),
+        folded=hidden[0] + span.cut,
+        folded_failed=hidden[1],
+    )
+
+
+def _label(run: object, above: Span | None) -> str:
+    name: str = getattr(run, "definition", None) or getattr(run, "native_id", None) or "unnamed"
+    prefix = f"{above.last.definition}." if above is not None and above.last.definition else None
+    # A task's whole name begins with its flow's, which stands above it.
+    return name.removeprefix(prefix) or name if prefix else name
+
+
+def _bars(span: Span, looks: list[Look], scale: _Scale) -> Iterator[Bar]:
+    for place, (run, facts, look) in enumerate(zip(span.attempts, span.facts, looks, strict=True)):
+        if run.started_at is None:
+            due = run.queued_at or facts.retry_expected_at or run.ended_at
+            if due is not None and not is_live(run):
+                yield scale.bar("tick", look.key, due, due, f"{look.word}: never began")
+            elif due is not None:
+                yield scale.bar("queued", "queued", due, scale.end, "still waits for a worker")
+            continue
+        if run.queued_at is not None and run.queued_at < run.started_at:
+            waited = name_duration((run.started_at - run.queued_at).total_seconds())
+            yield scale.bar("queued", "queued", run.queued_at, run.started_at, f"waited {waited}")
+        end = run.ended_at or scale.end
+        ran = name_duration((end - run.started_at).total_seconds())
+        yield scale.bar("ran" if run.ended_at else "open", look.key, run.started_at, end, f"{look.word}, ran {ran}")
+        after = span.attempts[place + 1] if place + 1 < len(span.attempts) else None
+        if after is not None and run.ended_at is not None:
+            again = after.queued_at or after.started_at
+            if again is not None and again > run.ended_at:
+                waits = name_duration((again - run.ended_at).total_seconds())
+                yield scale.bar("retry", "queued", run.ended_at, again, f"waited {waits} to try again")
+
+
+def _fold(root: Span, max_rows: int) -> tuple[list[tuple[Span, Span | None]], dict[int, tuple[int, int]]]:
+    """Return the spans to show, each with the one above it, and by span how many inside are hidden and failed.
+
+    What failed is shown with all above it before anything else; then level by level.
+    """
+    kept = _choose(root, max_rows)
+    shown: list[tuple[Span, Span | None]] = []
+    hidden: dict[int, tuple[int, int]] = {}
+
+    def visit(span: Span, above: Span | None) -> None:
+        shown.append((span, above))
+        for inner in span.inside:
+            if id(inner) in kept:
+                visit(inner, span)
+            else:
+                inside = list(inner.walk())
+                count, failed = hidden.get(id(span), (0, 0))
+                hidden[id(span)] = (count + len(inside), failed + sum(one.has_failed for one in inside))
+
+    visit(root, None)
+    return shown, hidden
+
+
+def _choose(root: Span, max_rows: int) -> set[int]:
+    paths: list[list[Span]] = []
+
+    def look_for_failures(span: Span, path: list[Span]) -> None:
+        path = [*path, span]
+        if span.has_failed:
+            paths.append(path)
+        for inner in span.inside:
+            look_for_failures(inner, path)
+
+    look_for_failures(root, [])
+    kept = {id(root)}
+    for path in paths:
+        if len(kept) + len(path) > max_rows:
+            break
+        kept |= {id(span) for span in path}
+    level = [root]
+    while level and len(kept) < max_rows:
+        below = [inner for span in level for inner in span.inside if id(span) in kept]
+        for span in below:
+            if len(kept) >= max_rows:
+                break
+            kept.add(id(span))
+        level = below
+    return kept

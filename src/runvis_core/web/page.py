@@ -1,0 +1,128 @@
+"""What every page shares: its errors, its parameters, its store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runvis_core.api.state import state_of
+from runvis_core.errors import CursorError, NotFoundError, PastError, RunVisError, UnreachableError
+from runvis_core.store.database import Store
+from runvis_core.web.rendering import render, with_query
+
+_log = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=BaseModel)
+Endpoint = Callable[[Request], Response]
+
+
+class AskedError(RunVisError):
+    """A parameter in a page's address can't be understood; the message says what is allowed."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter = parameter
+
+
+def store_of(request: Request) -> Store:
+    """Return the store behind the pages."""
+    return state_of(request).store
+
+
+def page(path: str, endpoint: Endpoint, *, methods: Iterable[str] = ("GET",)) -> Route:
+    """Return a page's route; what its endpoint can't do becomes a page that says so."""
+
+    @wraps(endpoint)
+    def serve(request: Request) -> Response:
+        try:
+            return endpoint(request)
+        except RunVisError as error:
+            return _error_page(request, error)
+
+    return Route(path, serve, methods=list(methods))
+
+
+def _error_page(request: Request, error: RunVisError) -> Response:
+    if isinstance(error, PastError):
+        return render(request, "error.html", status=400, title="That past can't be told of", **_said(error))
+    if isinstance(error, NotFoundError):
+        return render(request, "error.html", status=404, title="There is no such thing", **_said(error))
+    if isinstance(error, AskedError | CursorError):
+        parameter = error.parameter if isinstance(error, AskedError) else "cursor"
+        rest = {name: request.query_params.getlist(name) for name in request.query_params if name != parameter}
+        back = with_query(request.url.path, rest)
+        said = {"detail": str(error), "parameter": parameter, "back": back}
+        return render(request, "error.html", status=400, title="That can't be asked for", **said)
+    if isinstance(error, UnreachableError):
+        return render(request, "error.html", status=503, title="The store can't be read now", **_said(error))
+    _log.error("a page failed: %s", error)
+    return render(request, "error.html", status=500, title="This page failed", **_said("The server's log says why."))
+
+
+def install_error_pages(app: Starlette) -> None:
+    """Let a browser see a page where there is none, and where one failed; the API's callers see what they did."""
+    said_else: dict[Any, Any] = {kind: app.exception_handlers[kind] for kind in (HTTPException, Exception)}
+
+    def on_error(request: Request, error: Exception) -> Any:
+        if request.url.path.startswith(("/api/", "/health/", "/metrics")) or "text/html" not in request.headers.get(
+            "accept", ""
+        ):
+            return said_else[HTTPException if isinstance(error, HTTPException) else Exception](request, error)
+        if isinstance(error, HTTPException):
+            titles = {404: "There is no such page"}
+            title, detail = titles.get(error.status_code, "That can't be done here"), str(error.detail)
+            return render(request, "error.html", status=error.status_code, title=title, **_said(detail))
+        detail = f"The server failed on it ({type(error).__name__}); its log says why."
+        return render(request, "error.html", status=500, title="This page failed", **_said(detail))
+
+    for kind in said_else:
+        app.add_exception_handler(kind, on_error)
+
+
+def _said(detail: object) -> dict[str, Any]:
+    return {"detail": str(detail), "parameter": None, "back": None}
+
+
+def asked(request: Request) -> dict[str, str | list[str]]:
+    """Return the parameters that say something: an empty field of a form narrows nothing.
+
+    A parameter that is there several times is a list.
+    """
+    found: dict[str, str | list[str]] = {}
+    for name in request.query_params:
+        values = [value for value in request.query_params.getlist(name) if value.strip()]
+        if values:
+            found[name] = values if len(values) > 1 else values[0]
+    return found
+
+
+def understand(model: type[Model], given: Mapping[str, Any]) -> Model:
+    """Return what the parameters mean. Raises `AskedError` that names the one at fault and what is allowed."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        parameter = str(fault["loc"][0]) if fault["loc"] else "the address"
+        if fault["type"] == "extra_forbidden":
+            there = ", ".join(model.model_fields)
+            raise AskedError(parameter, f"there is no such parameter here; there are {there}") from error
+        reason = fault["msg"][:1].lower() + fault["msg"][1:]
+        raise AskedError(parameter, reason) from error
+
+
+def number(given: str | list[str] | None, parameter: str, *, default: int = 0) -> int:
+    """Return a parameter that is a whole number, not below 0. Raises `AskedError`."""
+    if given is None:
+        return default
+    if isinstance(given, list) or not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise AskedError(parameter, "must be a whole number")
+    return int(given)

@@ -1,0 +1,1 @@
+"""One module per page: it asks the services, and gives a template what to show."""

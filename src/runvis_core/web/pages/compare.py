@@ -1,0 +1,137 @@
+"""Compare: what differs between two runs?"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runvis_core.services.answers import RunRef
+from runvis_core.services.compare import compare_runs, compare_with_last_success
+from runvis_core.services.comparison_answers import Comparison, Difference, StepSide, Theme
+from runvis_core.web.drawing.looks import look_at
+from runvis_core.web.drawing.text import count_of, name_duration
+from runvis_core.web.page import AskedError, asked, store_of
+from runvis_core.web.rendering import as_json, redirect, render, with_query
+
+TITLES: Final = {
+    Theme.OUTCOME: "How it ended",
+    Theme.CODE: "Code",
+    Theme.INPUTS: "Inputs",
+    Theme.STRUCTURE: "Structure",
+    Theme.ENVIRONMENT: "Environment",
+    Theme.DATASETS: "Data",
+    Theme.METRICS: "Metrics",
+    Theme.QUEUE: "Waiting for a worker",
+    Theme.DURATION: "Duration",
+    Theme.INCIDENTAL: "What differs between any two runs",
+}
+_SECONDS: Final = (Theme.QUEUE, Theme.DURATION)
+MAX_STEPS: Final = 200
+
+
+def show_comparison(request: Request) -> Response:
+    """Show what differs from the left run to the right one; without a left one, from its last success."""
+    given = asked(request)
+    left, right = given.get("left"), given.get("right")
+    if not isinstance(right, str) or isinstance(left, list):
+        raise AskedError("right", "must be a run, and left another one, or nothing for the last that went well")
+    store = store_of(request)
+    found = compare_with_last_success(store, right) if left is None else compare_runs(store, left, right)
+    if (left, right) != (str(found.left.run_id), str(found.right.run_id)):
+        return redirect(_address(found.left, found.right))
+    return render(
+        request,
+        "compare.html",
+        found=found,
+        sentence=_sentence(found),
+        themes=[
+            (TITLES[theme], [_told(one) for one in group])
+            for theme, group in groupby(sorted(found.differences, key=_rank), key=lambda one: one.theme)
+        ],
+        equal=[(TITLES[one.theme], one.count, one.fields) for one in found.equal],
+        steps=_steps(found),
+        hidden_steps=max(0, len(found.steps) - MAX_STEPS) + found.cut_steps,
+        swap_href=_address(found.right, found.left),
+    )
+
+
+def _address(left: RunRef, right: RunRef) -> str:
+    return with_query("/compare", {"left": left.run_id, "right": right.run_id})
+
+
+def _rank(one: Difference) -> int:
+    return list(Theme).index(one.theme)
+
+
+def _sentence(found: Comparison) -> str:
+    if not found.differences:
+        return "Nothing differs of what was recorded."
+    first = found.first_divergence
+    where = f" They part first at {_place(first)}." if first else " They ended alike."
+    return f"{count_of(len(found.differences) + found.cut_differences, 'difference')}.{where}"
+
+
+def _place(one: Difference) -> str:
+    if not one.steps:
+        return one.field
+    # A step that only one side has is told of as one.
+    return f"the step {one.steps[0]}" if one.field == "step" else f"{one.field} of the step {one.steps[0]}"
+
+
+def _told(one: Difference) -> dict[str, Any]:
+    return {
+        "field": one.field,
+        "steps": ", ".join(one.steps[:5]),
+        "more_steps": len(one.steps[5:]) + one.cut_steps,
+        "left": _value(one, one.left),
+        "right": _value(one, one.right),
+        "delta": _delta(one),
+    }
+
+
+def _value(one: Difference, value: Any) -> str | None:
+    if value is None:
+        return None
+    if one.theme in _SECONDS and isinstance(value, (int, float)):
+        return name_duration(value)
+    return as_json(value)
+
+
+def _delta(one: Difference) -> str:
+    if one.delta is None:
+        return one.change
+    said = name_duration(abs(one.delta)) if one.theme in _SECONDS else f"{abs(one.delta):g}"
+    return f"{'+' if one.delta > 0 else '−'}{said}"
+
+
+def _steps(found: Comparison) -> list[dict[str, Any]]:
+    shown = found.steps[:MAX_STEPS]
+    ends = [_end(side) for pair in shown for side in (pair.left, pair.right) if side is not None]
+    whole = max((end for end in ends if end is not None), default=0.0)
+    return [
+        {
+            "step": pair.step or "the run itself",
+            "differs": pair.differs,
+            "sides": [_side(side, whole) for side in (pair.left, pair.right)],
+        }
+        for pair in shown
+    ]
+
+
+def _end(side: StepSide) -> float | None:
+    if side.offset_seconds is None:
+        return None
+    return side.offset_seconds + (side.run.duration_seconds or 0.0)
+
+
+def _side(side: StepSide | None, whole: float) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    x, width = None, None
+    begun, end = side.offset_seconds, _end(side)
+    if begun is not None and end is not None and whole > 0:
+        x, width = f"{max(0.0, begun) / whole * 100:.2f}%", f"{max(0.2, (end - begun) / whole * 100):.2f}%"
+    return {"run": side.run, "look": look_at(side.run), "x": x, "width": width, "ran": side.run.duration_seconds}

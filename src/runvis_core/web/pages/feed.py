@@ -1,0 +1,103 @@
+"""Runs: what just happened, anywhere?"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runvis_core.model.state import State, TriggerKind
+from runvis_core.services.feed import FeedRow, list_feed
+from runvis_core.services.filters import RunFilter
+from runvis_core.web.page import AskedError, asked, store_of, understand
+from runvis_core.web.rendering import now_of, render, with_query
+
+PAGE_ROWS: Final = 50
+MAX_OPENED: Final = 20
+_FIELDS: Final = (
+    "engine",
+    "deployment",
+    "definition",
+    "native_state",
+    "tag",
+    "trigger",
+    "since",
+    "until",
+    "correlation",
+)
+_FLAGS: Final = ("silent", "conflicting", "all")
+
+
+def show_feed(request: Request) -> Response:
+    """Show runs, newest first; what lies inside another run is folded under it."""
+    given = asked(request)
+    opened = _opened(given.pop("open", []))
+    cursor = given.pop("cursor", None)
+    if isinstance(cursor, list):
+        raise AskedError("cursor", "there is one at most")
+    filters = _filters(given)
+    now = now_of(request)
+    page = list_feed(store_of(request), filters, limit=PAGE_ROWS, cursor=cursor, now=now, opened=opened)
+    here = {**given, "cursor": cursor}
+    return render(
+        request,
+        "runs.html",
+        rows=[_row(row, here, opened) for row in page.items],
+        notes=page.notes,
+        asked=_as_asked(given),
+        is_filtered=bool(given),
+        states=[state.value for state in State],
+        triggers=[kind.value for kind in TriggerKind],
+        next_href=with_query("/runs", {**given, "cursor": page.next_cursor}) if page.next_cursor else None,
+        first_href=with_query("/runs", given) if cursor else None,
+        address=str(request.base_url).rstrip("/"),
+    )
+
+
+def _filters(given: dict[str, str | list[str]]) -> RunFilter:
+    said: dict[str, Any] = {name: value for name, value in given.items() if name != "all"}
+    if isinstance(said.get("state"), str):
+        said["state"] = [said["state"]]
+    for name in ("since", "until"):
+        said |= {name: with_zone(said[name])} if isinstance(said.get(name), str) else {}
+    if "top" in said:
+        raise AskedError("top", "here it is all=true that shows what lies inside others, too")
+    return understand(RunFilter, {**said, "top": given.get("all") != "true"})
+
+
+def with_zone(moment: str) -> str:
+    """Return a moment as UTC where its zone is not said: the pages speak UTC alone."""
+    time = moment.strip().partition("T")[2] or moment.strip().partition(" ")[2]
+    has_zone = time.endswith(("Z", "z")) or "+" in time or "-" in time
+    return moment.strip() if has_zone else f"{moment.strip()}{'' if time else 'T00:00'}Z"
+
+
+def _opened(given: str | list[str]) -> list[UUID]:
+    named = [given] if isinstance(given, str) else given
+    if len(named) > MAX_OPENED:
+        raise AskedError("open", f"at most {MAX_OPENED} runs can be open at once")
+    try:
+        return [UUID(name) for name in named]
+    except ValueError:
+        raise AskedError("open", "must be the id of a run") from None
+
+
+def _as_asked(given: dict[str, str | list[str]]) -> dict[str, Any]:
+    said: dict[str, Any] = {name: given.get(name, "") for name in _FIELDS}
+    state = given.get("state", [])
+    said["state"] = [state] if isinstance(state, str) else state
+    return said | {name: given.get(name) == "true" for name in _FLAGS}
+
+
+def _row(row: FeedRow, here: dict[str, Any], opened: list[UUID]) -> dict[str, Any]:
+    is_open = row.run.run_id in opened
+    still = [one for one in opened if one != row.run.run_id]
+    return {
+        **{name: getattr(row, name) for name in FeedRow.model_fields},
+        "is_open": is_open,
+        "open_href": with_query(
+            "/runs", {**here, "open": still if is_open else [*still, row.run.run_id][-MAX_OPENED:]}
+        ),
+    }

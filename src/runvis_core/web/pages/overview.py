@@ -1,0 +1,84 @@
+"""The overview: is anything wrong, and can I trust this page?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runvis_core.model.state import State
+from runvis_core.services.health import get_health
+from runvis_core.services.sources import Heard, get_heard
+from runvis_core.services.stats_answers import EngineDay, Health
+from runvis_core.web.drawing.text import count_of, name_age
+from runvis_core.web.page import store_of
+from runvis_core.web.rendering import now_of, render, with_query
+
+_BAD = (State.FAILED, State.TIMED_OUT)
+
+
+def show_overview(request: Request) -> Response:
+    """Show what fails, what is late or silent, the last days of each engine, and who was heard."""
+    store, now = store_of(request), now_of(request)
+    health, heard = get_health(store, now=now), get_heard(store)
+    return render(
+        request,
+        "overview.html",
+        health=health,
+        heard=heard,
+        is_wrong=bool(health.failing_count or health.late_count or health.silent_count),
+        sentence=_sentence(health, heard, now),
+        engines=_engines(health.days),
+        address=str(request.base_url).rstrip("/"),
+    )
+
+
+def _sentence(health: Health, heard: Heard, now: datetime) -> str:
+    if not heard.position:
+        return "Nothing was recorded yet, so nothing can be said."
+    wrong = [
+        f"{count_of(count, noun)} {how}" if place == 0 else f"{count} {how}"
+        for place, (count, noun, how) in enumerate(
+            [(health.failing_count, "definition", "failing"), (health.late_count, "definition", "late")]
+        )
+        if count
+    ]
+    wrong += [f"{count_of(health.silent_count, 'run')} silent"] if health.silent_count else []
+    told = (
+        f"the log's last entry came {name_age(heard.recorded_at, now=now)}, from "
+        f"{count_of(len(heard.sources), 'deployment')} heard so far"
+    )
+    return f"{', '.join(wrong) or 'Nothing is known to be wrong'}; {told}."
+
+
+def _engines(days: list[EngineDay]) -> list[dict[str, Any]]:
+    """Return of each engine's kind of runs its days, each with a link to just those runs."""
+    found: dict[tuple[str, str, str], list[EngineDay]] = defaultdict(list)
+    for day in days:
+        found[day.engine, day.deployment, day.kind].append(day)
+    return [
+        {
+            "engine": engine,
+            "deployment": deployment,
+            "kind": kind,
+            "most": max(day.runs for day in known),
+            "days": [_day(day) for day in sorted(known, key=lambda day: day.day)],
+        }
+        for (engine, deployment, kind), known in sorted(found.items())
+    ]
+
+
+def _day(day: EngineDay) -> dict[str, Any]:
+    named = {"engine": day.engine, "deployment": day.deployment, "kind": day.kind, "all": True}
+    between = {"since": day.day, "until": day.day + timedelta(days=1)}
+    bad = sum(day.states.get(state, 0) for state in _BAD)
+    return {
+        "day": day.day,
+        "runs": day.runs,
+        "bad": bad,
+        "href": with_query("/runs", {**named, **between}),
+        "bad_href": with_query("/runs", {**named, **between, "state": [state.value for state in _BAD]}),
+    }

@@ -1,0 +1,130 @@
+"""A run: why did it end this way, and where did the time go?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from runvis_core.model.state import State
+from runvis_core.services.answers import EntryView, RunDetail, TreeNode
+from runvis_core.services.asking import get_run_at
+from runvis_core.services.entries import list_run_entries
+from runvis_core.services.feed import InsideFailure, find_failed_inside
+from runvis_core.services.past_filter import PRESENT
+from runvis_core.services.reading import reading
+from runvis_core.services.sources import get_heard
+from runvis_core.services.spans import find_parents, find_span_facts
+from runvis_core.store.database import Store
+from runvis_core.web.drawing.spans import Span, first_failed, spans_of
+from runvis_core.web.drawing.verdict import judge_run
+from runvis_core.web.drawing.waterfall import draw_waterfall
+from runvis_core.web.page import asked, number, store_of
+from runvis_core.web.pin import Pin, find_pin
+from runvis_core.web.rendering import now_of, redirect, render, with_query
+
+ENTRIES: Final = 30
+
+
+def show_run(request: Request) -> Response:
+    """Show all that is, or was, known about a run. A native id or the beginning of an id leads to the run's address."""
+    name, store, given = request.path_params["name"], store_of(request), asked(request)
+    real_now = now_of(request)
+    pin = find_pin(request)
+    now = now_of(request)
+    run = get_run_at(store, name, pin.asked if pin else PRESENT, now=real_now)
+    if name != str(run.run_id):
+        return redirect(with_query(f"/runs/{run.run_id}", given))
+    # What is known of a run's attempts today says nothing of what was known then.
+    root = spans_of(run.tree, {} if pin else find_span_facts(store, _run_ids(run.tree)))
+    after = number(given.get("after"), "after")
+    return render(
+        request,
+        "run.html",
+        run=run,
+        pin=pin,
+        above=find_parents(store, run.run_id) if run.parent_run_id and not pin else [],
+        verdict=judge_run(run, root, _failed_inside(store, run, root, pin, real_now), now=now),
+        fall=draw_waterfall(root, now=now),
+        context_rows=list(_context_rows(run)),
+        sources=len({word.witness for word in run.testimony}),
+        actions=[] if pin else _actions(run),
+        permalink=with_query(f"/runs/{run.run_id}", {"known_at": pin.position if pin else get_heard(store).position}),
+        events=_events(store, run, after, pin),
+    )
+
+
+def _failed_inside(store: Store, run: RunDetail, root: Span, pin: Pin | None, now: datetime) -> InsideFailure | None:
+    if pin is None:
+        with reading(store) as connection:
+            return find_failed_inside(connection, [run.run_id]).get(run.run_id)
+    span = first_failed(root)
+    if span is None or span.last.run_id == run.run_id:
+        return None
+    inner = get_run_at(store, str(span.last.run_id), pin.asked, now=now)
+    return InsideFailure(run_id=inner.run_id, definition=inner.definition, attempt=inner.attempt, failure=inner.failure)
+
+
+def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[str, Any]:
+    page = list_run_entries(store, str(run.run_id), after=after, limit=ENTRIES)
+    known = [entry for entry in page.items if pin is None or entry.position <= pin.position]
+    more = with_query(f"/runs/{run.run_id}", {"after": page.after, **(pin.query if pin else {})})
+    return {
+        "entries": [_entry(entry) for entry in known],
+        "next_href": f"{more}#events" if len(known) == ENTRIES else None,
+    }
+
+
+def _run_ids(tree: TreeNode) -> Iterator[UUID]:
+    yield tree.run_id
+    for node in (*tree.children, *tree.caused):
+        yield from _run_ids(node)
+
+
+def _actions(run: RunDetail) -> list[tuple[str, str]]:
+    actions: list[tuple[str, str]] = []
+    if run.retry_of:
+        actions.append((f"/runs/{run.retry_of}", "The attempt before"))
+    has_ended = run.effective_state is not None and run.effective_state.is_terminal
+    if run.definition and has_ended and run.effective_state is not State.SUCCEEDED:
+        actions.append((with_query("/compare", {"right": run.run_id}), "What differs from the last that went well"))
+    if run.correlation_id:
+        actions.append((with_query("/runs", {"correlation": run.correlation_id, "all": True}), "All runs of its cause"))
+    return actions
+
+
+def _context_rows(run: RunDetail) -> Iterator[tuple[str, str, Any]]:
+    context = run.context
+    if run.parameters is not None:
+        yield "input", "parameters", run.parameters
+    if context.conf is not None:
+        yield "input", "conf", context.conf
+    for part, values in (("code", context.code), ("environment", context.environment), ("engine", context.engine)):
+        for key, value in sorted(values.items()):
+            yield part, key, value
+    if context.tags:
+        yield "engine", "tags", ", ".join(context.tags)
+    if context.owner:
+        yield "engine", "owner", context.owner
+
+
+_ENVELOPE: Final = frozenset({"kind", "event_id", "engine", "deployment", "witness", "occurred_at", "run_id"})
+
+
+def _entry(entry: EntryView) -> dict[str, Any]:
+    event = entry.event
+    said = {name: value for name, value in event.items() if name not in _ENVELOPE and value not in (None, {}, [])}
+    return {
+        "position": entry.position,
+        "recorded_at": entry.recorded_at,
+        "principal": entry.principal,
+        "kind": str(event.get("kind", "")),
+        "witness": str(event.get("witness", "")),
+        "occurred_at": datetime.fromisoformat(event["occurred_at"]),
+        "said": orjson.dumps(said).decode(),
+    }

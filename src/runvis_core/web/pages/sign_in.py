@@ -1,0 +1,84 @@
+"""Signing in, and out: a token becomes a cookie, and is not kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runvis_core.api.access import BearerTokens
+from runvis_core.model.decision import Scope
+from runvis_core.services.sessions import LIFETIME, close_session, open_session
+from runvis_core.services.tokens import token_digest
+from runvis_core.web.door import SIGN_IN, cookie_of, is_same_origin
+from runvis_core.web.page import store_of
+from runvis_core.web.rendering import COOKIE, redirect, render
+
+SIGN_OUT: Final = "/sign-out"
+_LONGEST_FORM: Final = 8192
+_SECONDS: Final = int(LIFETIME.total_seconds())
+
+
+def sign_in_routes(bearers: BearerTokens) -> list[Route]:
+    """Return the routes of signing in and out."""
+
+    async def show(request: Request) -> Response:
+        return _form(request, _within(request.query_params.get("to")))
+
+    async def sign_in(request: Request) -> Response:
+        if not is_same_origin(dict(request.scope["headers"])):
+            return _form(request, "/", fault="This form was sent from elsewhere. Sign in here.", status=403)
+        given = await _read_form(request)
+        to = _within(given.get("to"))
+        digest = token_digest(given.get("token", "").strip())
+        principal = await bearers.find_by_digest(digest)
+        if principal is None:
+            return _form(request, to, fault="The server doesn't take this token. Is it whole?", status=403)
+        if Scope.READ not in principal.scopes:
+            return _form(request, to, fault="This token is not for reading; take one that is.", status=403)
+        secret = await run_in_threadpool(open_session, store_of(request), digest, now=datetime.now(UTC))
+        return _with_cookie(request, to, secret, _SECONDS)
+
+    async def sign_out(request: Request) -> Response:
+        # Who comes here with a cookie was let through by the door, which looks where the request comes from.
+        secret = cookie_of(dict(request.scope["headers"]))
+        if secret is not None:
+            await run_in_threadpool(close_session, store_of(request), secret)
+        return _with_cookie(request, SIGN_IN, "", 0)
+
+    return [
+        Route(SIGN_IN, show, methods=["GET"]),
+        Route(SIGN_IN, sign_in, methods=["POST"]),
+        Route(SIGN_OUT, sign_out, methods=["POST"]),
+    ]
+
+
+def _form(request: Request, to: str, *, fault: str | None = None, status: int = 200) -> Response:
+    return render(request, "sign_in.html", status=status, to=to, fault=fault, hours=_SECONDS // 3600)
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LONGEST_FORM:
+            return {}
+    return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=10))
+
+
+def _within(to: str | None) -> str:
+    """Return a path of ours to go on to: never another site's address."""
+    is_ours = to is not None and to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable()
+    return to if to is not None and is_ours else "/"
+
+
+def _with_cookie(request: Request, to: str, value: str, seconds: int) -> Response:
+    response = redirect(to)
+    is_secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    response.set_cookie(COOKIE, value, max_age=seconds, path="/", secure=is_secure, httponly=True, samesite="strict")
+    return response

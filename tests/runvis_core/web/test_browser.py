@@ -1,0 +1,211 @@
+"""The pages in a real browser: what can be seen, reached by keys, printed, and read by everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from tests.runvis_core.web.conftest import LONG, TOKEN, running
+from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
+from tests.runvis_core.web.test_pages import ADDRESSES
+
+from runvis_core.model.event import EventBase
+from runvis_core.settings import load_settings
+from runvis_core.store.database import Store
+
+WAIT = LONG * 1000.0
+expect.set_options(timeout=WAIT)
+
+
+@pytest.fixture
+def address(
+    sqlite_store: Store,
+    record: Callable[[Store, Iterable[EventBase]], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
+    """Where the shop's history is served."""
+    monkeypatch.chdir(tmp_path)
+    record(sqlite_store, a_shop())
+    with running(sqlite_store, load_settings(url="sqlite:///unused")) as served:
+        yield served
+
+
+@pytest.fixture
+def look(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """A function that opens a page; what the page says on its console fails the test."""
+    said: list[str] = []
+    contexts = []
+
+    def open_page(path: str, *, width: int = 1440, **options: object) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, base_url=address, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(WAIT)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_every_page(look: Callable[..., Page], scheme: str) -> None:
+    page = look("/", color_scheme=scheme)
+    for path in ADDRESSES:
+        page.goto(path)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+
+
+def test_no_page_is_wider_than_its_window(look: Callable[..., Page]) -> None:
+    page = look("/")
+    for width in (320, 768, 1024, 1440, 2560):
+        page.set_viewport_size({"width": width, "height": 900})
+        for path in ADDRESSES:
+            page.goto(path)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{path} is {wide} wide in {width}"
+
+
+def test_targets_are_large_enough_to_hit(look: Callable[..., Page]) -> None:
+    page = look("/runs")
+    for path in ("/runs", f"/runs/{BAD}", "/"):
+        page.goto(path)
+        low = page.evaluate(
+            "[...document.querySelectorAll('main table a, header a, button')].filter(e => e.offsetParent && "
+            "e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"
+        )
+        assert low == [], path
+
+
+def test_the_first_result_is_two_tabs_away(look: Callable[..., Page]) -> None:
+    page = look("/runs")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator(f"tr[data-run='{FLOW}'] th a")).to_be_focused()
+
+
+def test_rows_are_walked_and_opened_by_keys(look: Callable[..., Page]) -> None:
+    page = look("/runs")
+    for key, run in (("j", FLOW), ("j", BAD), ("j", GOOD), ("j", GOOD), ("k", BAD)):
+        page.keyboard.press(key)
+        expect(page.locator(f"tr[data-run='{run}'] th a")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/runs/{BAD}")
+    expect(page.locator("h1")).to_contain_text("shop")
+
+
+def test_two_marked_runs_are_compared(look: Callable[..., Page]) -> None:
+    page = look(f"/runs/{GOOD}")
+    page.keyboard.press("c")
+    expect(page.get_by_role("status")).to_contain_text("Marked")
+    page.goto(f"/runs/{BAD}")
+    page.keyboard.press("c")
+    page.wait_for_url(f"**/compare?left={GOOD}&right={BAD}")
+
+
+def test_keys_reach_the_search_and_the_help_and_can_be_switched_off(look: Callable[..., Page]) -> None:
+    page = look("/runs")
+    page.keyboard.press("/")
+    expect(page.locator("#q")).to_be_focused()
+    page.keyboard.press("j")
+    expect(page.locator("#q")).to_have_value("j")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.get_by_label("Keys are on").uncheck()
+    page.get_by_role("button", name="Close").click()
+    page.reload()
+    page.keyboard.press("/")
+    expect(page.locator("#q")).not_to_be_focused()
+
+
+def test_from_the_overview_the_failing_step_and_what_differs_are_reached_by_keys_alone(
+    look: Callable[..., Page],
+) -> None:
+    page = look("/")
+    expect(page.locator("main")).to_contain_text("2 definitions failing")
+    _go_to(page, f"/runs/{BAD}")
+    page.wait_for_url(f"**/runs/{BAD}")
+    expect(page.locator(".verdict")).to_contain_text("ValueError: upstream returned 0 rows")
+    _go_to(page, f"/compare?right={BAD}")
+    page.wait_for_url("**/compare?left=*")
+    expect(page.locator("main")).to_contain_text("conf.day")
+
+
+def _go_to(page: Page, href: str) -> None:
+    """Press Tab until a link has the focus, then open it."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('href')") == href:
+            page.keyboard.press("Enter")
+            return
+    pytest.fail(f"{href} is more than 60 Tabs away")
+
+
+def test_everything_is_there_without_script(look: Callable[..., Page]) -> None:
+    page = look("/runs", java_script_enabled=False)
+    expect(page.locator("tr[data-run]")).to_have_count(3)
+    page.get_by_text("Filters", exact=True).click()
+    page.get_by_label("Definition").fill("shop")
+    page.get_by_label("Failed", exact=True).check()
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**/runs?*definition=shop*")
+    expect(page.locator("tr[data-run]")).to_have_count(1)
+    page.get_by_role("link", name="4 runs").click()
+    expect(page.locator("tr[data-run]")).to_have_count(5)
+    page.goto(f"/runs/{STAGE_2}")
+    page.get_by_text("Traceback", exact=True).first.click()
+    expect(page.get_by_text("in stage")).to_be_visible()
+
+
+def test_a_page_asks_for_little_and_an_idle_one_for_nothing(look: Callable[..., Page]) -> None:
+    asked: list[str] = []
+    page = look("about:blank")
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/runs/{BAD}", wait_until="networkidle")
+    assert len(asked) <= 4
+    sizes = page.evaluate("performance.getEntries().map(e => e.transferSize || 0).reduce((a, b) => a + b, 0)")
+    assert 0 < sizes <= 60 * 1024
+
+
+def test_paper_has_all_rows_and_no_navigation(look: Callable[..., Page]) -> None:
+    page = look("/runs?all=true")
+    page.emulate_media(media="print")
+    expect(page.locator("header.top")).to_be_hidden()
+    expect(page.locator(".filters")).to_be_hidden()
+    expect(page.locator("tr[data-run]")).to_have_count(7)
+    expect(page.locator("tr[data-run]").last).to_be_visible()
+    expect(page.locator(".onpaper")).to_contain_text("/runs?all=true")
+
+
+def test_a_person_signs_in_and_out(
+    browser: Browser, sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running(sqlite_store, load_settings(url="sqlite:///unused", token=TOKEN)) as served:
+        context = browser.new_context(base_url=served)
+        context.set_default_timeout(WAIT)
+        page = context.new_page()
+        page.goto("/runs?state=Failed")
+        page.get_by_label("Token").fill("this-is-not-the-token")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("doesn't take this token")
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/runs?state=Failed")
+        expect(page.locator("h1")).to_have_text("Runs")
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url("**/sign-in")
+        page.goto("/runs")
+        page.wait_for_url("**/sign-in?to=*")
+        context.close()

@@ -1,0 +1,467 @@
+"""Pages as they are served, without a browser."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable, Iterable, Iterator
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2
+
+from runvis_core.api.headers import SECURITY_HEADERS
+from runvis_core.model.event import EventBase, FailureEvent, IdentityEvent, StateEvent
+from runvis_core.model.state import State, Witness
+from runvis_core.store.database import Store
+from runvis_core.testing.factories import a_run_id, make
+from runvis_core.web.assets import ASSETS
+
+ADDRESSES = [
+    "/",
+    "/runs",
+    "/runs?all=true",
+    "/definitions",
+    "/definition?name=shop",
+    "/search?q=shop",
+    f"/compare?left={GOOD}&right={BAD}",
+    f"/runs/{BAD}",
+    f"/runs/{FLOW}",
+    f"/runs/{BAD}?known_at=20",
+    "/graph",
+    "/graph?node=shop.extract",
+    "/completeness",
+]
+
+
+class Reader(HTMLParser):
+    """What a page is made of: its elements, and its text."""
+
+    VOID = frozenset({"meta", "link", "input", "br"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def read(client: httpx.Client, address: str, *, status: int = 200) -> Reader:
+    answer = client.get(address)
+    assert answer.status_code == status, answer.text
+    return Reader(answer.text)
+
+
+def links_of(page: Reader) -> Iterator[str]:
+    for attributes in page.of("a"):
+        href = attributes["href"]
+        assert href is not None
+        if href.startswith("/"):
+            yield href
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_every_page_is_well_formed_and_closed_to_what_is_not_ours(pages: httpx.Client, address: str) -> None:
+    answer = pages.get(address)
+    page = Reader(answer.text)
+    assert page.open == []
+    assert len(page.of("h1")) == len(page.of("main")) == 1
+    assert SECURITY_HEADERS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    # The policy forbids what stands in the page itself.
+    assert not [tag for tag, attributes in page.elements if "style" in attributes]
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert [attributes.get("src") for attributes in page.of("script")] == [ASSETS["runvis.js"].path]
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_every_link_of_every_page_leads_to_a_page(pages: httpx.Client) -> None:
+    seen: set[str] = set()
+    waiting = list(ADDRESSES)
+    while waiting and len(seen) < 40:
+        address = waiting.pop(0)
+        if address in seen:
+            continue
+        seen.add(address)
+        # A run asked for without the one to compare it with leads on.
+        answer = pages.get(address, follow_redirects=True)
+        assert answer.status_code == 200, address
+        page = Reader(answer.text)
+        waiting += [href.partition("#")[0] for href in links_of(page)]
+    assert len(seen) > 15
+
+
+def test_the_files_of_a_page_are_ours_few_small_and_kept_for_good(pages: httpx.Client) -> None:
+    page = pages.get(f"/runs/{BAD}")
+    named = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    assert len(named) + 1 <= 4
+    sizes = [len(gzip.compress(page.content))]
+    for path in named:
+        answer = pages.get(path)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        sizes.append(len(gzip.compress(answer.content)))
+    assert sum(sizes) <= 60 * 1024
+    assert len(ASSETS["runvis.js"].content) <= 15 * 1024
+    assert pages.get("/static/runvis.css").status_code == 404
+
+
+def test_the_feed_shows_why_a_run_failed_without_a_click(pages: httpx.Client) -> None:
+    page = read(pages, "/runs")
+    rows = [attributes["data-run"] for attributes in page.of("tr") if "data-run" in attributes]
+    assert rows == [str(FLOW), str(BAD), str(GOOD)]
+    assert "shop.stage : ValueError: upstream returned 0 rows" in page.text
+    assert "second line" not in page.text
+
+
+def test_the_feed_unfolds_what_ran_inside(pages: httpx.Client) -> None:
+    folded = read(pages, "/runs")
+    unfold = next(href for href in links_of(folded) if f"open={BAD}" in href)
+    opened = read(pages, unfold)
+    inside = [attributes["data-run"] for attributes in opened.of("tr") if attributes.get("class") == "in"]
+    assert len(inside) == 4
+    assert str(STAGE_2) in inside
+    again = next(href for href in links_of(opened) if f"#r{BAD}" in href)
+    assert "open=" not in again
+    everything = read(pages, "/runs?all=true")
+    assert len([1 for attributes in everything.of("tr") if "data-run" in attributes]) == 7
+
+
+def test_the_feed_keeps_its_filters_from_page_to_page(
+    serve: Callable[..., httpx.Client], shop: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(shop, [_top(number) for number in range(55)])
+    pages = serve()
+    first = pages.get("/runs?engine=airflow&definition=many")
+    href = next(href for href in links_of(Reader(first.text)) if "cursor=" in href)
+    assert "definition=many" in href
+    second = read(pages, href)
+    shown = [attributes["data-run"] for attributes in second.of("tr") if "data-run" in attributes]
+    assert len(shown) == 5
+    assert not set(shown) & set(re.findall(r'data-run="([^"]+)"', first.text))
+
+
+def _top(number: int) -> EventBase:
+    return make(
+        IdentityEvent,
+        run_id=a_run_id(f"many {number}"),
+        seconds=1000 + number,
+        definition="many",
+        definition_kind="dag",
+        native_key=f"many/{number}",
+        native_id=f"many/{number}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "parameter"),
+    [
+        ("/runs?since=yesterday", "since"),
+        ("/runs?state=Broken", "state"),
+        ("/runs?colour=red", "colour"),
+        ("/runs?cursor=abc", "cursor"),
+        ("/runs?open=abc", "open"),
+        ("/runs?top=true", "top"),
+        ("/runs?engine=a&engine=b", "engine"),
+        ("/definitions?cursor=abc", "cursor"),
+        ("/definitions?colour=red", "colour"),
+        ("/definition", "name"),
+        (f"/runs/{BAD}?after=-1", "after"),
+    ],
+)
+def test_what_can_t_be_asked_is_said_by_name_and_the_rest_is_kept(
+    pages: httpx.Client, address: str, parameter: str
+) -> None:
+    page = read(pages, f"{address}{'&' if '?' in address else '?'}deployment=test", status=400)
+    assert f"{parameter}:" in page.text
+    back = next((href for href in links_of(page) if "deployment=test" in href), None)
+    assert back is not None
+    assert f"{parameter}=" not in back
+
+
+@pytest.mark.parametrize(
+    "since", ["2026-11-24", "2026-11-24T00:00", "2026-11-24 00:00", "2026-11-24T00:00:00Z", "2026-11-24T01:00+01:00"]
+)
+def test_a_moment_without_a_zone_is_utc(pages: httpx.Client, since: str) -> None:
+    answer = pages.get("/runs", params={"since": since})
+    assert str(BAD) in answer.text
+    assert str(GOOD) not in answer.text
+
+
+def test_a_run_that_there_is_not_is_told_of_with_near_ones(pages: httpx.Client) -> None:
+    page = read(pages, f"/runs/{str(BAD)[:10]}00", status=404)
+    assert str(BAD) in page.text
+    assert "There is no such thing" in read(pages, f"/runs/{uuid4()}", status=404).text
+    assert "There is no such page" in read(pages, "/nowhere", status=404).text
+
+
+def test_other_callers_see_problems_as_before(pages: httpx.Client) -> None:
+    answer = pages.get("/api/v1/nowhere")
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert pages.get("/nowhere", headers={"Accept": "*/*"}).headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_run_has_its_own_address_whatever_it_was_asked_by(pages: httpx.Client) -> None:
+    for name in (str(BAD)[:12], "dag_run/shop/2"):
+        answer = pages.get(f"/runs/{name}")
+        assert (answer.status_code, answer.headers["Location"]) == (303, f"/runs/{BAD}")
+
+
+def test_a_run_says_why_it_ended_this_way(pages: httpx.Client) -> None:
+    page = read(pages, f"/runs/{BAD}")
+    assert "Failed: shop.stage attempt 2, ValueError: upstream returned 0 rows; 1 step not run." in page.text
+    assert f"/runs/{STAGE_2}" in list(links_of(page))
+    assert "Waiting to try again 35 s" in page.text
+    assert "https://airflow.example/dags/shop/runs/2" in [attributes["href"] for attributes in page.of("a")]
+    rows = [str(attributes.get("class")) for attributes in page.of("tr") if "data-run" in attributes]
+    assert rows[0].strip() == "d0"
+    assert sum("crosses" in row for row in rows) == 1
+
+
+def test_a_run_shows_who_said_what_where_they_disagree(pages: httpx.Client) -> None:
+    page = read(pages, f"/runs/{FLOW}")
+    assert "The sources disagree: recorded as Succeeded, and follower said Failed" in page.text
+    assert "froze the run" in page.text
+    assert "disagrees" in page.text
+
+
+def test_a_failed_step_shows_its_failure_and_what_contains_it(pages: httpx.Client) -> None:
+    page = read(pages, f"/runs/{STAGE_2}")
+    assert "Failed: ValueError: upstream returned 0 rows." in page.text
+    assert "in stage" in page.text
+    assert f"/runs/{BAD}" in list(links_of(page))
+    data = read(pages, f"/runs/{EXTRACT}")
+    assert "s3://raw" in data.text
+
+
+def test_a_run_s_entries_are_paged(pages: httpx.Client) -> None:
+    answer = pages.get(f"/runs/{BAD}?after=1000000")
+    assert answer.status_code == 200
+    assert "No later ones." in answer.text
+
+
+def test_the_overview_says_what_fails_and_since_when_it_did_not(pages: httpx.Client) -> None:
+    page = read(pages, "/")
+    # The shop's last run failed, and so, by the latest word on it, did the flow.
+    assert "2 definitions failing; the log's last entry came" in page.text
+    assert "from 2 deployments heard so far." in page.text
+    assert "ValueError: upstream returned 0 rows" in page.text
+    assert f"/compare?left={GOOD}&right={BAD}" in list(links_of(page))
+    for href in links_of(page):
+        if href.startswith("/runs?"):
+            assert read(pages, href)
+
+
+def test_an_empty_store_teaches_the_next_line(serve: Callable[..., httpx.Client]) -> None:
+    pages = serve()
+    for address in ("/", "/runs", "/definitions"):
+        assert f"RUNVIS_URL={str(pages.base_url).rstrip('/')}" in read(pages, address).text
+    assert "Nothing was recorded yet" in read(pages, "/").text
+
+
+def test_a_thousand_spans_weigh_little_and_what_is_beyond_is_folded(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(store, list(_wide_tree(groups=5, tasks=300)))
+    answer = serve().get(f"/runs/{a_run_id('wide')}", headers={"Accept-Encoding": "identity"})
+    rows = answer.text.count("<tr data-run=")
+    assert rows == 1000
+    assert len(gzip.compress(answer.content)) <= 60 * 1024
+    folded = sum(int(count) for count in re.findall(r"\+(\d+) inside", answer.text))
+    assert rows + folded == 1 + 5 + 5 * 300
+
+
+def _wide_tree(*, groups: int, tasks: int) -> Iterator[EventBase]:
+    def run(name: str, parent: str | None, seconds: float) -> Iterator[EventBase]:
+        fields: dict[str, Any] = {"run_id": a_run_id(name), "witness": Witness.SCHEDULER}
+        said = {"definition": name, "definition_kind": "task", "native_key": name, "native_id": name}
+        above = a_run_id(parent) if parent else None
+        yield make(IdentityEvent, seconds=seconds, parent_run_id=above, **said, **fields)
+        yield make(StateEvent, seconds=seconds + 1, state=State.RUNNING, **fields)
+        yield make(StateEvent, seconds=seconds + 2, state=State.SUCCEEDED, **fields)
+
+    yield from run("wide", None, 0)
+    for group in range(groups):
+        yield from run(f"wide.g{group}", "wide", group)
+        for task in range(tasks):
+            yield from run(f"wide.g{group}.t{task}", f"wide.g{group}", group + task / 100)
+
+
+def test_markup_in_a_failure_is_text(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    said = "</bdi><script>alert(1)</script>"
+    events = [
+        _top(1),
+        make(FailureEvent, run_id=a_run_id("many 1"), error_type=said, content={"message": said}),
+        make(StateEvent, run_id=a_run_id("many 1"), state=State.FAILED),
+    ]
+    record(store, events)
+    pages = serve()
+    for address in ("/", "/runs", f"/runs/{a_run_id('many 1')}"):
+        page = read(pages, address)
+        assert said in "".join(page.words)
+        assert len(page.of("script")) == 1
+
+
+def test_a_failed_run_is_compared_with_the_last_that_went_well(pages: httpx.Client) -> None:
+    href = next(href for href in links_of(read(pages, f"/runs/{BAD}")) if href.startswith("/compare"))
+    answer = pages.get(href)
+    assert answer.headers["Location"] == f"/compare?left={GOOD}&right={BAD}"
+    page = read(pages, answer.headers["Location"])
+    assert "conf.day" in page.text
+    assert "+1 m 13 s" in page.text
+    swapped = next(href for href in links_of(page) if href.startswith("/compare"))
+    assert "−1 m 13 s" in read(pages, swapped).text
+
+
+def test_a_comparison_needs_a_run(pages: httpx.Client) -> None:
+    assert "right:" in read(pages, "/compare", status=400).text
+    assert "There is no such thing" in read(pages, f"/compare?right={uuid4()}", status=404).text
+    assert "There is no such thing" in read(pages, f"/compare?right={GOOD}", status=404).text
+
+
+def test_each_number_of_the_overview_leads_to_a_feed_of_as_many_runs(pages: httpx.Client) -> None:
+    page = pages.get("/").text
+    counted = re.findall(
+        r'<a class="(?:go|failed)" href="(/runs\?[^"]*since=[^"]*)">[^<]*</a></t[hd]>(?:<td class="num">(\d+))?', page
+    )
+    days = [(unescape(href), int(count)) for href, count in counted if count]
+    failed = re.findall(r'<a class="failed" href="([^"]+)">(\d+)</a>', page)
+    assert len(days) >= 3
+    assert len(failed) >= 2
+    for href, count in [*days, *((unescape(href), int(count)) for href, count in failed)]:
+        rows = [attributes for attributes in read(pages, href).of("tr") if "data-run" in attributes]
+        assert len(rows) == count, href
+
+
+def test_a_definition_shows_all_attempts_of_each_step(pages: httpx.Client) -> None:
+    page = read(pages, "/definition?name=shop")
+    labels = [attributes.get("aria-label") or "" for attributes in page.of("a")]
+    assert "stage: To be retried, Failed" in [label.removeprefix("shop.") for label in labels]
+    assert sum(label.startswith("run of") for label in labels) == 2
+
+
+def test_a_search_leads_straight_to_an_id_and_lists_what_else_it_names(pages: httpx.Client) -> None:
+    assert pages.get(f"/search?q={BAD}").headers["Location"] == f"/runs/{BAD}"
+    named = read(pages, "/search?q=shop")
+    assert any(href.startswith("/definition?name=shop&") for href in links_of(named))
+    assert f"/runs/{STAGE_2}" in list(links_of(read(pages, "/search?q=upstream returned")))
+    assert "Nothing is named by" in read(pages, "/search?q=nobody-knows-this").text
+    assert "Give an id" in read(pages, "/search").text
+
+
+def test_a_permalink_is_the_same_to_the_byte_whatever_is_recorded_afterwards(
+    pages: httpx.Client, shop: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    for run in (BAD, STAGE_2, FLOW):
+        address = next(href for href in links_of(read(pages, f"/runs/{run}")) if "known_at=" in href)
+        before = pages.get(address)
+        assert before.status_code == 200
+        fields = {"run_id": run}
+        if run == FLOW:
+            fields |= {"engine": "prefect", "deployment": "flows"}
+        late = [
+            make(StateEvent, seconds=500, state=State.CANCELLED, witness=Witness.IMPORT, **fields),
+            make(FailureEvent, seconds=501, error_type="LateError", content={"message": "late"}, **fields),
+            make(
+                IdentityEvent,
+                run_id=a_run_id(f"late {run}"),
+                definition="late",
+                definition_kind="task",
+                native_key=f"late/{run}",
+                native_id=f"late/{run}",
+                parent_run_id=run,
+            ),
+        ]
+        record(shop, late)
+        assert pages.get(address).content == before.content
+        assert "sources disagree" in pages.get(f"/runs/{run}").text.lower()
+
+
+def test_the_past_is_shown_as_it_was_and_says_that_it_is(pages: httpx.Client) -> None:
+    page = read(pages, f"/runs/{BAD}?as_of=2026-11-24T08:00:30Z")
+    assert "Running for 29 s." in page.text
+    assert "As of 2026-11-24T08:00:30Z. Return to now" in page.text
+    for wrong in ("as_of=2999-01-01T00:00:00Z", "known_at=1000000", "as_of=then"):
+        assert "as_of" in read(pages, f"/runs/{BAD}?{wrong}", status=400).text or "known_at" in wrong
+
+
+def test_the_graph_of_a_step_is_drawn_and_told(pages: httpx.Client) -> None:
+    page = read(pages, "/graph?node=shop.extract")
+    assert len(page.of("marker")) == 2
+    assert {"orders", "forecast", "shop.extract"} <= set(page.words)
+    assert "shop.extract starts forecast 1" in page.text
+    assert page.text == read(pages, "/graph?node=shop.extract").text
+    assert "There is no such thing" in read(pages, "/graph?node=nowhere", status=404).text
+    assert "depth:" in read(pages, "/graph?node=shop.extract&depth=9", status=400).text
+
+
+def test_a_loop_through_two_engines_is_drawn_as_one(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(store, list(_loop_events()))
+    pages = serve()
+    loops = read(pages, "/graph")
+    assert "and again" in loops.text
+    node = next(href for href in links_of(loops) if href.startswith("/graph?node="))
+    page = read(pages, node)
+    assert "Loop, 2 nodes" in page.text
+    assert sum(attributes.get("class") == "edge back" for attributes in page.of("path")) == 1
+    assert sum(attributes.get("class") == "frame" for attributes in page.of("rect")) == 1
+
+
+def _loop_events() -> Iterator[EventBase]:
+    cause = None
+    for turn, (name, engine) in enumerate([("plan", "airflow"), ("learn", "prefect")] * 2):
+        run = a_run_id(f"turn {turn}")
+        fields: dict[str, Any] = {"run_id": run, "engine": engine, "seconds": turn * 10}
+        yield make(
+            IdentityEvent,
+            definition=name,
+            definition_kind="flow",
+            native_key=f"turn/{turn}",
+            native_id=f"turn/{turn}",
+            caused_by_run_id=cause,
+            **fields,
+        )
+        yield make(StateEvent, state=State.SUCCEEDED, **fields)
+        cause = run
+
+
+def test_completeness_counts_against_what_was_numbered(pages: httpx.Client) -> None:
+    page = read(pages, "/completeness?since=2026-11-20")
+    assert "100%" not in page.text
+    for by in ("definition", "producer"):
+        assert read(pages, f"/completeness?by={by}")
+    assert "since:" in read(pages, "/completeness?since=then", status=400).text
