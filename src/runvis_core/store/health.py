@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, delete, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Executable, Table, and_, bindparam, delete, select, tuple_
 
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
@@ -106,8 +106,8 @@ _LATEST: Final = _RUNS.order_by(_SORT_AT.desc(), t.runs.c.run_id.desc()).limit(1
 class _InStates(NamedTuple):
     """How the last run in some states is found."""
 
-    last_day: Select[Any]
-    last_run: Select[Any]
+    last_day: Executable
+    last_run: Executable
 
     @staticmethod
     def of(states: tuple[str, ...]) -> _InStates:
