@@ -71,7 +71,7 @@ def test_both_engines_are_in_one_history_and_nothing_is_left_behind(folder: Path
     assert b"hunter2" not in store
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_demo_that_is_ended_early_ends_what_it_started(folder: Path) -> None:
     with subprocess.Popen(
         [*DEMO, "--folder", folder], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -80,7 +80,7 @@ def test_a_demo_that_is_ended_early_ends_what_it_started(folder: Path) -> None:
             until("the scheduler's start", (folder / "airflow/component-logs/scheduler.log").exists, seconds=120)
             assert left_behind(folder)
             demo.send_signal(signal.SIGTERM)
-            assert demo.wait(timeout=60) != 0
+            assert demo.wait(timeout=180) != 0
         finally:
             demo.kill()
 
