@@ -85,8 +85,8 @@ def draw_graph(
     for edge in between:
         graph.edge(str(edge.source), str(edge.target))
     layout = graphlay.layout(graph, options={"direction": "leftright"})
-    places = [cast("dict[str, Any]", place) for place in layout.nodes]
-    paths = [cast("dict[str, Any]", edge)["points"] for edge in layout.edges]
+    places = layout.nodes
+    paths = [edge["points"] for edge in layout.edges]
     members = {node for loop in loops for node in loop.cycle}
     boxes = [_box(node, place, centre) for node, place in zip(shown, places, strict=True)]
     left, top, right, bottom = _extent(boxes, paths)
