@@ -18,6 +18,7 @@ CASES = {
     "past": "past",
     "task": "task",
     "lineage": "lineage",
+    "ledger": "ledger",
 }
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 

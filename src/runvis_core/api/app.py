@@ -29,6 +29,7 @@ from runvis_core.api import (
 )
 from runvis_core.api.access import AccessControl, BearerTokens, Door
 from runvis_core.api.committer import Committer
+from runvis_core.api.examples import Application
 from runvis_core.api.headers import SecurityHeaders
 from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
@@ -85,7 +86,7 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         yield
         committer.close()
 
-    app = FastAPI(
+    app = Application(
         title="RunVis",
         version=version("runvis"),
         lifespan=lifespan,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from runvis_core.errors import SettingsError
+from runvis_core.errors import RunVisError, SettingsError
 from runvis_core.ledger.claims import Claims
 from runvis_core.ledger.growth import GrowingTree
 from runvis_core.ledger.notes import VerifierKey
@@ -79,10 +79,19 @@ def verify_store(
             _take(problems, find_problems(connection, progress_of("projections")))
             for step in STEPS:
                 if isinstance(step, CheckedStep):
-                    _take(problems, step.check(connection))
+                    _take(problems, _checked(step.name, step.check(connection)))
         total = check.head if span is None else max(0, min(span[1], check.head) - span[0] + 1)
     notes = [*claims.notes, *([f"the first {began} entries were verified before, as {state} says"] if began else [])]
     return Verified(problems, notes, total, len(claims.all) if span is None else 0)
+
+
+def _checked(name: str, found: Iterator[str]) -> Iterator[str]:
+    try:
+        yield from found
+    except RunVisError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a step may stumble in any way over an entry that was bent: that is told
+        yield f"{name}: what it wrote can't be checked, since it can't read the log: {type(error).__name__}: {error}"
 
 
 def _say_nothing(_what: str, _done: int, _total: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
-from sqlalchemy import Connection, and_, delete, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, delete, select, tuple_
 
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
@@ -45,18 +46,23 @@ def _key_of(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _judge(connection: Connection, key: DefinitionKey) -> dict[str, Any]:
-    latest = _find_run(connection, key, None)
-    last = _find_run(connection, key, (*GOOD, *BAD))
-    good = last if last is not None and last.effective_state in GOOD else _find_run(connection, key, GOOD)
+    named = {"engine": key.engine, "deployment": key.deployment, "definition": key.definition, "kind": key.kind}
+    latest = connection.execute(_LATEST, named).one_or_none()
+    last = latest
+    if latest is not None and latest.effective_state not in _JUDGED:
+        last = _find_run(connection, named, _LAST)
+    good = last
     failing_since = None
     if last is not None and last.effective_state in BAD:
-        failing_since = _first_failure(connection, key, good)
+        good = _find_run(connection, named, _GOOD)
+        place = (good.sort_at, good.run_id) if good is not None else (_BEFORE_ALL, UUID(int=0))
+        failing_since = connection.scalar(_FIRST_FAILURE, {**named, "after": place[0], "after_id": place[1]})
     return {
         "engine": key.engine,
         "deployment": key.deployment,
         "definition": key.definition,
         "definition_kind": key.kind,
-        "schedule": _schedule(connection, key),
+        "schedule": connection.scalar(_SCHEDULE, named),
         "is_inner": latest is not None and latest.parent_run_id is not None,
         "last_begun_at": latest and latest.sort_at,
         "last_run_id": last and last.run_id,
@@ -68,60 +74,66 @@ def _judge(connection: Connection, key: DefinitionKey) -> dict[str, Any]:
     }
 
 
-def _runs_of(key: DefinitionKey) -> Any:
-    return and_(
-        t.runs.c.engine == key.engine,
-        t.runs.c.deployment == key.deployment,
-        t.runs.c.definition == key.definition,
-        t.runs.c.definition_kind == key.kind,
-        t.runs.c.became_run_id.is_(None),
-    )
-
-
-def _days(key: DefinitionKey, states: Iterable[str] | None) -> Any:
-    cell = t.rollups.c
-    query = select(cell.begins_at).where(
-        cell.definition == key.definition,
-        cell.engine == key.engine,
-        cell.deployment == key.deployment,
-        cell.definition_kind == key.kind,
-        cell.span == "day",
-    )
-    return query if states is None else query.where(cell.state.in_(list(states)))
-
-
-def _find_run(connection: Connection, key: DefinitionKey, states: tuple[str, ...] | None) -> Any:
+def _find_run(connection: Connection, named: dict[str, Any], states: _InStates) -> Any:
     """Return the last run of a definition that is in one of these states, from the last day that has any."""
-    days = _days(key, states)
-    day = connection.scalar(days.order_by(t.rollups.c.begins_at.desc()).limit(1))
+    day: datetime | None = connection.scalar(states.last_day, named)
     if day is None:
         return None
-    sort_at = t.runs.c.sort_at
-    query = select(t.runs.c.run_id, t.runs.c.effective_state, sort_at, t.runs.c.parent_run_id)
-    query = query.where(_runs_of(key), sort_at >= day, sort_at < day + timedelta(days=1))
-    if states is not None:
-        query = query.where(t.runs.c.effective_state.in_(states))
-    return connection.execute(query.order_by(sort_at.desc(), t.runs.c.run_id.desc()).limit(1)).one_or_none()
+    return connection.execute(states.last_run, {**named, "day": day, "end": day + timedelta(days=1)}).one_or_none()
 
 
-def _first_failure(connection: Connection, key: DefinitionKey, good: Any) -> Any:
-    sort_at = t.runs.c.sort_at
-    query = select(sort_at).where(_runs_of(key), t.runs.c.effective_state.in_(BAD))
-    if good is not None:
-        query = query.where(tuple_(sort_at, t.runs.c.run_id) > tuple_(*_place(good)))
-    return connection.scalar(query.order_by(sort_at, t.runs.c.run_id).limit(1))
+# Built once: there are several for each definition that a batch touches, and to build one takes longer than to run it.
+
+_BEFORE_ALL: Final = datetime(1, 1, 2, tzinfo=UTC)
+_SORT_AT: Final = t.runs.c.sort_at
 
 
-def _place(row: Any) -> tuple[Any, Any]:
-    return literal(row.sort_at, Moment), literal(row.run_id, Id)
-
-
-def _schedule(connection: Connection, key: DefinitionKey) -> str | None:
-    version = t.definition_versions.c
-    query = select(version.schedule).where(
-        version.definition == key.definition,
-        version.engine == key.engine,
-        version.deployment == key.deployment,
-        version.definition_kind == key.kind,
+def _of_definition(table: Table) -> ColumnElement[bool]:
+    return and_(
+        table.c.definition == bindparam("definition"),
+        table.c.engine == bindparam("engine"),
+        table.c.deployment == bindparam("deployment"),
+        table.c.definition_kind == bindparam("kind"),
     )
-    return connection.scalar(query.order_by(version.position.desc()).limit(1))
+
+
+_RUNS: Final = select(t.runs.c.run_id, t.runs.c.effective_state, _SORT_AT, t.runs.c.parent_run_id).where(
+    _of_definition(t.runs), t.runs.c.became_run_id.is_(None)
+)
+_LATEST: Final = _RUNS.order_by(_SORT_AT.desc(), t.runs.c.run_id.desc()).limit(1)
+
+
+class _InStates(NamedTuple):
+    """How the last run in some states is found."""
+
+    last_day: Select[Any]
+    last_run: Select[Any]
+
+    @staticmethod
+    def of(states: tuple[str, ...]) -> _InStates:
+        cell = t.rollups.c
+        days = select(cell.begins_at).where(_of_definition(t.rollups), cell.span == "day", cell.state.in_(states))
+        of_day = (bindparam("day") <= _SORT_AT, bindparam("end") > _SORT_AT, t.runs.c.effective_state.in_(states))
+        return _InStates(days.order_by(cell.begins_at.desc()).limit(1), _LATEST.where(*of_day))
+
+
+_JUDGED: Final = (*GOOD, *BAD)
+_LAST: Final = _InStates.of(_JUDGED)
+_GOOD: Final = _InStates.of(GOOD)
+_FIRST_FAILURE: Final = (
+    select(_SORT_AT)
+    .where(
+        _of_definition(t.runs),
+        t.runs.c.became_run_id.is_(None),
+        t.runs.c.effective_state.in_(BAD),
+        tuple_(_SORT_AT, t.runs.c.run_id) > tuple_(bindparam("after", type_=Moment), bindparam("after_id", type_=Id)),
+    )
+    .order_by(_SORT_AT, t.runs.c.run_id)
+    .limit(1)
+)
+_SCHEDULE: Final = (
+    select(t.definition_versions.c.schedule)
+    .where(_of_definition(t.definition_versions))
+    .order_by(t.definition_versions.c.position.desc())
+    .limit(1)
+)

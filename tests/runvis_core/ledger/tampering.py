@@ -23,6 +23,9 @@ NOT_TESTIFIED = {
     # No signature says when a checkpoint was made: who needs that asks a witness, whose signature has its time.
     ("checkpoints", "made_at"),
     ("declarations", "made_at"),
+    # They tell when reports came, also those that left no entry.
+    ("producers", "gaps"),
+    ("producers", "last_heard_at"),
 }
 """Columns that nothing testifies to."""
 KEPT = {table.name for table in (*t.KEPT, *t.STEP_TABLES)}
@@ -247,7 +250,8 @@ def _names_of(table: Table, row: dict[str, Any], changed: dict[str, Any]) -> lis
     if table in (t.checkpoints, t.declarations):
         what = table.name.removesuffix("s")
         if table is t.declarations:
-            return [*(f"{what} {row['number'] + step}:" for step in (-1, 0, 1)), "that no declaration here introduces"]
+            near = [f"{what} {one['number'] + step}:" for one in rows for step in (-1, 0, 1)]
+            return [*near, "that no declaration here introduces"]
         return [f"{what} {one['number']}:" for one in rows] + [f"{what} {row['number'] + step}:" for step in (-1, 1)]
     if table is t.cosignatures:
         return [f"cosignature of {one['name']} on checkpoint {one['number']}" for one in rows]
