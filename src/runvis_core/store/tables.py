@@ -650,8 +650,9 @@ refusals: Final = _table(
 notice_rules: Final = _table(
     "notice_rules",
     Column("rule", Text, primary_key=True),
-    # How far the rule has looked through the log.
+    # How far the rule has looked through the log, and through the turns of loops.
     _position(),
+    Column("loop_position", BigInteger, nullable=False),
     Column("begun_at", Moment, nullable=False),
     # Since the receiver last took one: how often it did not, when it is tried again, and why it did not.
     Column("failures", Integer, nullable=False),
