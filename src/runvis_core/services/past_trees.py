@@ -84,7 +84,10 @@ class _Tree:
         edges = self._below(parents)
         order = [(child, parent, carried) for parent, children in edges.items() for child, carried in children]
         shown: dict[UUID, int] = defaultdict(int)
-        for child, parent, carried in sorted(order, key=lambda edge: (edge[0].row.sort_at, edge[0].row.run_id)):
+        # One that is both inside and carried over is inside.
+        for child, parent, carried in sorted(
+            order, key=lambda edge: (edge[0].row.sort_at, edge[0].row.run_id, edge[2], edge[1])
+        ):
             shown[parent] += 1
             if shown[parent] > MAX_CHILDREN:
                 self._cut[parent] += 1

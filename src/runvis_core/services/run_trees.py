@@ -119,7 +119,8 @@ def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> l
     below: list[UUID] = []
     for chunk in chunks(parents):
         edges = child_edges(chunk)
-        order = (runs.c.sort_at, runs.c.run_id)
+        # One that is both inside and carried over is inside.
+        order = (runs.c.sort_at, runs.c.run_id, edges.c.carried)
         numbered = (
             select(
                 edges.c.parent,
@@ -132,7 +133,8 @@ def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> l
             .join(runs, runs.c.run_id == edges.c.child)
             .subquery()
         )
-        query = select(numbered).where(numbered.c.place <= MAX_CHILDREN).order_by(numbered.c.sort_at, numbered.c.run_id)
+        query = select(numbered).where(numbered.c.place <= MAX_CHILDREN)
+        query = query.order_by(numbered.c.sort_at, numbered.c.run_id, numbered.c.carried, numbered.c.parent)
         for row in connection.execute(query):
             if row.place == 1:
                 found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)

@@ -39,6 +39,7 @@ GRANTS: Final[dict[str, Grant]] = {
     "follower_watermarks": KEPT,
     "notice_rules": KEPT,
     "notices": KEPT,
+    "sessions": KEPT,
     "alembic_version": Grant(("SELECT",)),
 }
 """By table. What is only added to, and what steps keep, is told by the tables' own groups."""

@@ -217,7 +217,7 @@ def test_a_follower_follows_by_itself(
     plugin = FollowerPlugin()
     plugins = Plugins(group=None)
     plugins.register(plugin, name="sun")
-    monkeypatch.setattr("runvis_core.cli.serve.plugin_manager", lambda: plugins)
+    monkeypatch.setattr("runvis_core.services.followers.plugin_manager", lambda: plugins)
 
     def interrupt() -> None:
         assert plugin.began.wait(20)
