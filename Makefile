@@ -45,6 +45,7 @@ PREFECT_PYTHON := $(CURDIR)/.venv-prefect/bin/python
 TEST_ENV := RUNVIS_TEST_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_TEST_PREFECT_PYTHON=$(PREFECT_PYTHON)
 DEMO_ENV := RUNVIS_DEMO_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) RUNVIS_DEMO_PREFECT_PYTHON=$(PREFECT_PYTHON)
 BENCH_ENV := RUNVIS_BENCH_AIRFLOW_PYTHON=$(AIRFLOW_PYTHON) \
+  RUNVIS_BENCH_PREFECT_PYTHON=$(PREFECT_PYTHON) \
   RUNVIS_BENCH_OPENLINEAGE_PYTHON=$(CURDIR)/.venv-openlineage/bin/python \
   RUNVIS_BENCH_DAGSTER_PYTHON=$(CURDIR)/.venv-dagster/bin/python
 
@@ -88,7 +89,7 @@ format: .uv/dev.stamp ## put the code in its one form
 	.venv/bin/ruff format .
 
 .PHONY: bench
-bench: .uv/dev.stamp .uv/airflow.stamp $(PEER_STAMPS) ## measure RunVis beside its peers; CASES='…' runs some
+bench: .uv/dev.stamp .uv/airflow.stamp .uv/prefect.stamp $(PEER_STAMPS) ## measure RunVis beside its peers; CASES='…' runs some
 	$(BENCH_ENV) .venv/bin/python -m benchmarks $(CASES)
 
 .PHONY: docs

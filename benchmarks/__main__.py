@@ -17,6 +17,7 @@ CASES = {
     "ingest": "ingest",
     "past": "past",
     "task": "task",
+    "flow": "flow",
     "lineage": "lineage",
     "ledger": "ledger",
 }

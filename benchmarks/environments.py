@@ -28,7 +28,7 @@ class PeerError(Exception):
 
 
 def python_of(environment: str) -> Path:
-    """Return the Python of one of the Makefile's environments: `airflow`, `openlineage`, `dagster`."""
+    """Return the Python of one of the Makefile's environments: `airflow`, `prefect`, `openlineage`, `dagster`."""
     named = os.environ.get(f"RUNVIS_BENCH_{environment.upper()}_PYTHON")
     python = Path(named) if named else ROOT / f".venv-{environment}" / "bin" / "python"
     if not python.exists():
