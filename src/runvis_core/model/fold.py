@@ -98,6 +98,7 @@ def _copy(record: Record) -> Record:
         run=replace(record.run),
         context={section: dict(keys) for section, keys in record.context.items()},
         ranks=dict(record.ranks),
+        collections=dict(record.collections),
     )
 
 
@@ -310,9 +311,9 @@ def _body_refs(event: EventBase) -> dict[str, Any]:
 
 def _apply_collected(record: Record, entry: Entry) -> None:
     event = entry.event
-    if any(known.event.event_id == event.event_id for known in record.collections):
+    if event.event_id in record.collections:
         return
-    record.collections = (*record.collections, Collected(event, entry.position, record.is_frozen))
+    record.collections[event.event_id] = Collected(event, entry.position, record.is_frozen)
     if isinstance(event, LinkEvent) and event.relation is Relation.BECAME:
         _offer(record, entry, "became_run_id", event.target_run_id, _latest(BOOKS_FIRST, event))
 

@@ -121,7 +121,8 @@ class Record:
     corrections: tuple[Correction, ...] = ()
     presumption: Presumption | None = None
     late: tuple[LateFact, ...] = ()
-    collections: tuple[Collected, ...] = ()
+    collections: dict[UUID, Collected] = field(default_factory=dict[UUID, Collected])
+    """By event id, in recorded order."""
 
     @property
     def is_frozen(self) -> bool:

@@ -137,7 +137,7 @@ def _late(record: Record) -> list[LateFactView]:
 
 
 def _links(record: Record) -> list[LinkView]:
-    said = [(one.event, one.position) for one in record.collections]
+    said = [(one.event, one.position) for one in record.collections.values()]
     return [
         LinkView(
             relation=event.relation,
@@ -151,6 +151,6 @@ def _links(record: Record) -> list[LinkView]:
 
 
 def _aliases(record: Record) -> list[AliasView]:
-    events: list[Any] = [one.event for one in record.collections]
+    events: list[Any] = [one.event for one in record.collections.values()]
     found = [event for event in events if isinstance(event, AliasEvent)]
     return [AliasView(system=event.system, native_id=event.native_id) for event in found[:MAX_ITEMS]]

@@ -28,7 +28,7 @@ class _Cause(NamedTuple):
 
 def links_of(run: PastRun, relation: Relation) -> Iterator[tuple[LinkEvent, int]]:
     """Yield what a run said of how it stands to others, each with its position."""
-    for one in run.record.collections:
+    for one in run.record.collections.values():
         if isinstance(one.event, LinkEvent) and one.event.relation is relation:
             yield one.event, one.position
 

@@ -119,6 +119,6 @@ def _collected(found: Iterable[PastRun], kind: str, limit: int) -> Collected:
     rows: dict[UUID, list[Any]] = {}
     cut: dict[UUID, int] = {}
     for run in found:
-        of_kind = [one.event for one in run.record.collections if one.event.kind == kind]
+        of_kind = [one.event for one in run.record.collections.values() if one.event.kind == kind]
         rows[run.row.run_id], cut[run.row.run_id] = of_kind[:limit], max(0, len(of_kind) - limit)
     return Collected(rows, cut)

@@ -129,7 +129,7 @@ class _Runs:
             changes.insert("corrections", rows.correction_row(correction))
         for position, facts in late_rows(record.late):
             changes.insert("run_late", (bound, position, facts))
-        for collected in record.collections:
+        for collected in record.collections.values():
             table, collect = _COLLECTORS[collected.event.kind]
             changes.insert(table, (bound, collected.position, *collect(collected, self._values)))
         tags = record.context.get("tags")

@@ -123,5 +123,5 @@ def _essence(record: Record) -> tuple[Any, ...]:
         run.effective_state,
         run.started_at,
         run.ended_at,
-        {event.event.event_id for event in record.collections},
+        {event.event.event_id for event in record.collections.values()},
     )

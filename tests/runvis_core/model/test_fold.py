@@ -34,7 +34,7 @@ STATE_FIELDS = {"effective_state", "presumed"}
 
 def meaning(record: Record) -> tuple[Any, ...]:
     """All that must not depend on order: everything but the positions."""
-    collected = {known.event.event_id for known in record.collections}
+    collected = {known.event.event_id for known in record.collections.values()}
     presumption = record.presumption and (record.presumption.verdict, record.presumption.occurred_at)
     return record.run, record.context, collected, presumption
 
@@ -192,7 +192,7 @@ def test_the_end_of_a_run_is_the_engines_own_end_time_where_a_snapshot_says_it()
 def test_facts_of_a_collection_are_kept_once_and_those_after_the_end_are_marked_late() -> None:
     early, late = make(MetricEvent, name="rows", value=1), make(MetricEvent, seconds=9, name="rows", value=2)
     record = fold_entries(None, recorded([early, early, run_state(5, State.SUCCEEDED), late]))
-    assert [(known.event, known.late) for known in record.collections] == [(early, False), (late, True)]
+    assert [(known.event, known.late) for known in record.collections.values()] == [(early, False), (late, True)]
 
 
 def test_a_waiting_run_names_what_it_became() -> None:
