@@ -18,6 +18,7 @@ CASES = {
     "past": "past",
     "task": "task",
     "flow": "flow",
+    "follow": "follow",
     "lineage": "lineage",
     "ledger": "ledger",
 }
