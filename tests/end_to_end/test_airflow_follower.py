@@ -116,6 +116,8 @@ def _act(told: Followed) -> None:
     told.waiting = waiting[0].run_id
     told.airflow.task_pid("shrinking", run_ids["shrinking"], "stays")
     _take_away_a_task(told.airflow.dags_folder / "story_changing.py")
+    client.wait_for_task("shrinking", run_ids["shrinking"], "goes", "removed")
+    told.airflow.marker("shrinking", run_ids["shrinking"], "stays").unlink()
     told.airflow.task_pid("cleared_running", run_ids["cleared_running"], "restarted")
     client.clear("cleared_running", run_ids["cleared_running"], ["restarted"])
     told.airflow.task_pid("marked", run_ids["marked"], "held")

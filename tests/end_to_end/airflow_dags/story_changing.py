@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from airflow.sdk import DAG, get_current_context, task
-from story_support import wait_first_try
+from story_support import wait_until_released
 
 with DAG("shrinking", schedule=None, tags=["story"]):
 
     @task
     def stays() -> None:
-        wait_first_try(get_current_context(), 12)
+        wait_until_released(get_current_context())
 
     first = stays()
 
