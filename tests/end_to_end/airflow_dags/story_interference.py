@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from airflow.sdk import DAG, get_current_context, task
-from story_support import mark, wait_first_try
+from story_support import mark, wait_first_try, wait_until_released
 
 with DAG("killed", schedule=None, tags=["story"]):
 
@@ -87,6 +87,6 @@ with DAG("limited", schedule=None, tags=["story"], max_active_runs=1):
 
     @task
     def busy() -> None:
-        time.sleep(4)
+        wait_until_released(get_current_context())
 
     busy()
