@@ -58,6 +58,7 @@ ROUTED: Final = (
     doctor,
     admin,
     ledger,
+    notices,
 )
 """Modules with routes under the prefix."""
 
@@ -95,21 +96,7 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         docs_url=None,
         redoc_url=None,
     )
-    for module in (
-        events,
-        stream,
-        runs,
-        stats,
-        definitions,
-        completeness,
-        corrections,
-        lineage,
-        search,
-        doctor,
-        admin,
-        ledger,
-        notices,
-    ):
+    for module in ROUTED:
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(ledger.tile_router)
     app.include_router(health.router)
