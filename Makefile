@@ -28,7 +28,7 @@ PEER_STAMPS := $(PEERS:%=.uv/%.stamp)
 STORE_TESTS := tests/runvis_core/store
 
 # What starts engines, or counts on the machine's cores: not beside other tests.
-ALONE := tests/end_to_end $(wildcard tests/faults)
+ALONE := tests/end_to_end tests/faults
 # A test that fails is run once more, and the summary says which: one that passes then is to be mended all the same.
 AGAIN := --reruns 1 -r fEsR
 PARALLEL := $(AGAIN) --numprocesses auto --dist loadfile
