@@ -7,7 +7,6 @@ store holds all that the sweep found.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from runvis_core.model.identity import timestamp
 from runvis_core.model.state import Relation, Witness
 from runvis_core.services.attempts import KnownAttempt, find_attempts
 from runvis_core.services.ingest import ingest_events
+from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark, set_watermark
 from runvis_core.settings import Settings
 
@@ -42,8 +42,6 @@ BODY_CHARACTERS: Final = 128 * 1024
 if TYPE_CHECKING:
     from runvis_core.store.database import Store
 
-_log = logging.getLogger(__name__)
-
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -54,7 +52,8 @@ def follow(url: str, *, store: Store, settings: Settings, stop: threading.Event)
     next interval. Raises `SettingsError` for settings that can't work.
     """
     deployment = settings.airflow.deployment or settings.get_deployment()
-    source, redactor, trouble = Source(deployment, Witness.FOLLOWER), Redactor(settings.emit.secret_keys), Trouble()
+    source, redactor = Source(deployment, Witness.FOLLOWER), Redactor(settings.emit.secret_keys)
+    trouble = Trouble(ENGINE)
     with AirflowApi(url, settings.airflow, stop) as api:
         while not stop.is_set():
             try:
@@ -66,32 +65,6 @@ def follow(url: str, *, store: Store, settings: Settings, stop: threading.Event)
             else:
                 trouble.over(url)
             stop.wait(settings.airflow.interval_seconds)
-
-
-class Trouble:
-    """What is wrong, said once and not at every sweep."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-        self._is_down = False
-
-    def say(self, message: str) -> None:
-        """Say that a sweep could not be finished."""
-        self._is_down = True
-        self.note(message)
-
-    def note(self, message: str) -> None:
-        """Say what is wrong with a part of what was read."""
-        if message not in self._said:
-            self._said.add(message)
-            _log.warning("following airflow: %s", message)
-
-    def over(self, url: str) -> None:
-        """Say that sweeps go through again, if they didn't."""
-        if self._is_down:
-            self._is_down = False
-            self._said.clear()
-            _log.warning("following airflow: %s is read again", url)
 
 
 class Sweep:

@@ -17,7 +17,7 @@ from tests.runvis_airflow import fake_airflow
 from tests.runvis_airflow.fake_airflow import FakeAirflow
 
 from runvis_airflow import follower
-from runvis_airflow.follower import Sweep, Trouble
+from runvis_airflow.follower import Sweep
 from runvis_airflow.identity import DagRunKey, TaskKey
 from runvis_airflow.rest import AirflowApi, AirflowApiError
 from runvis_airflow.rows import Source
@@ -31,6 +31,7 @@ from runvis_core.services.filters import RunFilter
 from runvis_core.services.ingest import ingest_events
 from runvis_core.services.run_details import get_run
 from runvis_core.services.runs import list_runs
+from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark
 from runvis_core.settings import AirflowSettings, Settings, load_settings
 from runvis_core.store.database import Store, open_store
@@ -55,7 +56,7 @@ def store(sqlite_url: str) -> Iterator[Store]:
 
 def sweep(airflow: FakeAirflow, store: Store, *, trouble: Trouble | None = None, **settings: Any) -> None:
     with AirflowApi(airflow.url, AirflowSettings(**settings), threading.Event(), pause_seconds=0) as api:
-        Sweep(api, store, SOURCE, Redactor(), trouble or Trouble()).run()
+        Sweep(api, store, SOURCE, Redactor(), trouble or Trouble("airflow")).run()
 
 
 def watermark(store: Store) -> str | None:
@@ -373,7 +374,7 @@ def test_a_row_that_can_not_be_read_stops_no_other_and_is_asked_for_again(
     row = next(row for row in airflow.story["task_instances"] if row["task_id"] == "explode")
     good = row["try_number"]
     row["try_number"] = "several"
-    trouble = Trouble()
+    trouble = Trouble("airflow")
     sweep(airflow, store, trouble=trouble)
     sweep(airflow, store, trouble=trouble)
 
@@ -435,7 +436,7 @@ def await_that(check: Any) -> None:
 def test_it_says_once_what_is_wrong_and_goes_on(
     airflow: FakeAirflow, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="runvis_airflow")
+    caplog.set_level(logging.INFO, logger=Trouble.__module__)
     airflow.faults.extend([fake_airflow.fails] * 3)
     following = Following(airflow.url, store, settings())
     try:
@@ -443,7 +444,7 @@ def test_it_says_once_what_is_wrong_and_goes_on(
     finally:
         following.end()
 
-    assert [record.getMessage() for record in caplog.records if record.name == follower.__name__] == [
+    assert [record.getMessage() for record in caplog.records if record.name == Trouble.__module__] == [
         f"following airflow: {airflow.url} answers /api/v2/version with 500",
         f"following airflow: {airflow.url} is read again",
     ]
