@@ -19,7 +19,6 @@ from runvis_core.services.problems import INVALID, PREFIX, STATUSES
 
 _log = logging.getLogger(__name__)
 
-INVALID_STATUS: Final = 400
 MEDIA_TYPE: Final = "application/problem+json"
 
 

@@ -11,7 +11,6 @@ from runvis_core.ledger.tree import HASH_BYTES, full_subtree_root
 
 HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
-MAX_LEVEL: Final = 63
 MAX_ENTRY_BYTES: Final = 65_535
 """The most that an entry's length, in 16 bits, can say."""
 

@@ -14,15 +14,15 @@ from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import LedgerError, NotFoundError, RunVisError, SettingsError, UnreachableError
 from runvis_core.ledger.checkpoints import Checkpoint, parse_checkpoint, sign_checkpoint
-from runvis_core.ledger.declarations import EPOCH, Declaration, Trust, parse_declaration, sign_declaration
+from runvis_core.ledger.declarations import EPOCH, Declaration, parse_declaration, sign_declaration
 from runvis_core.ledger.keyring import read_keys
 from runvis_core.ledger.made import MadeCheckpoint
-from runvis_core.ledger.notes import SigningKey, VerifierKey, parse_note, parse_signatures
+from runvis_core.ledger.notes import SigningKey, parse_note, parse_signatures
 from runvis_core.ledger.stored_tiles import LedgerStep, tail_of, tree_of
 from runvis_core.ledger.tree import prove_consistency, range_hash
 from runvis_core.plugins import Plugins, plugin_manager
 from runvis_core.services.checkpoint_file import find_last_checkpoint
-from runvis_core.services.ledger_answers import CheckpointPage, CheckpointView, DeclarationView
+from runvis_core.services.ledger_answers import CheckpointPage, CheckpointView
 from runvis_core.services.reading import reading
 from runvis_core.settings import Settings
 from runvis_core.store import tables as t
@@ -133,11 +133,6 @@ def list_checkpoints(store: Store, *, limit: int, before: int | None = None) -> 
         return CheckpointPage(items=[_view(connection, row) for row in connection.execute(query).all()])
 
 
-def list_declarations(connection: Connection) -> list[DeclarationView]:
-    """Return all that the log's keys declared, in order."""
-    return [DeclarationView(number=row.number, made_at=row.made_at, note=row.note) for row in _declarations(connection)]
-
-
 def declare(store: Store, keys: Sequence[SigningKey], verb: str, subject: str, *, reason: str) -> str:
     """Sign and keep a declaration at the log's present size; return its note. Raises `NoteError`, `LedgerError`."""
     catch_up(store, [LedgerStep()])
@@ -159,19 +154,6 @@ def declare_epoch(store: Store, settings: Settings, *, reason: str, now: datetim
     """
     keys = signing_keys(settings)
     return declare(store, keys, EPOCH, f"{keys[0].name}/epoch-{now:%Y%m%dT%H%M%SZ}", reason=reason)
-
-
-def trust_of(connection: Connection, pinned: Sequence[VerifierKey]) -> tuple[Trust, list[str]]:
-    """Return whom to trust for this log by its declarations, and what is wrong with these."""
-    trust, problems = Trust(pinned), list[str]()
-    for number, row in enumerate(_declarations(connection), 1):
-        if row.number != number:
-            problems.append(f"declaration {number}: removed")
-        try:
-            trust.accept(row.note)
-        except LedgerError as error:
-            problems.append(f"declaration {row.number}: {error}")
-    return trust, problems
 
 
 def keep_checkpointing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -43,17 +43,6 @@ def list_run_entries(store: Store, name: str, *, after: int, limit: int) -> Entr
             .limit(limit)
         )
         return _page(connection, connection.execute(query).all(), after=after)
-
-
-def follow_entries(
-    read: Callable[[int], EntryPage], page: EntryPage, wait: Callable[[], object]
-) -> Iterator[EntryView]:
-    """Yield the entries of `page` and then all that come: `read` what comes after a position, `wait` if nothing did."""
-    while True:
-        yield from page.items
-        if not page.items:
-            wait()
-        page = read(page.after)
 
 
 def _page(connection: Connection, rows: Iterable[Any], *, after: int) -> EntryPage:

@@ -27,12 +27,3 @@ class CheckpointPage(Answer):
     """Checkpoints, the newest first."""
 
     items: list[CheckpointView]
-
-
-class DeclarationView(Answer):
-    """What the log's keys declared: a new key, a revoked one, a new epoch."""
-
-    number: int
-    made_at: AwareDatetime
-    note: str
-    """The signed note itself."""
