@@ -8,8 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from runvis_core.errors import RunVisError
 from runvis_core.services.answers import EntryPage
 
 POLL_SECONDS: Final = 0.25
@@ -81,7 +83,7 @@ class LogTail:
         try:
             while self._waiting:
                 # A store that can't be reached now is one that does not go on: whoever reads next is told.
-                with suppress(Exception):
+                with suppress(RunVisError, SQLAlchemyError):
                     self._head = await self.find_head()
                 self._wake()
                 await asyncio.wait([stopping], timeout=POLL_SECONDS)
