@@ -285,7 +285,7 @@ def test_sweeping_the_same_history_again_adds_nothing(followed: Followed) -> Non
     # The follower itself goes on, so that what it has not told yet it tells in this time.
     before = until("a settled record", lambda: _settled(history), pause=3)
     with AirflowApi(followed.airflow.client.base_url, AirflowSettings(), threading.Event()) as api:
-        follower.Sweep(api, history.store, source, Redactor(), follower.Trouble()).run()
+        follower.Sweep(api, history.store, source, Redactor(), follower.Trouble("airflow")).run()
 
     assert len(history.all_entries()) == before
 
