@@ -25,7 +25,7 @@ from runvis_core.emit.recorder import Recorder
 from runvis_core.errors import SettingsError
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import Witness
-from runvis_core.settings import Settings, load_settings
+from runvis_core.worker_settings import WorkerSettings, load_worker_settings
 
 HEARTBEAT_SECONDS: Final = 30.0
 """How often a running task says that it is alive."""
@@ -306,10 +306,10 @@ class Capture:
             settings=self._settings(),
         )
 
-    def _settings(self) -> Settings | None:
+    def _settings(self) -> WorkerSettings | None:
         """Return the settings with what Airflow's configuration says; None, for the recorder to say what is wrong."""
         try:
-            return load_settings(**compat.settings_overrides())
+            return load_worker_settings(**compat.settings_overrides())
         except SettingsError:
             return None
 

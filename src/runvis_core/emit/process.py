@@ -10,7 +10,7 @@ from runvis_core.emit.notice import warn
 from runvis_core.emit.recorder import Recorder
 from runvis_core.errors import SettingsError
 from runvis_core.model.state import Witness
-from runvis_core.settings import Settings, load_settings
+from runvis_core.worker_settings import WorkerSettings, load_worker_settings
 
 _recorders: dict[tuple[str, str, Witness], Recorder] = {}
 _lock = Lock()
@@ -23,7 +23,7 @@ def process_recorder(
     witness: Witness,
     versions: Mapping[str, str] | None = None,
     adopts: bool = False,
-    settings: Settings | None = None,
+    settings: WorkerSettings | None = None,
 ) -> Recorder:
     """Return this process's recorder; it closes when the process exits, and survives a fork.
 
@@ -45,11 +45,11 @@ def _make(
     witness: Witness,
     versions: Mapping[str, str] | None,
     adopts: bool,
-    settings: Settings | None,
+    settings: WorkerSettings | None,
 ) -> Recorder:
     try:
         return Recorder(
-            settings or load_settings(),
+            settings or load_worker_settings(),
             component=component,
             engine=engine,
             witness=witness,
@@ -61,5 +61,5 @@ def _make(
         return Recorder(_dormant_settings(), component=component, engine=engine, witness=witness)
 
 
-def _dormant_settings() -> Settings:
-    return Settings.model_construct(disabled=True)
+def _dormant_settings() -> WorkerSettings:
+    return WorkerSettings.model_construct(disabled=True)

@@ -7,7 +7,7 @@ import platform
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from importlib import metadata
+from functools import cache
 from threading import RLock
 from uuid import UUID
 from weakref import WeakSet
@@ -23,7 +23,7 @@ from runvis_core.emit.transport import open_transport
 from runvis_core.model.event import EventBase, ProducerClosedEvent, ProducerOpenedEvent
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
-from runvis_core.settings import Settings
+from runvis_core.worker_settings import WorkerSettings
 
 Clock = Callable[[], datetime]
 
@@ -31,6 +31,14 @@ Clock = Callable[[], datetime]
 def utc_now() -> datetime:
     """Return this machine's time."""
     return datetime.now(UTC)
+
+
+@cache
+def own_version() -> str:
+    """Return RunVis's version. It is looked for among all that is installed, so once; a forked child knows it, too."""
+    from importlib.metadata import version
+
+    return version("runvis")
 
 
 class Recorder:
@@ -43,7 +51,7 @@ class Recorder:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: WorkerSettings,
         *,
         component: str,
         engine: str,
@@ -171,7 +179,7 @@ class Recorder:
             component=self.component,
             host=socket.gethostname()[:250] or None,
             pid=os.getpid(),
-            versions={"runvis": metadata.version("runvis"), "python": platform.python_version(), **self._versions},
+            versions={"runvis": own_version(), "python": platform.python_version(), **self._versions},
         )
 
     def _closing_event(self, outbox: Outbox) -> ProducerClosedEvent:
