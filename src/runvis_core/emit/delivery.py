@@ -117,6 +117,7 @@ class Delivery:
                 self._thread.start()
 
     def _run(self) -> None:
+        self.outbox.sync_entry()
         while self._await_work():
             if not self._deliver() and not self._circuit.wait_seconds():
                 self._circuit.note_failure("delivery failed; the log says why")

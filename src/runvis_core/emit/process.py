@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from threading import Lock
 
 from runvis_core.emit.notice import warn
-from runvis_core.emit.recorder import Recorder
+from runvis_core.emit.recorder import Recorder, own_version
 from runvis_core.errors import SettingsError
+from runvis_core.model.event import build_kinds
 from runvis_core.model.state import Witness
 from runvis_core.worker_settings import WorkerSettings, load_worker_settings
 
@@ -37,6 +38,16 @@ def process_recorder(
             recorder = _recorders[key] = _make(engine, component, witness, versions, adopts, settings)
             atexit.register(recorder.close)
         return recorder
+
+
+def prepare_for_forks(settings: WorkerSettings) -> None:
+    """Do once, in a process that forks others which record, what each of them would do for itself."""
+    if settings.disabled or settings.url is None:
+        return
+    build_kinds()
+    own_version()
+    if settings.url.startswith(("http://", "https://")):
+        import runvis_core.emit.http  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
 def _make(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from threading import RLock
+from typing import Final
 from uuid import UUID
 from weakref import WeakSet
 
@@ -20,12 +21,15 @@ from runvis_core.emit.redaction import Redactor
 from runvis_core.emit.sealing import Parcel, Sealer
 from runvis_core.emit.switch import OffSwitch
 from runvis_core.emit.transport import open_transport
-from runvis_core.model.event import EventBase, ProducerClosedEvent, ProducerOpenedEvent
+from runvis_core.model.event import EventBase, ProducerClosedEvent, ProducerOpenedEvent, build_kinds
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
 from runvis_core.worker_settings import WorkerSettings
 
 Clock = Callable[[], datetime]
+
+TASK: Final = "task"
+"""The component whose processes are many and short: each builds only those kinds of events that it says."""
 
 
 def utc_now() -> datetime:
@@ -80,6 +84,8 @@ class Recorder:
         self._lock = RLock()
         self._delivery: Delivery | None = None
         _recorders.add(self)
+        if component != TASK and not self.is_dormant:
+            build_kinds()
         if settings.disabled:
             say_once("RunVis is disabled by RUNVIS_DISABLED.")
         elif settings.url is None:

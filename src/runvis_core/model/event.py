@@ -32,7 +32,8 @@ Parts that are large or personal go into `content`, by name; sealing (`encoding.
 and leaves its salted digest in `bodies`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from threading import RLock
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
@@ -583,6 +584,22 @@ EVENT_KINDS: Final[Mapping[str, type[EventBase]]] = {
 
 STORE_MADE_KINDS: Final = frozenset({"attestation", "conflict", "decision", "access"})
 """Kinds that only the store itself may append."""
+
+
+_building: Final = RLock()
+
+
+def build_kinds(kinds: Collection[type[EventBase]] = EVENT_KINDS.values()) -> None:
+    """Make kinds of events ready for use, which takes a millisecond for each: else the first event of a kind does it.
+
+    A process with several threads must have done so before they make events: not every pydantic lets two of them begin.
+    """
+    if all(kind.__pydantic_complete__ for kind in kinds):
+        return
+    # Reentrant: a signal's handler may record, too.
+    with _building:
+        for kind in kinds:
+            kind.model_rebuild()
 
 
 def parse_event(raw: Any) -> EventBase:
