@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 _PREFIX: Final = "RUNVIS_"
 _BETWEEN: Final = "__"
@@ -78,10 +79,9 @@ def _put(said: Tree, path: list[str], value: Any) -> None:
 
 def _parse(model: type[BaseModel], path: list[str], variable: str, value: str) -> Any:
     """Return a variable's value: as JSON where it is for a section, a list or a mapping."""
-    annotation: Any = model
+    annotation: object = model
     for key in path:
-        is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        field = annotation.model_fields.get(key) if is_section else None
+        field = _fields_of(annotation).get(key)
         if field is None:
             return value
         annotation = field.annotation
@@ -95,7 +95,11 @@ def _parse(model: type[BaseModel], path: list[str], variable: str, value: str) -
         raise ValueError(f"{variable} is no JSON: {error}") from error
 
 
-def _is_composite(annotation: Any) -> bool:
+def _fields_of(annotation: object) -> dict[str, FieldInfo]:
+    return annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
+
+
+def _is_composite(annotation: object) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return True
     origin = get_origin(annotation)
