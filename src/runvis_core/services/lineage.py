@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, tuple_
 
 from runvis_core.lineage.graph import nodes_in_loops
 from runvis_core.lineage.loops import Graph
-from runvis_core.lineage.step import node_of
+from runvis_core.lineage.nodes import node_of
 from runvis_core.services.answers import Page
 from runvis_core.services.lineage_answers import (
     Lineage,
