@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from runvis_core.services.answers import Answer
 from runvis_core.services.filters import Word
+from runvis_core.services.past_filter import PastFilter
 
 DEFAULT_DEPTH = 3
 MAX_DEPTH = 20
@@ -33,6 +34,16 @@ class LineageQuery(BaseModel):
     )
     depth: int = Field(default=DEFAULT_DEPTH, ge=1, le=MAX_DEPTH, description="How many edges away from it.")
     max_nodes: int = Field(default=DEFAULT_NODES, ge=1, le=MAX_NODES, description="How many nodes at most.")
+
+
+class PastLineageQuery(LineageQuery, PastFilter):
+    """Of which node, how far around it, and in which past."""
+
+
+class LoopQuery(PastFilter):
+    """How many loops, and of which past."""
+
+    limit: int = Field(default=DEFAULT_LOOPS, ge=1, le=MAX_LOOPS, description="How many loops at most.")
 
 
 class LineageRef(Answer):

@@ -11,7 +11,7 @@ from runvis_core.services.lineage import get_lineage, list_loops
 from runvis_core.services.lineage_answers import LineageQuery, LineageRef, Loop
 from runvis_core.web.drawing.graph import MAX_NODES, draw_graph
 from runvis_core.web.page import AskedError, asked, number, store_of, understand
-from runvis_core.web.rendering import definition_path, render, with_query
+from runvis_core.web.rendering import definition_path, now_of, render, with_query
 
 DEPTH: Final = 2
 MAX_LOOPS: Final = 20
@@ -20,14 +20,14 @@ MAX_LOOPS: Final = 20
 def show_graph(request: Request) -> Response:
     """Show a node's neighbourhood; without a node, the loops that there are."""
     given = asked(request)
-    loops = list_loops(store_of(request), limit=MAX_LOOPS).items
+    loops = list_loops(store_of(request), limit=MAX_LOOPS, now=now_of(request)).items
     if "node" not in given:
         return render(request, "loops.html", loops=[_loop(loop) for loop in loops])
     depth = number(given.get("depth"), "depth", default=DEPTH)
     if not 1 <= depth <= 5:
         raise AskedError("depth", "must be 1 to 5")
     query = understand(LineageQuery, {"max_nodes": MAX_NODES, **given, "depth": depth})
-    found = get_lineage(store_of(request), query)
+    found = get_lineage(store_of(request), query, now=now_of(request))
     shown = {node.node_id for node in found.nodes}
     around = [loop for loop in loops if any(member.node_id in shown for member in loop.members)]
     names = {node.node_id: node for node in found.nodes}
