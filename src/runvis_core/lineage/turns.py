@@ -46,9 +46,9 @@ class Turn(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """How far a climb came: the thing, the definitions above it up to here, and the latest start on the way."""
+    """How far a climb came: the things and the definitions from here on down, and the latest start on the way."""
 
-    thing: UUID
+    things: tuple[UUID, ...]
     path: tuple[int, ...]
     happened_at: datetime
 
@@ -113,23 +113,35 @@ class Chains:
         return self._looked <= MAX_LOOKED
 
     def _turn_of(self, started: Trigger, position: int) -> Turn | None:
+        way = self._climb(started, position)
+        if way is None:
+            return None
+        path = tuple(dict.fromkeys(way.path))
+        return Turn(started.thing, started.target, started.run_id, position, way.happened_at, path)
+
+    def things_of(self, closing: Trigger, position: int) -> tuple[UUID, ...]:
+        """Return the things of the turn that a start closed, by what was known at a position, the first one first."""
+        self._looked = 0
+        way = self._climb(closing, position)
+        return way.things if way is not None else (closing.thing,)
+
+    def _climb(self, started: Trigger, position: int) -> _Way | None:
         """Climb from a thing to the nearest cause of its own definition, by what was known at a position."""
-        level = [_Way(started.thing, (), started.happened_at)]
+        level = [_Way((started.thing,), (), started.happened_at)]
         seen = {started.thing}
         for _ in range(MAX_CHAIN):
-            self._of("thing", (way.thing for way in level))
+            self._of("thing", (way.things[0] for way in level))
             above: list[_Way] = []
             for way in level:
-                for trigger in self._known["thing"][way.thing]:
+                for trigger in self._known["thing"][way.things[0]]:
                     if trigger.position > position or not self._has_room():
                         continue
-                    through = (trigger.source, *way.path)
                     happened_at = max(way.happened_at, trigger.happened_at)
+                    further = _Way((trigger.cause, *way.things), (trigger.source, *way.path), happened_at)
                     if trigger.source == started.target:
-                        path = tuple(dict.fromkeys(through))
-                        return Turn(started.thing, started.target, started.run_id, position, happened_at, path)
+                        return further
                     if trigger.cause not in seen:
                         seen.add(trigger.cause)
-                        above.append(_Way(trigger.cause, through, happened_at))
+                        above.append(further)
             level = above
         return None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from runvis_core.services.answers import Answer
+from runvis_core.services.answers import Answer, RunRef
 from runvis_core.services.filters import Word
 from runvis_core.services.past_filter import PastFilter
 
@@ -38,6 +38,14 @@ class LineageQuery(BaseModel):
 
 class PastLineageQuery(LineageQuery, PastFilter):
     """Of which node, how far around it, and in which past."""
+
+
+class PastEdgeQuery(PastFilter):
+    """Which edge, and in which past."""
+
+    source: UUID = Field(description="The id of the node that it leads from.")
+    target: UUID = Field(description="The id of the node that it leads to.")
+    kind: Literal["reads", "writes", "triggers"] = Field(description="How.")
 
 
 class LoopQuery(PastFilter):
@@ -98,6 +106,41 @@ class Lineage(Answer):
     """Those that were followed, between nodes that are shown."""
     is_cut: bool = False
     """Whether there were more nodes or edges within the depth than were asked for."""
+
+
+class Proof(Answer):
+    """A run that shows an edge."""
+
+    run: RunRef
+    """Who read, wrote, or was started."""
+    position: int
+    """The position of the entry with which that became known."""
+    happened_at: AwareDatetime
+    """When it read, wrote, or was started."""
+    seen_at: AwareDatetime
+    """When that became known."""
+
+
+class EdgeProofs(Answer):
+    """An edge and the runs that show it."""
+
+    source: LineageRef
+    target: LineageRef
+    kind: Literal["reads", "writes", "triggers"]
+    items: list[Proof]
+    """The last one to become known first."""
+    next_cursor: str | None = None
+
+
+class LoopTurn(Answer):
+    """A chain of causing runs that came back to the definition where it began."""
+
+    position: int
+    """The position of the entry with which that became known."""
+    happened_at: AwareDatetime
+    """When the last start of the chain happened."""
+    runs: list[RunRef]
+    """In the order in which they started one another: the first and the last one are of the same definition."""
 
 
 class LoopMember(LineageRef):
