@@ -25,7 +25,7 @@ Serve = Callable[..., httpx.Client]
 
 
 def turning(*definitions: str, first: int = 0) -> Iterator[EventBase]:
-    """One run after the other, each caused by the one before, each of ten seconds; the second engine's are upper case."""
+    """One run after the other, each caused by the one before, each of ten seconds; Prefect's are upper case."""
     for number, name in enumerate(definitions, first):
         engine = "prefect" if name.isupper() else "airflow"
         cause = {"caused_by_run_id": a_run_id(str(number - 1))} if number > first else {}
@@ -117,10 +117,6 @@ def test_a_loop_is_unrolled_into_its_last_turns_as_runs_in_time(store: Store, re
     assert len(bars) == 15
     assert bars[:3] == sorted(bars[:3])
     assert max(bars[12:]) < min(bars[:3])
-    assert (
-        "No chain of causing runs" in read(pages, unroll.replace("/graph/turns", "/graph/turns"), status=200).text
-        or runs
-    )
     assert read(pages, "/graph/turns?node=00000000-0000-0000-0000-000000000000", status=404)
     assert "node:" in read(pages, "/graph/turns?node=plan", status=400).text
 
@@ -179,7 +175,7 @@ def test_the_past_has_the_edges_that_stood_then_and_says_so(store: Store, record
     assert "As of 2026-11-24T08:00:30Z. Return to now" in page.text
     assert "sales" in page.text
     assert "LEARN" not in page.text
-    assert all("as_of" in href for href in links_of(page) if path_of(href) in ("/graph/edge",))
+    assert all("as_of" in href for href in links_of(page) if path_of(href) == "/graph/edge")
     assert "Nothing is known to lead back" in read(pages, "/graph?as_of=2026-11-24T08:00:30Z").text
     assert "as_of" in read(pages, "/graph?node=plan&as_of=then", status=400).text
 
