@@ -18,6 +18,8 @@ _CHARACTER: Final = 7.2
 """About how wide a character is; the box must hold the name in any font."""
 _LONGEST: Final = 34
 _MARGIN: Final = 24
+_GAP: Final = 20
+_FRAMED_GAP: Final = 72
 _FRAME: Final = 14
 _TITLE: Final = 18
 _ARC: Final = 18
@@ -48,9 +50,10 @@ class Arrow(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A rounded frame around the nodes of a loop, and where under it stands what its arc does."""
+    """A rounded frame around the nodes of a loop; where its title stands, and under it what its arc does."""
 
     title: str
+    title_y: float
     x: float
     y: float
     width: float
@@ -65,6 +68,8 @@ class Drawing(NamedTuple):
     boxes: list[Box]
     arrows: list[Arrow]
     frames: list[Frame]
+    top: float
+    """Where it begins: titles may stand above 0."""
     width: float
     height: float
 
@@ -82,8 +87,8 @@ def draw_graph(grouped: Grouped, *, centre: UUID, loops: Iterable[Loop] = ()) ->
     rings = [ring for loop in loops if (ring := _ring(loop, grouped.places)) is not None]
     back = {ring.back for ring in rings if ring.back is not None}
     straight = [line for line in grouped.lines if line.source != line.target and _ends(line) not in back]
-    boxes, paths = _lay_out(grouped.spots, straight, centre)
-    frames = [frame for ring in rings if (frame := _frame(ring, boxes)) is not None]
+    boxes, paths = _lay_out(grouped.spots, straight, centre, is_framed=bool(rings))
+    frames = _apart([_frame(ring, boxes) for ring in rings])
     at = {box.spot.key: box for box in boxes}
     arrows = [Arrow(_path(points), line, goes_back=False) for line, points in zip(straight, paths, strict=True)]
     for line in grouped.lines:
@@ -92,7 +97,9 @@ def draw_graph(grouped: Grouped, *, centre: UUID, loops: Iterable[Loop] = ()) ->
         elif _ends(line) in back:
             frame = next(frame for ring, frame in zip(rings, frames, strict=True) if ring.back == _ends(line))
             arrows.append(Arrow(_arc_under(frame, at[line.source], at[line.target]), line, goes_back=True))
-    return Drawing(boxes, arrows, frames, *_extent(boxes, arrows, frames, paths))
+    top = min([0, *(frame.title_y - _TITLE for frame in frames)])
+    width, bottom = _extent(boxes, arrows, frames, paths)
+    return Drawing(boxes, arrows, frames, round(top, 1), width, round(bottom - top, 1))
 
 
 def _extent(
@@ -136,7 +143,7 @@ def closing_edge(loop: Loop) -> LineageEdge | None:
 
 
 def _lay_out(
-    spots: Sequence[Spot], lines: Sequence[Line], centre: UUID
+    spots: Sequence[Spot], lines: Sequence[Line], centre: UUID, *, is_framed: bool
 ) -> tuple[list[Box], list[list[tuple[float, float]]]]:
     graph = graphlay.Graph()
     for spot in spots:
@@ -144,7 +151,9 @@ def _lay_out(
         graph.node(spot.key, width=width, height=_HEIGHT)
     for line in lines:
         graph.edge(line.source, line.target)
-    layout = graphlay.layout(graph, options={"direction": "leftright"})
+    # A frame needs room around it, for its title above and its arc below.
+    gaps = {"node_gap": _FRAMED_GAP if is_framed else _GAP, "layer_gap": _FRAMED_GAP}
+    layout = graphlay.layout(graph, options={"direction": "leftright", "spacing": gaps})
     paths = [[_pair(point) for point in edge["points"]] for edge in layout.edges]
     boxes = [_box(spot, place, centre) for spot, place in zip(spots, layout.nodes, strict=True)]
     left = min((box.x for box in boxes), default=0)
@@ -196,10 +205,8 @@ def _arc_under(frame: Frame, source: Box, target: Box) -> str:
     return f"M{from_x:.1f} {from_y:.1f}C{from_x:.1f} {depth:.1f} {to_x:.1f} {depth:.1f} {to_x:.1f} {to_y:.1f}"
 
 
-def _frame(ring: _Ring, boxes: list[Box]) -> Frame | None:
+def _frame(ring: _Ring, boxes: list[Box]) -> Frame:
     loop, inside = ring.loop, [box for box in boxes if box.spot.key in ring.spots]
-    if not inside:
-        return None
     turns_at_itself = len(loop.cycle) == 1
     left, top = min(box.x for box in inside) - _FRAME, min(box.y for box in inside) - _FRAME
     right = max(box.x + box.width for box in inside) + (_BULGE if turns_at_itself else _FRAME)
@@ -207,8 +214,25 @@ def _frame(ring: _Ring, boxes: list[Box]) -> Frame | None:
     turned = f", last turned {loop.last_turn_at:%H:%M}" if loop.last_turn_at else ""
     count = len(loop.members) + loop.cut_members
     title = f"Loop, {count} {'node' if count == 1 else 'nodes'}{turned}"
-    made = Frame(title, round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1))
+    made = Frame(
+        title, round(top - 5, 1), round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1)
+    )
     if ring.back is None:
         return made
     at = {box.spot.key: box.x + box.width / 2 for box in inside}
     return made._replace(arc_x=round((at[ring.back[0]] + at[ring.back[1]]) / 2, 1), arc_y=round(bottom + _ARC + 13, 1))
+
+
+def _apart(frames: list[Frame]) -> list[Frame]:
+    """Return frames whose titles don't stand on one another."""
+    placed: list[Frame] = []
+    for frame in frames:
+        while any(_is_over(frame, other) for other in placed):
+            frame = frame._replace(title_y=round(frame.title_y - _TITLE, 1))
+        placed.append(frame)
+    return placed
+
+
+def _is_over(one: Frame, other: Frame) -> bool:
+    begins, ends = max(one.x, other.x), min(*(frame.x + len(frame.title) * _CHARACTER for frame in (one, other)))
+    return begins < ends and abs(one.title_y - other.title_y) < _TITLE
