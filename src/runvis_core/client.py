@@ -159,13 +159,13 @@ class Client:
         """Return a page of corrections, the last recorded first."""
         return self._read(Page[CorrectionSummary], "corrections", filters, limit=limit, cursor=cursor)
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
         """Return what is around a node. Raises `NotFoundError`."""
-        return self._read(Lineage, "lineage", query)
+        return self._read(Lineage, "lineage", query, **past.as_query())
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
         """Return the loops of the whole graph, those that turned last first."""
-        return self._read(Page[Loop], "loops", limit=limit)
+        return self._read(Page[Loop], "loops", limit=limit, **past.as_query())
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""

@@ -126,12 +126,12 @@ class Source(Protocol):
         """Return a page of corrections, the last recorded first."""
         ...
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
-        """Return what is around a node."""
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
+        """Return what is or was around a node."""
         ...
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
-        """Return the loops of the whole graph."""
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, as they are or were."""
         ...
 
     def list_notice_rules(self) -> RuleStatuses:
@@ -273,17 +273,17 @@ class StoreSource:
 
         return list_corrections(self._store, filters, limit=limit, cursor=cursor)
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
-        """Return what is around a node."""
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
+        """Return what is or was around a node."""
         from runvis_core.services.lineage import get_lineage
 
-        return get_lineage(self._store, query)
+        return get_lineage(self._store, query, past, now=datetime.now(UTC))
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
-        """Return the loops of the whole graph."""
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, as they are or were."""
         from runvis_core.services.lineage import list_loops
 
-        return list_loops(self._store, limit=limit)
+        return list_loops(self._store, past, limit=limit, now=datetime.now(UTC))
 
     def list_notice_rules(self) -> RuleStatuses:
         """Return how each rule for notices is doing."""

@@ -13,7 +13,7 @@ from runvis_core.errors import PastError
 from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.cursors import read_cursor, write_cursor
 from runvis_core.services.filters import RunFilter
-from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, reading_past
+from runvis_core.services.past import PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
 from runvis_core.services.past_kin import find_past_ancestry, find_past_previous
 from runvis_core.services.run_summaries import Collected, Surroundings, describe, list_items
@@ -61,12 +61,6 @@ def list_past_runs(
         next_cursor=write_cursor(place, of=_LIST, filters=bound) if more else None,
         notes=[name_past(past)],
     )
-
-
-def name_past(past: Past) -> str:
-    """Return which past was told of, in words."""
-    of = f"as of {past.moment:%Y-%m-%d %H:%M:%S} UTC, " if past.moment is not None else ""
-    return f"{of}as known at position {past.position}"
 
 
 def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
