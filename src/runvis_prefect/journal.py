@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from runvis_core.model.event import EventBase
@@ -19,7 +19,11 @@ from runvis_prefect.reader import Reader
 from runvis_prefect.rows import FlowRun, PrefectEvent, TaskRun, native_id
 
 KEPT: Final = 50_000
-"""Events and attempts that are remembered, so that what is read twice costs little."""
+"""Events that are remembered as read: as many as come within a sweep's overlap at 500 a second."""
+KEPT_RUNS: Final = 10_000
+"""Attempts that are remembered as told; of one that is forgotten is asked anew once it changes again."""
+KEPT_STATES: Final = 20_000
+"""States whose attempt is remembered; that of others is in the store, and in the run's history."""
 FAILURE_WAITS: Final = timedelta(seconds=10)
 """How long the process has the first word on why it failed: it knows the exception, the server a line about it."""
 FILTERS: Final[dict[str, Any]] = {
@@ -40,6 +44,14 @@ WORKER_TOOK: Final = "prefect.worker.submitted-flow-run"
 STARTS_DEPLOYMENT: Final = "run_deployment"
 """In the key of a task run that stands for the run of a deployment."""
 AUTOMATED: Final = "prefect.automation.action.executed"
+
+
+class _Told(NamedTuple):
+    """What is kept of a state: little, since there are many."""
+
+    run_id: UUID
+    attempt: int
+    ends_attempt_before: bool
 
 
 class Record(Protocol):
@@ -66,16 +78,15 @@ class Journal:
         self._record = record
         self._heartbeat_seconds = heartbeat_seconds
         self._read: Recent[UUID, bool] = Recent(KEPT)
-        self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT)
-        self._runs: Recent[UUID, UUID] = Recent(KEPT)
-        self._placed_before: Recent[UUID, Placed] = Recent(KEPT)
-        self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT)
+        self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT_RUNS)
+        self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT_RUNS)
+        self._states_told: Recent[UUID, _Told] = Recent(KEPT_STATES)
         self._beats: dict[UUID, Heartbeat] = {}
 
     def forget(self) -> None:
         """Read everything anew: what was read may not have been stored."""
         self._read = Recent(KEPT)
-        self._introduced = Recent(KEPT)
+        self._introduced = Recent(KEPT_RUNS)
 
     def take_beats(self) -> list[Heartbeat]:
         """Return the signs of life that were read since this was last asked."""
@@ -185,8 +196,8 @@ class Journal:
 
     def _remember(self, kind: Kind, native: UUID, placed: Placed) -> None:
         self._attempts.set(native, (kind, placed.attempt))
-        self._placed_before.set(placed.state.id, placed)
-        self._runs.set(placed.state.id, self._source.run_id(kind, native, placed.attempt))
+        run_id = self._source.run_id(kind, native, placed.attempt)
+        self._states_told.set(placed.state.id, _Told(run_id, placed.attempt, placed.ends_attempt_before))
 
     def _is_new(self, native: UUID, attempt: int, *, under: int = 0) -> bool:
         is_new = self._introduced.find((native, attempt)) != under
@@ -240,7 +251,8 @@ class Journal:
         state_id = event.related_uuid("triggering-event", "event")
         if started is None or state_id is None:
             return
-        cause = self._runs.find(state_id) or self._record.find_run_of_event(state_id)
+        told = self._states_told.find(state_id)
+        cause = told.run_id if told is not None else self._record.find_run_of_event(state_id)
         if cause is not None:
             yield history.caused_by(event, started, cause, self._source)
 
@@ -277,9 +289,9 @@ class Journal:
         is_first = state.type == "SCHEDULED" and state.name == "Scheduled" and row.run_count == 0
         if is_first or (state.id in known_states and row.run_count <= 1):
             return [present]
-        known = self._placed_before.find(state.id)
-        if state.id in known_states and known is not None:
-            return [known]
+        told = self._states_told.find(state.id)
+        if state.id in known_states and told is not None:
+            return [Placed(state, told.attempt, told.ends_attempt_before)]
         # Whoever goes on meanwhile is read again at the next sweep.
         return self._books.history(kind, row.id) or [present]
 

@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The values of the keys that were set last, at most `size` of them. May be used by several threads."""
+    """The values of the keys that were used last, at most `size` of them. May be used by several threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -28,12 +28,14 @@ class Recent(Generic[K, V]):
             return len(self._values)
 
     def find(self, key: K) -> V | None:
-        """Return the value of a key; None when it was never set, or long ago."""
+        """Return the value of a key; None when it was never set, or not used for long."""
         with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
             return self._values.get(key)
 
     def set(self, key: K, value: V) -> None:
-        """Set a value, and forget the one that was set longest ago if there are too many."""
+        """Set a value, and forget the one that was set or found longest ago if there are too many."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)

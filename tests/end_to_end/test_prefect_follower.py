@@ -5,19 +5,25 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import make_url, select
 from tests.end_to_end.history import History
-from tests.end_to_end.prefect_deployment import prefect_python
-from tests.end_to_end.prefect_story import DEPLOYMENT, Followed, acted, following
+from tests.end_to_end.prefect_deployment import PrefectClient, held_port, prefect_python
+from tests.end_to_end.prefect_story import DEPLOYMENT, SERVER, WAIT_SECONDS, Followed, acted, following
 from tests.end_to_end.waiting import until
 
-from runvis_core.cli.demo.engines import clean_environment
+from runvis_core.cli.demo.engines import PrefectEngine, clean_environment
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunDetail
+from runvis_core.services.entries import list_entries
+from runvis_core.services.filters import RunFilter
+from runvis_core.services.runs import list_runs
+from runvis_core.store.database import Store, open_store
 from runvis_core.store.tables import runs
 
 pytestmark = pytest.mark.timeout(900)
@@ -317,6 +323,65 @@ def test_following_the_same_history_again_adds_nothing(told: Followed) -> None:
     added = told.alone.all_entries()[before:]
     assert [entry.event for entry in added if entry.event["kind"] != "state"] == []
     assert [entry.event for entry in added] == []
+
+
+# --- the server and the follower start again ---
+
+
+def test_nothing_is_lost_or_doubled_as_the_server_and_the_follower_start_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        port = stack.enter_context(held_port())
+        store = stack.enter_context(closing(open_store(f"sqlite:///{tmp_path / 'runvis.db'}")))
+        engine = PrefectEngine(prefect_python(), tmp_path / "prefect", server_variables=SERVER, port=port)
+        prefect = stack.enter_context(engine)
+        url = str(prefect.api_url)
+        api = PrefectClient(url)
+        stack.callback(api.close)
+
+        def await_record() -> None:
+            until("all states", lambda: set(recorded_states(store)) >= server_states(api), seconds=WAIT_SECONDS)
+
+        with following(url, store):
+            api.act_out("orders", "PENDING", "RUNNING", "COMPLETED")
+            ending = api.act_out("orders", "PENDING", "RUNNING")
+            await_record()
+            prefect.stop()
+            until("word of the trouble", lambda: said_of_prefect(caplog), seconds=WAIT_SECONDS)
+            prefect.start_server()
+            api.enter(ending, "COMPLETED")
+            api.act_out("orders", "PENDING", "RUNNING", "FAILED")
+            until("word of its end", lambda: IS_OVER in caplog.text, seconds=WAIT_SECONDS)
+            ending = api.act_out("orders", "PENDING", "RUNNING")
+            await_record()
+        api.enter(ending, "COMPLETED")
+        api.act_out("orders", "PENDING", "RUNNING", "COMPLETED")
+        with following(url, store):
+            await_record()
+
+        assert len(server_states(api)) == 5 * 3
+        assert sorted(recorded_states(store)) == sorted(server_states(api))
+        assert len(list_runs(store, RunFilter(), limit=100, now=datetime.now(UTC)).items) == 5
+    for time_of_trouble in "\n".join(said_of_prefect(caplog)).split(IS_OVER):
+        lines = time_of_trouble.splitlines()
+        assert len(set(lines)) == len(lines), "each trouble is said once until it is over"
+
+
+IS_OVER = "is read again"
+
+
+def said_of_prefect(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "runvis_core.services.trouble"]
+
+
+def server_states(api: PrefectClient) -> set[str]:
+    return {state["id"] for run in api.flow_runs() for state in api.flow_run_states(run["id"])}
+
+
+def recorded_states(store: Store) -> list[str]:
+    entries = list_entries(store, after=0, limit=10_000).items
+    return [str(entry.event["event_id"]) for entry in entries if entry.event["kind"] == "state"]
 
 
 def _settled(history: History) -> int:
