@@ -189,6 +189,8 @@ def flow_trigger(flow_run: Any, attempt: int) -> Trigger:
 
 def parent_of_task(task_run: Any, around: Surroundings) -> UUID | None:
     """Return the attempt of the flow run that a task run is a part of."""
+    if around.parent_run_id is not None:
+        return around.parent_run_id
     attempt = int(task_run.flow_run_run_count)
     # Before it runs, a task run has no word of its flow run's attempt.
     return flow_run_id(around.deployment, task_run.flow_run_id, attempt) if task_run.flow_run_id and attempt else None

@@ -158,24 +158,44 @@ def place(change: Change) -> Placed | None:
 
 def walk(states: Iterable[StateRow]) -> list[Placed]:
     """Return all states of a run with their attempts: a pause ends none."""
-    placed: list[Placed] = []
-    count, resuming, before = 0, False, ""
+    return [placed for placed, _ in _counted(states)]
+
+
+def attempt_at(states: Iterable[StateRow], count: int) -> int | None:
+    """Return the last attempt that had begun when Prefect's count of a run was `count`; None if none had."""
+    begun = (said for said in _counted(states) if said[0].state.type == "RUNNING")
+    return max((placed.attempt for placed, counted in begun if counted <= count), default=None)
+
+
+def _counted(states: Iterable[StateRow]) -> Iterator[tuple[Placed, int]]:
+    """Yield a run's states in order, with what Prefect's count of the run was then.
+
+    A pause that the process waits out raises that count (a second one does not) and is no attempt. What tries a run
+    again in its process doesn't hear of it, and so numbers on from the attempt before; a new process knows the count
+    alone, and an attempt that one begins is numbered by it.
+    """
+    count = attempt = 0
+    resuming = False
+    before = None
     for state in sorted(states, key=lambda state: (state.timestamp, state.id)):
+        was = before.type if before is not None else ""
         retried = False
+        here = attempt
         if state.type == "RUNNING":
-            if not resuming and before != "PAUSED":
-                retried = before == "RUNNING"
-                count += 1
-            attempt = count
+            count += not resuming
+            if not resuming and was != "PAUSED":
+                retried = was == "RUNNING"
+                in_process = retried or (before is not None and before.name == AWAITING_RETRY)
+                attempt = attempt + 1 if in_process else count
+            here = attempt
+            resuming = was == "PAUSED"
         elif state.type in ("SCHEDULED", "PENDING") and state.name != AWAITING_RETRY:
             resuming = resuming or state.name == RESUMING
-            attempt = count if resuming else count + 1
-        else:
-            attempt = count
-        resuming = resuming and state.type in ("SCHEDULED", "PENDING")
-        placed.append(Placed(state, max(1, attempt), retried))
-        before = state.type
-    return placed
+            here = attempt if resuming else count + 1
+        elif state.type != "PAUSED":
+            resuming = False
+        yield Placed(state, max(1, here), retried), count
+        before = state
 
 
 def count_of(placed: Iterable[Placed]) -> int:

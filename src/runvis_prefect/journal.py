@@ -137,8 +137,9 @@ class Journal:
                 continue
             flow_name = flow_names.get(row.flow_run_id) if row.flow_run_id else None
             placed = self._placed(row, "task", known_states)
+            under = self._under_its_flow_run(row)
             for attempt, at in _attempts_of(placed):
-                yield from history.task_run_events(row, attempt, self._source, at=at, flow_name=flow_name)
+                yield from history.task_run_events(under, attempt, self._source, at=at, flow_name=flow_name)
             yield from self._states("task", row.id, placed, now)
 
     # --- events ---
@@ -190,9 +191,16 @@ class Journal:
         return placed
 
     def _under_its_flow_run(self, row: TaskRun) -> TaskRun:
-        """Return a task run with the attempt of its flow run, which it doesn't say itself before it runs."""
-        flow_run = self._attempts.find(row.flow_run_id) if row.flow_run_id and not row.flow_run_run_count else None
-        return row.model_copy(update={"flow_run_run_count": flow_run[1]}) if flow_run is not None else row
+        """Return a task run with the attempt of its flow run.
+
+        Before it runs it does not say that itself; and what it says then is Prefect's count, which may be higher.
+        """
+        if row.flow_run_id is None:
+            return row
+        attempt = self._books.flow_attempt(row.flow_run_id, row.flow_run_run_count)
+        if not attempt and (flow_run := self._attempts.find(row.flow_run_id)) is not None:
+            attempt = flow_run[1]
+        return row.model_copy(update={"flow_run_run_count": attempt})
 
     def _remember(self, kind: Kind, native: UUID, placed: Placed) -> None:
         self._attempts.set(native, (kind, placed.attempt))

@@ -153,6 +153,16 @@ def test_a_pause_that_the_process_waits_out_ends_no_attempt(told: Followed) -> N
     assert "Paused" in states
 
 
+def test_what_is_tried_again_after_a_pause_is_in_the_second_attempt(told: Followed) -> None:
+    """Prefect counts the pause: by its word it would be the third."""
+    for history in (told.alone, told.together):
+        first, second = named(history, "paused-and-retried")
+        assert [(run.attempt, run.native_state) for run in (first, second)] == [(1, "AwaitingRetry"), (2, "Completed")]
+        tasks = named(history, "paused-and-retried.after_the_pause")
+        assert {run.parent_run_id for run in tasks} == {first.run_id, second.run_id}
+        assert the(history, "within").parent_run_id == second.run_id
+
+
 def test_assets_with_what_they_were_made_of(told: Followed) -> None:
     raw, clean = the(told.alone, "assets.raw"), the(told.alone, "assets.clean")
 
