@@ -56,6 +56,10 @@ class Source:
         """Return a report about an attempt."""
         return Report(self.deployment, self.run_id(kind, native, attempt), at, Witness.FOLLOWER)
 
+    def page(self, kind: Kind, native: UUID) -> str | None:
+        """Return the address of a run's own page."""
+        return f"{self.ui_url}/runs/{kind}-run/{native}" if self.ui_url else None
+
 
 class Change(NamedTuple):
     """A run entered a state."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
@@ -14,12 +14,12 @@ from runvis_prefect import history
 from runvis_prefect.books import Books
 from runvis_prefect.history import AWAITING_RETRY, Caller, Change, Kind, Placed, Source
 from runvis_prefect.identity import ENGINE
-from runvis_prefect.memory import Recent
+from runvis_prefect.memory import Recent, RecentIds
 from runvis_prefect.reader import Reader
 from runvis_prefect.rows import FlowRun, PrefectEvent, TaskRun, native_id
 
-KEPT: Final = 50_000
-"""Events that are remembered as read: as many as come within a sweep's overlap at 500 a second."""
+KEPT: Final = 60_000
+"""Events that are remembered as read, at least half of them: as many as come in a sweep's overlap at 500 a second."""
 KEPT_RUNS: Final = 10_000
 """Attempts that are remembered as told; of one that is forgotten is asked anew once it changes again."""
 KEPT_STATES: Final = 20_000
@@ -70,14 +70,22 @@ class Journal:
     """Reads what the server says, for one thread; raises `PrefectApiError` where it must ask and gets no answer."""
 
     def __init__(
-        self, books: Books, source: Source, reader: Reader, *, record: Record, heartbeat_seconds: float
+        self,
+        books: Books,
+        source: Source,
+        reader: Reader,
+        *,
+        record: Record,
+        on_state: Callable[[Kind, UUID, Placed], None],
+        heartbeat_seconds: float,
     ) -> None:
         self._books = books
         self._source = source
         self._reader = reader
         self._record = record
+        self._on_state = on_state
         self._heartbeat_seconds = heartbeat_seconds
-        self._read: Recent[UUID, bool] = Recent(KEPT)
+        self._read = RecentIds(KEPT)
         self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT_RUNS)
         self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT_RUNS)
         self._states_told: Recent[UUID, _Told] = Recent(KEPT_STATES)
@@ -85,7 +93,7 @@ class Journal:
 
     def forget(self) -> None:
         """Read everything anew: what was read may not have been stored."""
-        self._read = Recent(KEPT)
+        self._read.clear()
         self._introduced = Recent(KEPT_RUNS)
 
     def take_beats(self) -> list[Heartbeat]:
@@ -100,7 +108,7 @@ class Journal:
         for event in fresh:
             found = self._reader.value("state", lambda event=event: [history.state_change(event)])
             if found is not None:
-                self._read.set(event.id, True)
+                self._read.add(event.id)
             for change in found or ():
                 if change is not None:
                     changes[event.id] = change
@@ -203,6 +211,7 @@ class Journal:
         return row.model_copy(update={"flow_run_run_count": attempt})
 
     def _remember(self, kind: Kind, native: UUID, placed: Placed) -> None:
+        self._on_state(kind, native, placed)
         self._attempts.set(native, (kind, placed.attempt))
         run_id = self._source.run_id(kind, native, placed.attempt)
         self._states_told.set(placed.state.id, _Told(run_id, placed.attempt, placed.ends_attempt_before))

@@ -137,6 +137,17 @@ def test_a_failure_and_a_timeout(told: Followed) -> None:
     assert (slow.state, slow.native_state) == (State.TIMED_OUT, "TimedOut")
 
 
+def test_the_end_of_a_log_is_prefects_where_the_process_gave_none(told: Followed) -> None:
+    for definition in ("broken", "broken.load"):
+        alone = until("the log", lambda name=definition: the(told.alone, name).log, seconds=WAIT_SECONDS)
+        assert "ValueError" in alone.tail
+        assert alone.counts["ERROR"] >= 1
+        assert "hunter2" not in alone.tail
+        run = the(told.together, definition)
+        logs = [entry.event for entry in told.together.entries(run.run_id) if entry.event["kind"] == "log"]
+        assert [event["witness"] for event in logs] == ["worker"], "the process gave it"
+
+
 def test_what_was_undone_did_not_succeed(told: Followed) -> None:
     undone = the(told.alone, "rolled-back.undone")
 

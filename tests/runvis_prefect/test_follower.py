@@ -222,9 +222,7 @@ def test_a_pause_ends_no_attempt_whatever_prefect_counts(prefect: FakePrefect, s
     assert (run.attempt, run.state) == (1, State.SUCCEEDED)
 
 
-def test_a_task_tried_again_after_a_pause_is_in_the_attempt_that_there_is(
-    prefect: FakePrefect, store: Store
-) -> None:
+def test_a_task_tried_again_after_a_pause_is_in_the_attempt_that_there_is(prefect: FakePrefect, store: Store) -> None:
     native = prefect.start_flow_run("paused")
     for kind, name in (
         ("PENDING", None),
@@ -245,6 +243,21 @@ def test_a_task_tried_again_after_a_pause_is_in_the_attempt_that_there_is(
 
     assert [run.attempt for run in runs_of(store, "paused")] == [1, 2]
     assert the_run(store, "paused.load").parent_run_id == flow_run_id(DEPLOYMENT, UUID(native), 2)
+
+
+def test_the_log_of_a_failed_run_is_prefects_and_is_redacted(prefect: FakePrefect, store: Store) -> None:
+    native = prefect.start_flow_run("broken")
+    prefect.enter(native, "RUNNING")
+    prefect.log(native, "no answer from postgresql://loader:hunter2@db/orders")
+    prefect.enter(native, "FAILED")
+    prefect.now += timedelta(seconds=30)
+
+    with following(prefect, store):
+        log = await_that(lambda: (found := runs_of(store, "broken")) and found[0].log)
+
+    assert log.counts == {"INFO": 1}
+    assert "no answer from postgresql://" in log.tail
+    assert "hunter2" not in log.tail
 
 
 def test_what_an_automation_started_was_caused_by_the_run_that_set_it_off(prefect: FakePrefect, store: Store) -> None:

@@ -48,7 +48,10 @@ def states(*said: str) -> list[StateRow]:
             ["RUNNING", "PAUSED Suspended", "SCHEDULED Resuming", "SCHEDULED Late", "PENDING", "RUNNING", "COMPLETED"],
             [1] * 7,
         ),
-        (["PENDING", "RUNNING", "PAUSED", "RUNNING", "SCHEDULED AwaitingRetry", "RUNNING Retrying"], [1, 1, 1, 1, 1, 2]),
+        (
+            ["PENDING", "RUNNING", "PAUSED", "RUNNING", "SCHEDULED AwaitingRetry", "RUNNING Retrying"],
+            [1, 1, 1, 1, 1, 2],
+        ),
         (["RUNNING", "PAUSED", "RUNNING", "FAILED", "SCHEDULED AwaitingRetry", "PENDING", "RUNNING"], [1] * 5 + [3, 3]),
         (["SCHEDULED", "CANCELLED"], [1, 1]),
         (["PENDING", "RUNNING", "COMPLETED", "COMPLETED RolledBack"], [1, 1, 1, 1]),
