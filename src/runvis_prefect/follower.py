@@ -44,6 +44,8 @@ BATCH: Final = 500
 """Events that are stored in one go."""
 TOLD: Final = 60_000
 """Events that are remembered as stored, at least half of them."""
+LIVE_BATCH: Final = 100
+"""Events of the websocket that are read in one go: after the store was slow many wait, and each takes much memory."""
 _END_SECONDS: Final = 2.0
 _LISTEN_SECONDS: Final = 0.2
 """How often a quiet socket looks whether it is still wanted."""
@@ -202,7 +204,7 @@ class Following:
     def _tell_live(self, tails: Tails) -> None:
         journal = self._journal(*self._reading(), tails)
         while not (self._stop.is_set() or self._ended.is_set()):
-            events = self._stream.take(BATCH, timeout=_LISTEN_SECONDS)
+            events = self._stream.take(LIVE_BATCH, timeout=_LISTEN_SECONDS)
             if not events:
                 continue
             try:

@@ -28,7 +28,7 @@ from runvis_core.model.event import (
 from runvis_core.model.state import Relation, State, Witness
 from runvis_prefect import facts
 from runvis_prefect.facts import Report, Surroundings, known
-from runvis_prefect.identity import ENGINE, flow_run_id, task_run_id
+from runvis_prefect.identity import ENGINE, deployment_name, flow_run_id, task_run_id
 from runvis_prefect.rows import Artifact, Deployment, FlowRun, PrefectEvent, StateRow, TaskRun, native_id
 from runvis_prefect.states import canonical_state
 from runvis_prefect.values import json_object
@@ -248,6 +248,7 @@ def flow_run_events(
         source.deployment,
         ui_url=source.ui_url,
         prefect_deployment=prefect_deployment,
+        started_from=deployment_name(flow_name, prefect_deployment) if prefect_deployment else None,
         parent_run_id=caller.run_id if caller and row.deployment_id is None else None,
     )
     creator = row.created_by.display_value if row.created_by else None
@@ -349,7 +350,7 @@ def deployment_definition(row: Deployment, flow_name: str, source: Source, *, at
         deployment=source.deployment,
         witness=Witness.FOLLOWER,
         occurred_at=(row.updated or at).astimezone(UTC),
-        definition=f"{flow_name}/{row.name}",
+        definition=deployment_name(flow_name, row.name),
         definition_kind="deployment",
         version=hashlib.sha256(told.encode()).hexdigest(),
         parent_definition=flow_name,

@@ -19,7 +19,7 @@ from runvis_core.model.event import Json
 from runvis_prefect.causes import find_causes
 from runvis_prefect.checkout import find_checkout
 from runvis_prefect.facts import Surroundings
-from runvis_prefect.identity import flow_run_id
+from runvis_prefect.identity import deployment_name, flow_run_id
 
 PACKAGES: Final = ("prefect", "runvis")
 VARIABLES: Final = ("PREFECT_API_URL", "PREFECT_PROFILE", "TZ")
@@ -32,12 +32,14 @@ AttemptAt = Callable[[UUID, int], int]
 
 def of_flow_run(flow: Any, flow_run: Any, deployment: str, attempt_at: AttemptAt) -> Surroundings:
     """Return what surrounds a flow run that begins in this process."""
+    name = _prefect_deployment(flow_run)
     return Surroundings(
         deployment=deployment,
         code=code_of(flow.fn),
         environment=environment(),
         ui_url=PREFECT_UI_URL.value(),
-        prefect_deployment=_prefect_deployment(flow_run),
+        prefect_deployment=name,
+        started_from=deployment_name(str(flow.name), name) if name else None,
         parent_run_id=_parent_flow_run(flow_run, deployment, attempt_at),
     )
 

@@ -214,6 +214,15 @@ def test_a_deployment_without_capture_in_its_process_is_told_by_the_server_alone
     assert told.the(told.together, "suspended").witnesses == ["follower", "worker"]
     assert told.together.definition("suspending").witnesses == ["follower", "worker"]
     assert told.alone.definition("suspending").witnesses == ["follower"]
+    for definition, server_only in (("echo/pooled", True), ("echo/served", False)):
+        deployment = told.together.definition(definition)
+        assert deployment.server_only is server_only
+        assert deployment.recent_runs
+    starts = told.together.definition("echo").starts
+    assert [(start.definition, start.server_only) for start in starts] == [
+        ("echo/pooled", True),
+        ("echo/served", False),
+    ]
 
 
 def test_deployments_are_definitions(told: Followed) -> None:
