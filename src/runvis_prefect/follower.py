@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from runvis_core.emit.redaction import Redactor
@@ -47,6 +47,7 @@ TOLD: Final = 60_000
 LIVE_BATCH: Final = 100
 """Events of the websocket that are read in one go: after the store was slow many wait, and each takes much memory."""
 _END_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 1.0
 _LISTEN_SECONDS: Final = 0.2
 """How often a quiet socket looks whether it is still wanted."""
 
@@ -207,14 +208,25 @@ class Following:
             events = self._stream.take(LIVE_BATCH, timeout=_LISTEN_SECONDS)
             if not events:
                 continue
-            try:
-                self._teller.tell(journal.read_events(events))
-                self._teller.beat(journal.take_beats())
-            except StoppedError:
-                return
-            except (PrefectApiError, StoreError) as error:
-                journal.forget()
-                self._trouble.note(f"what the websocket brought is left to the next sweep: {error}")
+            failure = self._tell_now(journal, events)
+            if failure is not None:
+                # Most often it was one answer that got lost, and a sweep may be far away.
+                self._ended.wait(_AGAIN_SECONDS)
+                failure = self._tell_now(journal, events)
+            if failure is not None:
+                self._trouble.note(f"what the websocket brought is left to the next sweep: {failure}")
+
+    def _tell_now(self, journal: Journal, events: list[dict[str, Any]]) -> Exception | None:
+        """Tell what events say; return why that was not possible."""
+        try:
+            self._teller.tell(journal.read_events(events))
+            self._teller.beat(journal.take_beats())
+        except StoppedError:
+            self._ended.set()
+        except (PrefectApiError, StoreError) as error:
+            journal.forget()
+            return error
+        return None
 
     def _reading(self) -> tuple[Reader, Books]:
         """Return what one thread reads with."""
