@@ -222,7 +222,7 @@ class Following:
             self._teller.tell(journal.read_events(events))
             self._teller.beat(journal.take_beats())
         except StoppedError:
-            self._ended.set()
+            return None
         except (PrefectApiError, StoreError) as error:
             journal.forget()
             return error

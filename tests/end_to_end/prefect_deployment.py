@@ -56,10 +56,10 @@ class PrefectClient:
     def has_deployment(self, name: str) -> bool:
         return self._http.get(f"/deployments/name/{name}").is_success
 
-    def start_deployment(self, name: str) -> str:
+    def start_deployment(self, name: str, **fields: Any) -> str:
         """Ask for a run of a deployment (`flow/deployment`) and return the flow run's id."""
         deployment = self.call("GET", f"/deployments/name/{name}")
-        return str(self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", json={})["id"])
+        return str(self.call("POST", f"/deployments/{deployment['id']}/create_flow_run", json=fields)["id"])
 
     def make_deployment(self, flow: str, name: str, *, entrypoint: str, pool: str, **fields: Any) -> None:
         """Make a deployment of a flow in the folder of flows, for a work pool."""

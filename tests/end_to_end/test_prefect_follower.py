@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url, select
 from tests.end_to_end.history import History
 from tests.end_to_end.prefect_deployment import PrefectClient, held_port, prefect_python
-from tests.end_to_end.prefect_story import DEPLOYMENT, SERVER, WAIT_SECONDS, Followed, acted, following
+from tests.end_to_end.prefect_story import DEPLOYMENT, HANDED, SERVER, WAIT_SECONDS, Followed, acted, following
 from tests.end_to_end.waiting import until
 
 from runvis_core.cli.demo.engines import PrefectEngine, clean_environment
@@ -85,6 +85,9 @@ def test_a_flow_that_is_tried_again(told: Followed) -> None:
     assert (first.state, first.native_state) == (State.FAILED, "AwaitingRetry")
     assert first.retry_expected_at is not None
     assert (second.attempt, second.state, second.retry_of) == (2, State.SUCCEEDED, first.run_id)
+    assert first.trigger is not None
+    assert second.trigger is not None
+    assert (first.trigger.kind, second.trigger.kind) == ("manual", "retry")
 
 
 def test_a_task_that_is_tried_again_at_once_and_after_a_delay(told: Followed) -> None:
@@ -264,6 +267,14 @@ def test_a_run_that_another_flow_started(told: Followed) -> None:
     assert called.trigger is not None
     assert (called.trigger.kind, called.trigger.native) == ("run", "run_deployment")
     assert called.parameters == {"word": "called"}
+
+
+def test_a_run_that_was_handed_its_cause_in_labels(told: Followed) -> None:
+    for history in (told.alone, told.together):
+        run = told.the(history, "suspended")
+        assert (run.caused_by_run_id, run.correlation_id) == HANDED
+        assert run.trigger is not None
+        assert run.trigger.kind == "run"
 
 
 def test_a_suspended_run_that_is_resumed_is_one_attempt(told: Followed) -> None:
