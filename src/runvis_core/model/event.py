@@ -185,6 +185,10 @@ class IdentityEvent(RunEvent, frozen=True):
         return (self._said(),)
 
 
+STARTED_FROM: Final = "started_from"
+"""The key in a run's engine context under which it says from which other definition it was started."""
+
+
 class ContextEvent(RunEvent, frozen=True):
     """Inputs, code, environment: sent at the start and again before the end, merged key by key.
 
@@ -197,7 +201,10 @@ class ContextEvent(RunEvent, frozen=True):
     environment: Json = Field(default_factory=dict)
     """`host`, `pid`, `python`, `packages`, allowed variables."""
     engine_context: Json = Field(default_factory=dict)
-    """What the engine says of the run that has no word of ours: operator, pool, queue, logical date."""
+    """What the engine says of the run that has no word of ours: operator, pool, queue, logical date.
+
+    `started_from` is the other definition by which the engine started the run: a deployment of the flow.
+    """
     tags: tuple[str, ...] = ()
     """The engine's tags or labels."""
     owner: Short | None = None
