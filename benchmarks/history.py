@@ -98,7 +98,7 @@ class History:
         """How many events the run with many events has."""
         self.live: list[UUID] = []
         """The runs told of so far that have not ended."""
-        self._chance = Random(seed)  # noqa: S311 - nothing of it is secret
+        self._chance = Random(seed)
         self._told = 0
         self._defined: set[str] = set()
         self._family: list[EventBase] = []

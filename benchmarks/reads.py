@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import http.client
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 from sqlalchemy import select
@@ -25,7 +23,7 @@ from benchmarks.big_store import fill_store
 from benchmarks.environments import own_versions
 from benchmarks.figures import median, p95
 from benchmarks.harness import Goal, Result, judge
-from benchmarks.history import CHATTY, DEEP, FLEET, History
+from benchmarks.history import History
 from benchmarks.ingest import DATABASES
 from benchmarks.posting import serving
 from runvis_core.services.cursors import write_cursor

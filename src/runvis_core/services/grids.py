@@ -18,7 +18,7 @@ from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.reading import chunks, find_bodies_at, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, attempt_fields, run_refs
-from runvis_core.services.run_trees import child_edges
+from runvis_core.services.run_trees import PARENTS, child_edges
 from runvis_core.services.schedules import find_due_times
 from runvis_core.services.stats_answers import Grid, GridAttempt, GridCell, GridColumn, GridRow
 from runvis_core.store.database import Store
@@ -89,14 +89,14 @@ def _find_children(connection: Connection, run_ids: list[UUID]) -> tuple[dict[UU
     children: dict[UUID, list[Any]] = defaultdict(list)
     left = MAX_CHILDREN
     for chunk in chunks(run_ids):
-        edges = child_edges(chunk)
+        edges = child_edges()
         query = (
             select(edges.c.parent, runs.c.sort_at, runs.c.native_key, *REF_COLUMNS)
             .join(runs, runs.c.run_id == edges.c.child)
             .order_by(runs.c.sort_at, runs.c.run_id)
             .limit(left + 1)
         )
-        for child in connection.execute(query):
+        for child in connection.execute(query, {PARENTS.key: chunk}):
             left -= 1
             if left < 0:
                 return children, True
