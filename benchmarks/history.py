@@ -1,15 +1,16 @@
 """A long history of a middling company's engines, as adapters tell it: what a large store is made of.
 
-Two engines and a CI system run some two hundred definitions for a hundred days: DAGs with tasks that fail and are tried
-again, flows with subflows that DAGs start, single jobs. Among them are the runs that nobody expects: one with a thousand
-mapped tasks, a definition with thousands of tasks, flows inside of one another fifty deep, a run with very many events.
-Everything follows from the seed.
+Two engines and a CI system run some two hundred definitions for a hundred days: DAGs with tasks that fail and are
+tried again, flows with subflows that DAGs start, single jobs. Among them are the runs that nobody expects: one with a
+thousand mapped tasks, a definition with thousands of tasks, flows inside of one another fifty deep, a run with very
+many events. Everything follows from the seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from random import Random
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -56,23 +57,23 @@ _ERRORS: Final = (
 )
 
 
-class _Kind(NamedTuple):
-    """An installation, and what it calls what contains others."""
+class _Where(NamedTuple):
+    """An installation of an engine."""
 
     engine: str
     deployment: str
 
 
-_AIRFLOW: Final = (_Kind("airflow", "prod"), _Kind("airflow", "staging"))
-_PREFECT: Final = _Kind("prefect", "lake")
-_CI: Final = _Kind("ci", "main")
+_AIRFLOW: Final = (_Where("airflow", "prod"), _Where("airflow", "staging"))
+_PREFECT: Final = _Where("prefect", "lake")
+_CI: Final = _Where("ci", "main")
 
 
 class _Run(NamedTuple):
     """One attempt that is being told of."""
 
     run_id: UUID
-    where: _Kind
+    where: _Where
     definition: str
     kind: str
     native_key: str
@@ -237,7 +238,7 @@ class History:
     # What is said of a run
 
     def _run(
-        self, where: _Kind, definition: str, kind: str, key: str, *, attempt: int = 1, parent: UUID | None = None
+        self, where: _Where, definition: str, kind: str, key: str, *, attempt: int = 1, parent: UUID | None = None
     ) -> _Run:
         self._told += 1
         identity = run_id(where.engine, where.deployment, (kind, key, attempt))
@@ -299,14 +300,14 @@ class History:
         if not run.parent and self._producer:
             self._say(ProducerClosedEvent, run, at + timedelta(milliseconds=1))
 
-    def _define(self, where: _Kind, definition: str, kind: str, tasks: list[str], at: datetime) -> None:
+    def _define(self, where: _Where, definition: str, kind: str, tasks: list[str], at: datetime) -> None:
         key = f"{where.deployment}/{definition}"
         if key in self._defined:
             return
         self._defined.add(key)
         structure = {
             "tasks": [{"id": task, "operator": "PythonOperator"} for task in tasks],
-            "edges": [list(pair) for pair in zip(tasks, tasks[1:], strict=False)],
+            "edges": [list(pair) for pair in pairwise(tasks)],
         }
         version = {"version": "1", "schedule": "@hourly", "code_version": "4f1c2d9e", "tags": ("prod",)}
         named = {"definition": definition, "definition_kind": kind, "content": {"structure": structure}}
@@ -320,7 +321,7 @@ class History:
             self._sequence += 1
         self._add(kind, run.where, at, said)
 
-    def _add(self, kind: type[EventBase], where: _Kind, at: datetime, said: dict[str, Any]) -> None:
+    def _add(self, kind: type[EventBase], where: _Where, at: datetime, said: dict[str, Any]) -> None:
         about: dict[str, Any] = {
             "kind": kind.model_fields["kind"].default,
             "engine": where.engine,
