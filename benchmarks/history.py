@@ -34,7 +34,7 @@ from runvis_core.model.event import (
     Trigger,
     parse_event,
 )
-from runvis_core.model.identity import named_id, run_id
+from runvis_core.model.identity import definition_version_id, named_id, run_id
 from runvis_core.model.state import State, TriggerKind, Witness
 
 DAYS: Final = 100
@@ -46,6 +46,7 @@ FLEET: Final = "fleet"
 DEEP: Final = "nested_0"
 CHATTY: Final = "ci.chatty"
 LEVELS: Final = 50
+VERSION: Final = "1"
 OPEN_MINUTES: Final = 30
 """What began in these last minutes has not ended."""
 
@@ -101,7 +102,7 @@ class History:
         """The runs told of so far that have not ended."""
         self._chance = Random(seed)
         self._told = 0
-        self._defined: set[str] = set()
+        self._defined: set[tuple[_Where, str]] = set()
         self._family: list[EventBase] = []
         self._tasks: dict[str, UUID] = {}
         self._producer: UUID | None = None
@@ -252,6 +253,8 @@ class History:
             "native_id": f"{run.native_key}/{run.attempt}",
             "attempt": run.attempt,
         }
+        if (run.where, run.definition) in self._defined:
+            said["definition_version_id"] = definition_version_id(*run.where, run.definition, VERSION)
         if run.parent:
             said["parent_run_id"] = run.parent
         if trigger:
@@ -301,15 +304,14 @@ class History:
             self._say(ProducerClosedEvent, run, at + timedelta(milliseconds=1))
 
     def _define(self, where: _Where, definition: str, kind: str, tasks: list[str], at: datetime) -> None:
-        key = f"{where.deployment}/{definition}"
-        if key in self._defined:
+        if (where, definition) in self._defined:
             return
-        self._defined.add(key)
+        self._defined.add((where, definition))
         structure = {
             "tasks": [{"id": task, "operator": "PythonOperator"} for task in tasks],
             "edges": [list(pair) for pair in pairwise(tasks)],
         }
-        version = {"version": "1", "schedule": "@hourly", "code_version": "4f1c2d9e", "tags": ("prod",)}
+        version = {"version": VERSION, "schedule": "@hourly", "code_version": "4f1c2d9e", "tags": ("prod",)}
         named = {"definition": definition, "definition_kind": kind, "content": {"structure": structure}}
         self._add(DefinitionEvent, where, at, {**named, **version})
 

@@ -46,9 +46,9 @@ def list_runs(
     """Return the runs that the filters let through, newest first, and the cursor of the next page.
 
     The order is by when the run was first heard of, which never changes: whoever follows the cursors sees each run that
-    was there at the start exactly once. No page looks through more than `MAX_WALKED` runs: where the filters let through
-    few of very many, it may be short, even empty, and still have a next one, and a note says how far it came. A run that
-    waited under a provisional id is shown under its last one only.
+    was there at the start exactly once. No page looks through more than `MAX_WALKED` runs: where the filters let
+    through few of very many, it may be short, even empty, and still have a next one, and a note says how far it came.
+    A run that waited under a provisional id is shown under its last one only.
 
     Raises `CursorError` for a cursor of another list, and `NotFoundError` for a parent that there is not.
     """
