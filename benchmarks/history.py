@@ -47,8 +47,6 @@ DEEP: Final = "nested_0"
 CHATTY: Final = "ci.chatty"
 LEVELS: Final = 50
 VERSION: Final = "1"
-OPEN_MINUTES: Final = 30
-"""What began in these last minutes has not ended."""
 
 _ERRORS: Final = (
     ("ValueError", "upstream returned {} rows"),
@@ -102,6 +100,7 @@ class History:
         """The runs told of so far that have not ended."""
         self._chance = Random(seed)
         self._told = 0
+        self._open = max(3, runs // 2000)
         self._defined: set[tuple[_Where, str]] = set()
         self._family: list[EventBase] = []
         self._tasks: dict[str, UUID] = {}
@@ -296,7 +295,7 @@ class History:
         self._end(run, at, State.FAILED)
 
     def _end(self, run: _Run, at: datetime, state: State) -> None:
-        if at > self.until - timedelta(minutes=OPEN_MINUTES) and self._told > self.runs // 2:
+        if self._told >= self.runs - self._open:
             self.live.append(run.run_id)
             return
         self._say(StateEvent, run, at, state=state, native_state=state.value.lower())
