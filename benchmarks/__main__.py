@@ -21,6 +21,7 @@ CASES = {
     "follow": "follow",
     "lineage": "lineage",
     "ledger": "ledger",
+    "reads": "reads",
 }
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 

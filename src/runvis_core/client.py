@@ -121,9 +121,13 @@ class Client:
         bounds = {"since": since and since.isoformat(), "until": until and until.isoformat()}
         return self._read(Trend, f"definitions/{quote(name, safe='')}/trend", filters, step=step.value, **bounds)
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another. Raises `NotFoundError`."""
-        return self._read(Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor)
+        return self._read(
+            Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor, first_step=first_step
+        )
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""

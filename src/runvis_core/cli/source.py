@@ -88,7 +88,9 @@ class Source(Protocol):
         """Return how a definition's runs went over time."""
         ...
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another."""
         ...
 
@@ -217,11 +219,15 @@ class StoreSource:
 
         return get_trend(self._store, name, filters, since=since, until=until, step=step, now=datetime.now(UTC))
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another."""
         from runvis_core.services.grids import get_grid
 
-        return get_grid(self._store, name, filters, limit=limit, cursor=cursor, now=datetime.now(UTC))
+        return get_grid(
+            self._store, name, filters, limit=limit, cursor=cursor, first_step=first_step, now=datetime.now(UTC)
+        )
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""

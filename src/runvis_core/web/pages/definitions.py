@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,11 +11,12 @@ from runvis_core.model.state import State
 from runvis_core.services.answers import DefinitionDetail
 from runvis_core.services.definitions import get_definition, list_definitions
 from runvis_core.services.filters import DefinitionFilter
-from runvis_core.services.grids import get_grid
+from runvis_core.services.grids import MAX_STEPS, get_grid
+from runvis_core.services.stats_answers import Grid
 from runvis_core.web.drawing.grid import draw_grid
 from runvis_core.web.drawing.looks import look_at
 from runvis_core.web.drawing.text import count_of, name_duration
-from runvis_core.web.page import AskedError, asked, store_of, understand
+from runvis_core.web.page import AskedError, asked, number, store_of, understand
 from runvis_core.web.rendering import now_of, render, with_query
 
 PAGE_ROWS: Final = 50
@@ -49,9 +50,12 @@ def show_definition(request: Request) -> Response:
     cursor = given.pop("cursor", None)
     if isinstance(cursor, list):
         raise AskedError("cursor", "there is one at most")
+    first_step = number(given.pop("first_step", None), "first_step")
     filters = understand(DefinitionFilter, given)
     one = get_definition(store_of(request), name, filters)
-    grid = get_grid(store_of(request), name, filters, limit=GRID_RUNS, cursor=cursor, now=now_of(request))
+    grid = get_grid(
+        store_of(request), name, filters, limit=GRID_RUNS, cursor=cursor, first_step=first_step, now=now_of(request)
+    )
     named = {"engine": one.engine, "deployment": one.deployment, "definition": one.definition}
     return render(
         request,
@@ -67,10 +71,24 @@ def show_definition(request: Request) -> Response:
         ],
         drawn=draw_grid(grid),
         notes=grid.notes,
+        steps=_steps(grid, {"name": name, **given, "cursor": cursor}),
         older_href=with_query("/definition", {"name": name, **given, "cursor": grid.next_cursor})
         if grid.next_cursor
         else None,
     )
+
+
+def _steps(grid: Grid, here: dict[str, Any]) -> dict[str, Any] | None:
+    """Return which of very many steps are shown, and the ways to the others; None where all are."""
+    if len(grid.rows) == grid.step_count:
+        return None
+    end = grid.first_step + len(grid.rows)
+    before = max(0, grid.first_step - MAX_STEPS)
+    return {
+        "words": f"Steps {grid.first_step + 1:,} to {end:,} of {grid.step_count:,}",
+        "before_href": with_query("/definition", {**here, "first_step": before}) if grid.first_step else None,
+        "after_href": with_query("/definition", {**here, "first_step": end}) if end < grid.step_count else None,
+    }
 
 
 def _sentence(one: DefinitionDetail) -> str:
