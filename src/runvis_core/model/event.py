@@ -512,9 +512,9 @@ class DecisionEvent(EventBase, frozen=True):
 
     kind: Literal["decision"] = "decision"
     decision: Short
-    """`token issued`, `token revoked`, `hold placed`, `hold released` or `erasure`."""
+    """`token issued`, `token revoked`, `hold placed`, `hold released`, `erasure` or `declaration`."""
     subject: Name
-    """What it is about: the id of a token or hold, the name of a run."""
+    """What it is about: the id of a token or hold, the name of a run, a key of the log."""
     run_id: UUID | None = None
     """The run that it is about, where it is about one."""
     reason: str | None = None
