@@ -13,7 +13,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from runvis_core.services.ancestry import MAX_CORRELATED, find_correlated
 from runvis_core.services.answers import Page, RunSummary
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import begins_with, chunks, reading
@@ -52,7 +52,7 @@ def list_runs(
         conditions, notes = run_conditions(connection, filters, now)
         query = select(runs).where(*conditions).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
         if cursor is not None:
-            query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=filters)))
+            query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID))))
         rows = connection.execute(query.limit(limit + 1)).all()
         page, more = rows[:limit], len(rows) > limit
         items = summarise(connection, page)
@@ -77,8 +77,8 @@ def _cursor_after(row: Any, filters: RunFilter) -> str:
     return write_cursor([row.sort_at.isoformat(), str(row.run_id)], of=_LIST, filters=filters)
 
 
-def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
-    place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+def _after(sort_at: datetime, run_id: UUID) -> ColumnElement[bool]:
+    place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
     return tuple_(runs.c.sort_at, runs.c.run_id) < place
 
 
