@@ -45,6 +45,8 @@ class Sealer:
     """Seals events by one redactor's rules."""
 
     def __init__(self, redactor: Redactor) -> None:
+        self.team: str | None = None
+        """The team that each event says it comes from."""
         self._redactor = redactor
 
     def seal(self, event: EventBase) -> Parcel:
@@ -53,6 +55,8 @@ class Sealer:
         # The stamp says them, once the event has its number.
         fields.pop("producer", None)
         fields.pop("sequence", None)
+        if self.team is not None:
+            fields["team"] = self.team
         before = b"{"
         if event.content:
             before = self._seal_content(fields, event.content)

@@ -40,7 +40,7 @@ class Binding(BaseModel):
     witnesses: frozenset[Witness] = frozenset()
     """As whom it may tell them."""
     team: Short | None = None
-    """The team whose facts it may bring, where an event names a team."""
+    """The engine's team whose facts it may bring: events that name it, about runs that no other team told of."""
 
 
 class TokenIssued(BaseModel):

@@ -89,7 +89,7 @@ class EventBase(BaseModel, frozen=True):
     model_config = ConfigDict(extra="ignore")
 
     envelope_fields: ClassVar[frozenset[str]] = frozenset(
-        {"event_id", "occurred_at", "witness", "producer", "sequence", "bodies", "content"}
+        {"event_id", "occurred_at", "witness", "team", "producer", "sequence", "bodies", "content"}
     )
 
     kind: str
@@ -104,6 +104,8 @@ class EventBase(BaseModel, frozen=True):
     """The engine's clock."""
     witness: Witness
     """Who tells it: `worker`, `scheduler`, `follower`, `import`, `reconciler`, `operator`."""
+    team: Short | None = None
+    """The engine's team whose worker tells it, where the engine has teams and says which."""
     producer: UUID | None = None
     """The process that tells it, where it numbers its events."""
     sequence: int | None = Field(default=None, ge=0)

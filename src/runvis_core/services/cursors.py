@@ -41,9 +41,9 @@ def read_cursor(cursor: str, *, of: str, filters: BaseModel, kinds: Sequence[Cal
         raise _foreign(of)
     try:
         # Anybody can compute the check, so nothing is taken for granted of what it stands for.
-        place = json.loads(data)
-        is_ours = isinstance(place, list) and write_cursor(place, of=of, filters=filters) == cursor
-        if is_ours:
+        said: Any = json.loads(data)
+        place: list[Any] = said if isinstance(said, list) else []
+        if write_cursor(place, of=of, filters=filters) == cursor:
             return [kind(part) for kind, part in zip(kinds, place, strict=True)]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         pass
