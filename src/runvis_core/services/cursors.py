@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -42,7 +42,7 @@ def read_cursor(cursor: str, *, of: str, filters: BaseModel, kinds: Sequence[Cal
     try:
         # Anybody can compute the check, so nothing is taken for granted of what it stands for.
         said: Any = json.loads(data)
-        place: list[Any] = said if isinstance(said, list) else []
+        place = cast("list[Any]", said) if isinstance(said, list) else []
         if write_cursor(place, of=of, filters=filters) == cursor:
             return [kind(part) for kind, part in zip(kinds, place, strict=True)]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
