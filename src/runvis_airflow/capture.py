@@ -140,6 +140,7 @@ class Capture:
         if recorder.is_dormant:
             return
         source = self._source(recorder)
+        recorder.speak_for(compat.team(ti))
         recorder.mask(compat.secret_values())
         recorder.record(
             translate.task_running(

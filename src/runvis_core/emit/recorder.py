@@ -113,10 +113,16 @@ class Recorder:
             engine=self.engine,
             deployment=self.deployment,
             witness=self.witness,
+            team=self._sealer.team,
             occurred_at=self.clock(),
             interval_seconds=interval_seconds,
         )
         (self._delivery or self._open()).beat(beat)
+
+    @never_raises(otherwise=None)
+    def speak_for(self, team: str | None) -> None:
+        """Say from now on that events and signs of life come from this team of the engine; None for no team."""
+        self._sealer.team = team
 
     @never_raises(otherwise=None)
     def mask(self, values: Iterable[str]) -> None:

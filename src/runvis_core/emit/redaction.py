@@ -55,6 +55,7 @@ IDENTITY_FIELDS: Final = frozenset(
         "deployment",
         "occurred_at",
         "witness",
+        "team",
         "producer",
         "sequence",
         "bodies",

@@ -48,6 +48,8 @@ class Sealer:
     """Seals events by one redactor's rules."""
 
     def __init__(self, redactor: Redactor) -> None:
+        self.team: str | None = None
+        """The team that each event says it comes from."""
         self._redactor = redactor
 
     def seal(self, event: EventBase) -> Parcel:
@@ -56,6 +58,8 @@ class Sealer:
         # The stamp says them, once the event has its number.
         fields.pop("producer", None)
         fields.pop("sequence", None)
+        if self.team is not None:
+            fields["team"] = self.team
         content = event.content
         is_clear = self._redactor.clears(content, fields, max_characters=MAX_TEXT_CHARACTERS)
         before = self._seal_content(fields, content, is_clear=is_clear) if content else b"{"

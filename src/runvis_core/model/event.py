@@ -88,7 +88,7 @@ class EventBase(BaseModel, frozen=True):
     model_config = ConfigDict(extra="ignore", defer_build=True)
 
     envelope_fields: ClassVar[frozenset[str]] = frozenset(
-        {"event_id", "occurred_at", "witness", "producer", "sequence", "bodies", "content"}
+        {"event_id", "occurred_at", "witness", "team", "producer", "sequence", "bodies", "content"}
     )
 
     kind: str
@@ -103,6 +103,8 @@ class EventBase(BaseModel, frozen=True):
     """The engine's clock."""
     witness: Witness
     """Who tells it: `worker`, `scheduler`, `follower`, `import`, `reconciler`, `operator`."""
+    team: Short | None = None
+    """The engine's team whose worker tells it, where the engine has teams and says which."""
     producer: UUID | None = None
     """The process that tells it, where it numbers its events."""
     sequence: int | None = Field(default=None, ge=0)
@@ -518,9 +520,9 @@ class DecisionEvent(EventBase, frozen=True):
 
     kind: Literal["decision"] = "decision"
     decision: Short
-    """`token issued`, `token revoked`, `hold placed`, `hold released` or `erasure`."""
+    """`token issued`, `token revoked`, `hold placed`, `hold released`, `erasure` or `declaration`."""
     subject: Name
-    """What it is about: the id of a token or hold, the name of a run."""
+    """What it is about: the id of a token or hold, the name of a run, a key of the log."""
     run_id: UUID | None = None
     """The run that it is about, where it is about one."""
     reason: str | None = None

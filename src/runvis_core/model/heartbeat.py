@@ -20,5 +20,6 @@ class Heartbeat(BaseModel):
     engine: str
     deployment: str
     witness: Witness
+    team: str | None = None
     occurred_at: AwareDatetime
     interval_seconds: float = Field(gt=0)

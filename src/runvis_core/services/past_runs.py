@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, literal, select, tuple_
 
 from runvis_core.errors import PastError
 from runvis_core.services.answers import Page, RunSummary
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.past import PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
@@ -50,7 +50,7 @@ def list_past_runs(
             .order_by(columns.sort_at.desc(), columns.run_id.desc())
         )
         if cursor is not None:
-            query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=bound)))
+            query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID))))
         rows = connection.execute(query.limit(limit + 1)).all()
         page, more = rows[:limit], len(rows) > limit
         runs = PastRuns(connection, past)
@@ -63,8 +63,8 @@ def list_past_runs(
     )
 
 
-def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
-    place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+def _after(sort_at: datetime, run_id: UUID) -> ColumnElement[bool]:
+    place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
     return tuple_(run_intervals.c.sort_at, run_intervals.c.run_id) < place
 
 
