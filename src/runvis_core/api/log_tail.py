@@ -3,22 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
+import orjson
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from runvis_core.errors import RunVisError
-from runvis_core.services.answers import EntryPage
+from runvis_core.services.answers import EntryPage, EntryView
 
 POLL_SECONDS: Final = 0.25
 """How often the log's head is looked at while somebody waits for it."""
 PAGE_ENTRIES: Final = 100
 MAX_PAGES: Final = 64
 """How many pages are kept for others to read: what one server keeps for all its streams."""
+
+
+class Told(NamedTuple):
+    """An entry, and the event of a stream that tells of it."""
+
+    entry: EntryView
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TailPage:
+    """Some entries, made ready once for all streams that tell of them."""
+
+    items: list[Told]
+    after: int
+    """The position of the last one, or that after which there are none yet."""
+    frames: bytes
+    """All of them, one after the other."""
+    by_run: dict[str, list[Told]]
+
+    @staticmethod
+    def of(page: EntryPage) -> TailPage:
+        """Return the page of these entries."""
+        items = [Told(entry, _frame(entry)) for entry in page.items]
+        by_run: dict[str, list[Told]] = defaultdict(list)
+        for told in items:
+            if (run := told.entry.event.get("run_id")) is not None:
+                by_run[run].append(told)
+        return TailPage(items, page.after, b"".join(told.frame for told in items), dict(by_run))
+
+
+def _frame(entry: EntryView) -> bytes:
+    return b"id: %d\nevent: entry\ndata: %s\n\n" % (entry.position, orjson.dumps(entry.model_dump(mode="json")))
 
 
 class LogTail:
@@ -33,7 +68,7 @@ class LogTail:
         self.stopping = stopping
         self._read = read
         self._find_head = find_head
-        self._pages: OrderedDict[int, asyncio.Task[EntryPage]] = OrderedDict()
+        self._pages: OrderedDict[int, asyncio.Task[TailPage]] = OrderedDict()
         self._head = 0
         self._moved = asyncio.Event()
         self._waiting = 0
@@ -43,7 +78,7 @@ class LogTail:
         """Return the log's last position."""
         return await run_in_threadpool(self._find_head)
 
-    async def read(self, after: int) -> EntryPage:
+    async def read(self, after: int) -> TailPage:
         """Return the next entries after a position; none if there are none yet."""
         task = self._pages.get(after)
         if task is None:
@@ -54,10 +89,10 @@ class LogTail:
         # One that goes away must not take the page from the others.
         return await asyncio.shield(task)
 
-    async def _fetch(self, after: int) -> EntryPage:
+    async def _fetch(self, after: int) -> TailPage:
         keep = False
         try:
-            page = await run_in_threadpool(self._read, after, PAGE_ENTRIES)
+            page = await run_in_threadpool(lambda: TailPage.of(self._read(after, PAGE_ENTRIES)))
             keep = bool(page.items)
             return page
         finally:
