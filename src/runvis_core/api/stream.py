@@ -10,10 +10,9 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from runvis_core.api.log_tail import LogTail, TailPage
+from runvis_core.api.log_tail import LogTail, TailPage, Told
 from runvis_core.api.problems import ProblemError
 from runvis_core.errors import UnreachableError
-from runvis_core.services.answers import EntryView
 from runvis_core.services.filters import Word
 from runvis_core.services.problems import INVALID
 
@@ -108,13 +107,12 @@ def _wanted(page: TailPage, query: StreamQuery) -> bytes:
     if query.is_of_all:
         return page.frames
     told = page.items if query.run is None else page.by_run.get(query.run, [])
-    return b"".join(one.frame for one in told if _is_wanted(one.entry, query))
+    return b"".join(one.frame for one in told if _is_wanted(one, query))
 
 
-def _is_wanted(entry: EntryView, query: StreamQuery) -> bool:
-    event = entry.event
+def _is_wanted(told: Told, query: StreamQuery) -> bool:
     return (
-        query.engine in (None, event.get("engine"))
-        and query.deployment in (None, event.get("deployment"))
-        and (not query.kind or event.get("kind") in query.kind)
+        (not query.kind or told.entry.kind in query.kind)
+        and (query.engine is None or query.engine == told.event.get("engine"))
+        and (query.deployment is None or query.deployment == told.event.get("deployment"))
     )
