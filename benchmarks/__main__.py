@@ -22,6 +22,8 @@ CASES = {
     "lineage": "lineage",
     "ledger": "ledger",
     "reads": "reads",
+    "streams": "streams",
+    "export": "export",
 }
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 
