@@ -11,10 +11,13 @@ from starlette.responses import Response
 
 from runvis_core.model.state import State
 from runvis_core.services.health import get_health
+from runvis_core.services.past_health import get_past_standing
 from runvis_core.services.sources import Heard, get_heard
 from runvis_core.services.stats_answers import EngineDay, Health
 from runvis_core.web.drawing.text import count_of, name_age
-from runvis_core.web.page import store_of
+from runvis_core.web.live import take_live
+from runvis_core.web.page import asked, store_of
+from runvis_core.web.pin import control_moment, take_pin
 from runvis_core.web.rendering import now_of, render, with_query
 
 _BAD = (State.FAILED, State.TIMED_OUT)
@@ -22,11 +25,19 @@ _BAD = (State.FAILED, State.TIMED_OUT)
 
 def show_overview(request: Request) -> Response:
     """Show what fails, what is late or silent, the last days of each engine, and who was heard."""
-    store, now = store_of(request), now_of(request)
-    health, heard = get_health(store, now=now), get_heard(store)
+    store, real_now, given = store_of(request), now_of(request), asked(request)
+    pin = take_pin(request, given)
+    live = take_live(request, given) if pin is None else None
+    now = now_of(request)
+    if pin is None:
+        health, heard = get_health(store, now=now), get_heard(store)
+    else:
+        health, heard = get_past_standing(store, pin.asked, now=real_now, at=now)
     return render(
         request,
         "overview.html",
+        live=live,
+        moment=control_moment(request, pin, {}),
         health=health,
         heard=heard,
         is_wrong=bool(health.failing_count or health.late_count or health.silent_count),
