@@ -27,7 +27,7 @@ from runvis_core.store.tables import definition_versions, definitions, entries, 
 from runvis_core.store.tables import runs as run_rows
 
 _UNTOLD: Final = (
-    "silence and the counts by day are told of now alone: heartbeats are not in the log, and the counts are kept by "
+    "Silence and the counts by day are told of now alone: heartbeats are not in the log, and the counts are kept by "
     "how runs stand now"
 )
 
@@ -63,7 +63,7 @@ def get_past_standing(store: Store, asked: PastFilter, *, now: datetime, at: dat
             silent=[],
             silent_count=0,
             days=[],
-            notes=[f"{name_past(past)}; {_UNTOLD}"],
+            notes=[f"This is {name_past(past)}. {_UNTOLD}."],
         )
         return PastStanding(health, _heard(connection, past, stands))
 

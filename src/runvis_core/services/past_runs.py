@@ -81,10 +81,7 @@ def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
 
 
 def _conditions(connection: Connection, filters: RunFilter) -> Iterable[ColumnElement[bool]]:
-    for name in _WITHOUT_PAST:
-        if getattr(filters, name):
-            allowed = ", ".join([*_FIELDS, "parent", "top", "state", "since", "until", "conflicting"])
-            raise PastError(f"{name}: a list of the past can't be narrowed by it; it can be by {allowed}")
+    _refuse_untold(filters)
     yield run_intervals.c.became_run_id.is_(None)
     for name, column in _FIELDS.items():
         if (value := getattr(filters, name)) is not None:
@@ -101,6 +98,13 @@ def _conditions(connection: Connection, filters: RunFilter) -> Iterable[ColumnEl
         yield run_intervals.c.sort_at < filters.until
     if filters.conflicting:
         yield run_intervals.c.corrected
+
+
+def _refuse_untold(filters: RunFilter) -> None:
+    for name in _WITHOUT_PAST:
+        if getattr(filters, name):
+            allowed = ", ".join([*_FIELDS, "parent", "top", "state", "since", "until", "conflicting"])
+            raise PastError(f"{name}: a list of the past can't be narrowed by it; it can be by {allowed}")
 
 
 def summarise_past(runs: PastRuns, found: Sequence[PastRun], *, whole: bool = False) -> list[RunSummary]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from runvis_core.model.state import State
 from runvis_core.services.filters import Dimension
-from runvis_core.services.stats_answers import StatRow, Times, Trend
+from runvis_core.services.stats_answers import Grid, StatRow, Times, Trend
 from runvis_core.web.drawing.text import count_of, name_duration
 
 
@@ -37,22 +38,30 @@ class DrawnTrend(NamedTuple):
     until: datetime
 
 
-def draw_trend(trend: Trend) -> DrawnTrend:
-    """Return a column for each day or hour of the range, those without runs too."""
+def draw_trend(trend: Trend, grid: Grid) -> DrawnTrend:
+    """Return a column for each day or hour of the range, those without runs too.
+
+    The definition changed when the first run of a version began, as far back as the grid goes.
+    """
     points = {point.begins_at: point for point in trend.points}
     longest = max((_highest(point) for point in trend.points), default=0.0)
     step = timedelta(hours=1) if trend.step is Dimension.HOUR else timedelta(days=1)
+    changes = list(_changes(grid))
     columns: list[Column] = []
     at = trend.since
     while at < trend.until:
-        changed = [
-            version.native_version or version.version[:12]
-            for version in trend.versions
-            if version.recorded_at is not None and at <= version.recorded_at < at + step
-        ]
+        changed = [version for moment, version in changes if at <= moment < at + step]
         columns.append(_column(at, points.get(at), changed, longest))
         at += step
     return DrawnTrend(columns, longest, trend.whole, trend.since, trend.until)
+
+
+def _changes(grid: Grid) -> Iterator[tuple[datetime, str]]:
+    for column in grid.columns:
+        run = column.run
+        moment = (run.queued_at or run.started_at or run.ended_at) if run is not None else None
+        if column.is_new_version and moment is not None and column.version is not None:
+            yield moment, column.version
 
 
 def _highest(point: StatRow) -> float:

@@ -74,7 +74,7 @@ def show_definition(request: Request) -> Response:
         runs_href=with_query("/runs", {**named, "all": True, **(pin.query if pin else {})}),
         actions=[(with_query("/graph", {"node": one.definition, **of}), "Graph")] if pin is None else [],
         drawn=draw_grid(grid) if grid else None,
-        trend=draw_trend(trend) if trend and trend.whole.runs else None,
+        trend=draw_trend(trend, grid) if trend and grid and trend.whole.runs else None,
         notes=grid.notes if grid else [],
         older_href=with_query("/definition", {"name": name, **given, "cursor": grid.next_cursor})
         if grid and grid.next_cursor
@@ -85,7 +85,7 @@ def show_definition(request: Request) -> Response:
 def _find_trend(store: Store, one: DefinitionDetail, now: datetime) -> Trend:
     """Return how it went in the days before now; of one that runs no more, in those before its last run."""
     last = one.last_run.queued_at or one.last_run.started_at if one.last_run else None
-    of_now = last is None or now - last < timedelta(days=DEFAULT_DAYS)
+    of_now = last is None or timedelta() <= now - last < timedelta(days=DEFAULT_DAYS)
     until = now if of_now or last is None else last + timedelta(days=1)
     filters = DefinitionFilter(engine=one.engine, deployment=one.deployment)
     return get_trend(store, one.definition, filters, until=until, now=now)

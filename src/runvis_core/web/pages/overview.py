@@ -41,13 +41,13 @@ def show_overview(request: Request) -> Response:
         health=health,
         heard=heard,
         is_wrong=bool(health.failing_count or health.late_count or health.silent_count),
-        sentence=_sentence(health, heard, now),
+        sentence=_sentence(health, heard, now, is_past=pin is not None),
         engines=_engines(health.days),
         address=str(request.base_url).rstrip("/"),
     )
 
 
-def _sentence(health: Health, heard: Heard, now: datetime) -> str:
+def _sentence(health: Health, heard: Heard, now: datetime, *, is_past: bool) -> str:
     if not heard.position:
         return "Nothing was recorded yet, so nothing can be said."
     wrong = [
@@ -58,9 +58,11 @@ def _sentence(health: Health, heard: Heard, now: datetime) -> str:
         if count
     ]
     wrong += [f"{count_of(health.silent_count, 'run')} silent"] if health.silent_count else []
+    sources = count_of(len(heard.sources), "deployment")
     told = (
-        f"the log's last entry came {name_age(heard.recorded_at, now=now)}, from "
-        f"{count_of(len(heard.sources), 'deployment')} heard so far"
+        f"by {count_of(heard.position, 'entry', 'entries')} of the log, from {sources} heard by then"
+        if is_past
+        else f"the log's last entry came {name_age(heard.recorded_at, now=now)}, from {sources} heard so far"
     )
     return f"{', '.join(wrong) or 'Nothing is known to be wrong'}; {told}."
 
