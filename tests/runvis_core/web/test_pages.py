@@ -33,6 +33,9 @@ ADDRESSES = [
     f"/runs/{BAD}",
     f"/runs/{FLOW}",
     f"/runs/{BAD}?known_at=20",
+    "/?known_at=20",
+    "/runs?as_of=2026-11-24T08:00:30Z",
+    "/definition?name=shop&known_at=20",
     "/graph",
     "/graph?node=shop.extract",
     "/completeness",
@@ -252,6 +255,7 @@ def test_a_run_says_why_it_ended_this_way(pages: httpx.Client) -> None:
 def test_a_run_shows_who_said_what_where_they_disagree(pages: httpx.Client) -> None:
     page = read(pages, f"/runs/{FLOW}")
     assert "The sources disagree: recorded as Succeeded, and follower said Failed" in page.text
+    assert "Failed | 1 of 2 sources" in page.text
     assert "froze the run" in page.text
     assert "disagrees" in page.text
 
@@ -293,7 +297,7 @@ def test_an_empty_store_teaches_the_next_line(serve: Callable[..., httpx.Client]
 def test_a_thousand_spans_weigh_little_and_what_is_beyond_is_folded(
     serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
 ) -> None:
-    record(store, list(_wide_tree(groups=5, tasks=300)))
+    record(store, list(wide_tree(groups=5, tasks=300)))
     answer = serve().get(f"/runs/{a_run_id('wide')}", headers={"Accept-Encoding": "identity"})
     rows = answer.text.count("<tr data-run=")
     assert rows == 1000
@@ -302,7 +306,7 @@ def test_a_thousand_spans_weigh_little_and_what_is_beyond_is_folded(
     assert rows + folded == 1 + 5 + 5 * 300
 
 
-def _wide_tree(*, groups: int, tasks: int) -> Iterator[EventBase]:
+def wide_tree(*, groups: int, tasks: int) -> Iterator[EventBase]:
     def run(name: str, parent: str | None, seconds: float) -> Iterator[EventBase]:
         fields: dict[str, Any] = {"run_id": a_run_id(name), "witness": Witness.SCHEDULER}
         said = {"definition": name, "definition_kind": "task", "native_key": name, "native_id": name}
@@ -406,7 +410,7 @@ def test_the_graph_of_a_step_is_drawn_and_told(pages: httpx.Client) -> None:
 def test_a_loop_through_two_engines_is_drawn_as_one(
     serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
 ) -> None:
-    record(store, list(_loop_events()))
+    record(store, list(loop_events()))
     pages = serve()
     loops = read(pages, "/graph")
     assert "and again" in loops.text
@@ -417,7 +421,7 @@ def test_a_loop_through_two_engines_is_drawn_as_one(
     assert sum(attributes.get("class") == "frame" for attributes in page.of("rect")) == 1
 
 
-def _loop_events() -> Iterator[EventBase]:
+def loop_events() -> Iterator[EventBase]:
     cause = None
     for turn, (name, engine) in enumerate([("plan", "airflow"), ("learn", "prefect")] * 2):
         run = a_run_id(f"turn {turn}")

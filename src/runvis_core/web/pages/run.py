@@ -64,6 +64,7 @@ def show_run(request: Request) -> Response:
         fall=draw_waterfall(root, now=now),
         context_rows=list(_context_rows(run)),
         sources=len({word.witness for word in run.testimony}),
+        agreeing=_count_agreeing(run),
         actions=[] if pin else _actions(run),
         events=events,
     )
@@ -88,6 +89,12 @@ def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[s
         "entries": [_entry(entry) for entry in known],
         "next_href": f"{more}#events" if len(known) == ENTRIES else None,
     }
+
+
+def _count_agreeing(run: RunDetail) -> int:
+    """Return how many sources' last word on the end is the state that is in effect."""
+    words = {word.witness: word.state for word in sorted(run.testimony, key=lambda word: word.position)}
+    return sum(state is run.effective_state for state in words.values())
 
 
 def _run_ids(tree: TreeNode) -> Iterator[UUID]:
