@@ -21,6 +21,7 @@ CASES = {
     "follow": "follow",
     "lineage": "lineage",
     "ledger": "ledger",
+    "pages": "pages",
 }
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 

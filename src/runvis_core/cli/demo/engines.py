@@ -152,6 +152,7 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
         folder: Path,
         *,
         with_server: bool = True,
+        with_ui: bool = False,
         server_variables: Mapping[str, str] | None = None,
     ) -> None:
         self._server_variables = dict(server_variables or {})
@@ -161,7 +162,7 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
         self._server: EngineProcess | None = None
         folder.mkdir(parents=True, exist_ok=True)
         if with_server:
-            self._start_server()
+            self._start_server(with_ui=with_ui)
 
     def environment(self, **variables: str) -> dict[str, str]:
         """The environment for a process of this installation."""
@@ -204,7 +205,7 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
     ) -> None:
         self.stop()
 
-    def _start_server(self) -> None:
+    def _start_server(self, *, with_ui: bool) -> None:
         port = free_port()
         command = [
             self.python,
@@ -216,12 +217,14 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
             "127.0.0.1",
             "--port",
             str(port),
-            "--no-ui",
+            *([] if with_ui else ["--no-ui"]),
         ]
+        # It writes its pages out before it serves them.
+        ui = {"PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui")}
         server = EngineProcess(
             "Prefect server",
             command,
-            environment=self.environment(**self._server_variables),
+            environment=self.environment(**ui, **self._server_variables),
             log_path=self.folder / "server.log",
             folder=self.folder,
         )
