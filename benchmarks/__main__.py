@@ -22,6 +22,7 @@ CASES = {
     "lineage": "lineage",
     "ledger": "ledger",
     "pages": "pages",
+    "reads": "reads",
 }
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 

@@ -29,6 +29,8 @@ EVENT_PAGES: Final = 20
 PAUSE_SECONDS: Final = 0.02
 """Between two requests, so that the server has time for others."""
 TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
+LIMITS: Final = httpx.Limits(keepalive_expiry=2.0)
+"""Prefect's server closes a connection that was idle for 5 s, and what is sent on it in that moment is lost."""
 _LISTEN_SECONDS: Final = 0.2
 """How often a request under way looks whether it is still wanted."""
 
@@ -59,6 +61,7 @@ class PrefectApi:
         self._client = httpx.Client(
             verify=self.trust if self.trust is not None else not self.url.startswith("http://"),
             timeout=TIMEOUT,
+            limits=LIMITS,
             **_through(settings, self.trust),
         )
 
@@ -255,8 +258,9 @@ def _through(settings: PrefectSettings, trust: ssl.SSLContext | None) -> dict[st
     # By mounts, since the argument for a proxy has another name in older versions of httpx.
     if settings.proxy is None:
         return {}
-    proxy = httpx.Proxy(settings.proxy)
-    return {"mounts": {"all://": httpx.HTTPTransport(proxy=proxy, verify=trust if trust is not None else True)}}
+    verify = trust if trust is not None else True
+    transport = httpx.HTTPTransport(proxy=httpx.Proxy(settings.proxy), verify=verify, limits=LIMITS)
+    return {"mounts": {"all://": transport}}
 
 
 def _page_token(answer: Json) -> str | None:

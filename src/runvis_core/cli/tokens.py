@@ -29,7 +29,7 @@ def new_command(
     witness: Annotated[
         list[Witness] | None, typer.Option(help="As whom it may tell them; may be given several times.")
     ] = None,
-    team: Annotated[str | None, typer.Option(help="The team whose events it may bring, where they name one.")] = None,
+    team: Annotated[str | None, typer.Option(help="The engine's team whose events alone it may bring.")] = None,
     days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="In how many days it expires.")] = DEFAULT_DAYS,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,

@@ -15,7 +15,7 @@ from runvis_core.emit.circuit import public_address
 from runvis_core.emit.transport import Outcome
 from runvis_core.errors import DeliveryError, RefusedError, SettingsError
 from runvis_core.model.heartbeat import Heartbeat
-from runvis_core.settings import Settings
+from runvis_core.worker_settings import WorkerSettings
 
 EVENTS_PATH: Final = "/api/v1/events"
 TIMEOUT: Final = httpx.Timeout(10.0, connect=3.0)
@@ -28,7 +28,7 @@ PROBLEM: Final = "application/problem+json"
 class HttpTransport:
     """Posts batches to a server. Not for more than one thread."""
 
-    def __init__(self, settings: Settings, *, timeout: httpx.Timeout = TIMEOUT) -> None:
+    def __init__(self, settings: WorkerSettings, *, timeout: httpx.Timeout = TIMEOUT) -> None:
         self._settings = settings
         self._address = f"{(settings.url or '').rstrip('/')}{EVENTS_PATH}"
         self._public_address = public_address(self._address)

@@ -17,9 +17,8 @@ from runvis_core.services.definitions import (
     get_definition,
 )
 from runvis_core.services.filters import DefinitionFilter
-from runvis_core.services.past import PastRun, PastRuns, bounds, covers, reading_past
+from runvis_core.services.past import PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter
-from runvis_core.services.past_runs import name_past
 from runvis_core.services.run_summaries import run_ref_fields
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals

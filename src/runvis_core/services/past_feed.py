@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.feed import FAILED, MAX_INSIDE, MAX_LEVELS, FeedRow, InsideFailure, is_unexplained, list_feed
 from runvis_core.services.filters import RunFilter
-from runvis_core.services.past import PastRun, PastRuns, covers, reading_past
+from runvis_core.services.past import PastRun, PastRuns, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_kin import find_by_key, key_of
-from runvis_core.services.past_runs import find_past_runs, name_past, summarise_past
+from runvis_core.services.past_runs import find_past_runs, summarise_past
 from runvis_core.services.reading import chunks
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals

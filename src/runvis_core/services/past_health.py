@@ -12,10 +12,10 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.health import SHOWN
-from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, reading_past
+from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_feed import find_past_failed_inside
 from runvis_core.services.past_filter import PastFilter
-from runvis_core.services.past_runs import name_past, summarise_past
+from runvis_core.services.past_runs import summarise_past
 from runvis_core.services.reading import chunks, read_envelope
 from runvis_core.services.run_summaries import run_ref_fields
 from runvis_core.services.schedules import find_missed

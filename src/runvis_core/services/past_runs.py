@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
 
 from runvis_core.errors import PastError
 from runvis_core.services.answers import Page, RunSummary
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
-from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, reading_past
+from runvis_core.services.past import PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
 from runvis_core.services.past_kin import find_past_ancestry, find_past_previous
 from runvis_core.services.run_summaries import Collected, Surroundings, describe, list_items
@@ -61,7 +61,7 @@ def find_past_runs(
         .order_by(columns.sort_at.desc(), columns.run_id.desc())
     )
     if cursor is not None:
-        query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=bound)))
+        query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID))))
     rows = runs.connection.execute(query.limit(limit + 1)).all()
     page, more = rows[:limit], len(rows) > limit
     place = [page[-1].sort_at.isoformat(), str(page[-1].run_id)] if more else []
@@ -69,14 +69,8 @@ def find_past_runs(
     return runs.load(row.run_id for row in page), next_cursor
 
 
-def name_past(past: Past) -> str:
-    """Return which past was told of, in words."""
-    of = f"as of {past.moment:%Y-%m-%d %H:%M:%S} UTC, " if past.moment is not None else ""
-    return f"{of}as known at position {past.position}"
-
-
-def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
-    place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+def _after(sort_at: datetime, run_id: UUID) -> ColumnElement[bool]:
+    place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
     return tuple_(run_intervals.c.sort_at, run_intervals.c.run_id) < place
 
 

@@ -89,6 +89,8 @@ def stacked(shares: Mapping[str, float]) -> list[tuple[str, str, str]]:
     return places
 
 
+EDGE_WORDS: Final = {"reads": "is read by", "writes": "writes", "triggers": "starts"}
+"""How one node of the lineage leads to another."""
 SHARE_WORDS: Final = {
     "running": "Running",
     "retry": "Waiting to try again",
@@ -122,8 +124,10 @@ def _environment() -> Environment:
     }
     shared: dict[str, Any] = {
         "asset": assets.path_of,
+        "away": text.name_depths,
         "dataset_path": dataset_path,
         "definition_path": definition_path,
+        "how": EDGE_WORDS,
         "icon": looks.icon,
         "look_at": looks.look_at,
         "look_of": looks.look_of,

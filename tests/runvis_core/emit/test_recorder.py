@@ -355,6 +355,21 @@ def test_signs_of_life_go_past_the_spool_and_the_latest_wins(
     assert spooled_items(make_settings()) == []
 
 
+def test_what_comes_from_a_team_says_so_and_is_the_same_fact(door: Door, make_recorder: RecorderFactory) -> None:
+    recorder = make_recorder(url=door.url)
+    recorder.speak_for("pay")
+    running = make(StateEvent, state=State.RUNNING)
+    recorder.record([running])
+    recorder.heartbeat(a_run_id(), interval_seconds=10)
+    wait_until(lambda: door.beats)
+    recorder.speak_for(None)
+    recorder.record([make(StateEvent, state=State.SUCCEEDED, seconds=5)])
+    recorder.close()
+    assert [event.get("team") for event in door.events] == ["pay", "pay", None, None]
+    assert door.events[1]["event_id"] == str(running.event_id)
+    assert [beat["team"] for beat in door.beats] == ["pay"]
+
+
 def test_what_is_recorded_after_a_close_comes_from_a_new_producer(door: Door, make_recorder: RecorderFactory) -> None:
     recorder = make_recorder(url=door.url)
     recorder.record(metrics(1))
