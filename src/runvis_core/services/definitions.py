@@ -116,6 +116,21 @@ def find_versions_between(
     return _versions(connection, found)
 
 
+def find_versions_until(
+    connection: Connection, row: Any, *, position: int, moment: datetime | None
+) -> list[DefinitionVersion]:
+    """Return the versions of a definition that the log told of up to a position, and that there were by a moment.
+
+    The newest first, at most `MAX_VERSIONS`.
+    """
+    of_definition = and_(*(column == value for column, value in zip(_VERSION_KEY, row, strict=True)))
+    query = select(definition_versions).where(of_definition, definition_versions.c.position <= position)
+    if moment is not None:
+        query = query.where(definition_versions.c.occurred_at <= moment)
+    found = connection.execute(query.order_by(definition_versions.c.position.desc()).limit(MAX_VERSIONS)).all()
+    return _versions(connection, found)
+
+
 def find_definition(connection: Connection, name: str, filters: DefinitionFilter) -> Any:
     """Return engine, deployment, name and kind of the definition of this name.
 
