@@ -254,7 +254,7 @@ class Capture:
         events = list(translate.dag_run_ended(view, msg, source, native_url=url, now=now, announced=announced))
         events += self._definition(view, source)
         events += translate.dag_run_tasks(
-            view, found.rows, source, now=now, timed_out=msg == translate.TIMED_OUT_MESSAGE, left_out=found.left_out
+            view, found.rows, source, now=now, timed_out=msg == translate.TIMED_OUT_MESSAGE, is_cut=found.is_cut
         )
         after_commit(dag_run, lambda: recorder.record(events))
 

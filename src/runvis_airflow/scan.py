@@ -26,10 +26,10 @@ _RELATIONS: Final = ("created_dag_version", "dag_run_note", "consumed_asset_even
 
 @dataclass(frozen=True, slots=True)
 class TaskScan:
-    """The tries of a DAG run, in the order of the table; `left_out` counts those beyond `TASKS_AT_MOST`."""
+    """The tries of a DAG run, in the order of the table; `is_cut` where there are more than `TASKS_AT_MOST`."""
 
     rows: tuple[TaskRow, ...]
-    left_out: int
+    is_cut: bool
 
 
 def read_dag_run(dag_run: Any) -> Any:
@@ -59,7 +59,7 @@ def scan_tasks(dag_run: Any) -> TaskScan:
     instance, reschedule = compat.task_instance_columns(), compat.task_reschedules()
     with compat.reading(dag_run) as session:
         if session is None:
-            return TaskScan((), 0)
+            return TaskScan((), is_cut=False)
         query = (
             select(
                 instance.task_id, instance.map_index, instance.try_number, instance.state, instance.start_date,
@@ -75,7 +75,7 @@ def scan_tasks(dag_run: Any) -> TaskScan:
             translate.task_row(row, execution_timeout=timeouts.get(row.task_id), rescheduled=row.rescheduled)
             for row in found[:TASKS_AT_MOST]
         )
-    return TaskScan(rows, len(found) - len(rows))
+    return TaskScan(rows, is_cut=len(found) > len(rows))
 
 
 def _execution_timeouts(dag: Any) -> dict[str, timedelta]:

@@ -503,7 +503,7 @@ def _dag_run_parameters(dag: Any, conf: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dag_run_tasks(
-    dag_run: Any, rows: Iterable[TaskRow], source: Source, *, now: datetime, timed_out: bool, left_out: int = 0
+    dag_run: Any, rows: Iterable[TaskRow], source: Source, *, now: datetime, timed_out: bool, is_cut: bool = False
 ) -> Iterator[EventBase]:
     """Say what the books hold of a DAG run's tries when it ends; tries of an earlier attempt are linked, not retold."""
     key = dag_run_key(dag_run)
@@ -514,7 +514,7 @@ def dag_run_tasks(
             )
         else:
             yield carried_over(row, key, source, earlier=None)
-    if left_out:
+    if is_cut:
         yield source.say(
             ContextEvent,
             dag_run.end_date or now,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.end_to_end.airflow_deployment import AirflowDeployment
 from tests.end_to_end.history import History
 from tests.end_to_end.waiting import until
 
-from runvis_core.services.answers import RunDetail
+from runvis_core.services.answers import Liveness, RunDetail
 
 UNATTENDED = (
     "retrying", "failing", "branching", "skipping", "mapped", "deferring", "rescheduling", "parent", "producer",
@@ -27,6 +28,8 @@ class Story:
     deployment: str
     run_ids: dict[str, str] = field(default_factory=dict)
     """Airflow's run ids, by what the story calls the run."""
+    sign_of_life: Liveness | None = None
+    """The first one of the task that lasts, as it was known then."""
 
     def dag_run(self, name: str) -> RunDetail:
         """Return what is recorded of the only attempt of a DAG run."""
@@ -56,6 +59,7 @@ class Story:
         client = self.airflow.client
         for dag_id in UNATTENDED:
             self.run_ids[dag_id] = client.trigger(dag_id)
+        self.run_ids["lasting"] = client.trigger("lasting")
         conf = {"region": "us", "password": "conf-password"}
         self.run_ids["plain"] = client.trigger("plain", conf=conf, note="started by a test")
 
@@ -83,6 +87,15 @@ class Story:
         client.trigger("two_tasks", run_id="the-same")
         client.wait_for_run("exiting", self.run_ids["exiting"])
         client.mark_task("exiting", self.run_ids["exiting"], "leave", "success")
+
+    def let_go(self) -> None:
+        """Let the task that lasts end, once it has shown that it lives."""
+        until("the process of the task that lasts", lambda: self._marker_of_lasting().exists())
+        self.sign_of_life = until("a sign of life", lambda: self.the_try("lasting", "lasts").liveness, seconds=90)
+        self._marker_of_lasting().unlink()
+
+    def _marker_of_lasting(self) -> Path:
+        return self.airflow.marker("lasting", self.run_ids["lasting"], "lasts")
 
     def await_all(self) -> None:
         client = self.airflow.client

@@ -26,6 +26,41 @@ from airflow.plugins_manager import _get_plugins
 plugins, errors = _get_plugins()
 print(json.dumps({"listeners": {plugin.name: len(plugin.listeners) for plugin in plugins}, "errors": errors}))
 """
+SCAN_A_LARGE_DAG_RUN = """
+import json, sys
+from sqlalchemy import create_engine, event, insert
+from sqlalchemy.orm import Session
+from airflow.models import import_all_models
+from airflow.models.base import Base
+import_all_models()
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.types import DagRunType
+from airflow._shared.timezones.timezone import utcnow
+from runvis_airflow.scan import scan_tasks
+from runvis_airflow.identity import DagRunKey
+from uuid import uuid4
+
+engine, sent = create_engine("sqlite://"), []
+Base.metadata.create_all(engine)
+now, number = utcnow(), int(sys.argv[1])
+with Session(engine) as session:
+    session.add(DagRun(dag_id="large", run_id="r", run_type=DagRunType.MANUAL, start_date=now, run_after=now))
+    session.commit()
+    task = {"id": None, "dag_id": "large", "run_id": "r", "task_id": "member", "try_number": 1, "max_tries": 0,
+            "hostname": "", "unixname": "", "pool": "default_pool", "pool_slots": 1, "state": "success",
+            "start_date": now, "end_date": now, "context_carrier": {}, "span_status": "ended"}
+    known = set(TaskInstance.__table__.columns.keys())
+    rows = [{name: value for name, value in task.items() if name in known} | {"id": uuid4(), "map_index": index}
+            for index in range(number)]
+    session.execute(insert(TaskInstance), rows)
+    session.commit()
+    dag_run = session.query(DagRun).one()
+    event.listen(engine, "before_cursor_execute", lambda *said: sent.append(said[2]))
+    scan = scan_tasks(dag_run)
+print(json.dumps({"read": len(scan.rows), "is_cut": scan.is_cut, "queries": len(sent),
+                  "distinct": len({row.map_index for row in scan.rows})}))
+"""
 
 
 def test_dags_test_is_recorded_though_no_scheduler_is_there(tmp_path: Path) -> None:
@@ -69,6 +104,18 @@ def test_a_runvis_that_cannot_be_imported_costs_airflow_nothing_else(tmp_path: P
     found = json.loads(done.stdout.splitlines()[-1])
     assert found == {"listeners": {"other": 0, "runvis": 0 if broken else 1}, "errors": {}}
     assert ("broken on purpose" in done.stdout + done.stderr) == broken
+
+
+@pytest.mark.parametrize(("tasks", "read", "is_cut"), [(1000, 1000, False), (1500, 1000, True)])
+def test_of_a_large_dag_run_a_hook_reads_a_thousand_tasks_in_one_query(
+    tmp_path: Path, tasks: int, read: int, is_cut: bool
+) -> None:
+    airflow = AirflowDeployment(tmp_path / "airflow")
+    command = [str(airflow.python), "-c", SCAN_A_LARGE_DAG_RUN, str(tasks)]
+    done = subprocess.run(command, env=airflow.env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == {"read": read, "is_cut": is_cut, "queries": 1, "distinct": read}
 
 
 def test_a_deployment_on_sqlite_is_recorded_as_well(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, metadata_url: str) -> Iterat
             told.start_unattended()
             told.interfere()
             told.come_back()
+            told.let_go()
             told.await_all()
             yield told
 
@@ -119,6 +120,14 @@ def test_a_task_that_airflow_never_ran_is_in_the_record(story: Story) -> None:
     run = story.the_try("plain", "done")
     assert (run.effective_state, run.attempt) == (State.SUCCEEDED, 1)
     assert run.witnesses == [Witness.SCHEDULER]
+
+
+def test_a_task_that_lasts_shows_that_it_lives_until_its_end(story: Story) -> None:
+    assert story.sign_of_life is not None
+    assert (story.sign_of_life.interval_seconds, story.sign_of_life.silent) == (30, False)
+    ended = story.the_try("lasting", "lasts")
+    assert (ended.effective_state, ended.liveness) == (State.SUCCEEDED, None)
+    assert ended.started_at < story.sign_of_life.last_heartbeat_at < ended.ended_at
 
 
 def test_a_retry_is_a_run_of_its_own_that_names_the_one_before(story: Story) -> None:

@@ -90,3 +90,11 @@ with DAG("limited", schedule=None, tags=["story"], max_active_runs=1):
         wait_until_released(get_current_context())
 
     busy()
+
+with DAG("lasting", schedule=None, tags=["story"]):
+
+    @task
+    def lasts() -> None:
+        wait_until_released(get_current_context())
+
+    lasts()
