@@ -23,6 +23,7 @@ from runvis_core.model.encoding import (
 )
 from runvis_core.model.event import ContextEvent, EventBase, StateEvent
 from runvis_core.model.identity import timestamp
+from runvis_core.model.state import State
 from runvis_core.testing.factories import at, make
 from runvis_core.testing.histories import histories
 
@@ -131,8 +132,12 @@ class Identifier(UUID):
 def test_times_and_ids_of_classes_of_their_own_are_said_like_all_others() -> None:
     moment = Moment(2026, 11, 24, 7, 0, tzinfo=timezone(timedelta(hours=1)))
     run_id = UUID(int=7)
-    own = make(StateEvent, occurred_at=moment, retry_expected_at=moment, run_id=Identifier(run_id.hex))
+    own = make(
+        StateEvent, state=State.FAILED, occurred_at=moment, retry_expected_at=moment, run_id=Identifier(run_id.hex)
+    )
     plain_moment = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
-    plain = make(StateEvent, occurred_at=plain_moment, retry_expected_at=plain_moment, run_id=run_id)
+    plain = make(
+        StateEvent, state=State.FAILED, occurred_at=plain_moment, retry_expected_at=plain_moment, run_id=run_id
+    )
     assert seal(own).data == seal(plain).data
     assert b'"occurred_at":"2026-11-24T06:00:00.000000Z"' in seal(own).data
