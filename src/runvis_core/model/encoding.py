@@ -98,8 +98,11 @@ def event_fields(event: EventBase) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if value.__class__ is datetime:
+    # Also pendulum's times and asyncpg's ids, which orjson does not know.
+    if isinstance(value, datetime):
         return timestamp(value)
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, BaseModel):
         return {name: _plain(item) for name, item in value.__dict__.items() if item is not None}
     return value

@@ -47,12 +47,13 @@ def _insert(table: str) -> str:
 
 def _insert_once(table: str) -> str:
     # Not ON CONFLICT DO NOTHING: a guard on INSERT refuses before there is a conflict.
+    # Nor numbered parameters: Python deprecates them where values come in their order.
     columns = COLUMNS[table]
-    numbers = {name: f"?{index}" for index, name in enumerate(columns, 1)}
-    same = " AND ".join(f"{name} = {numbers[name]}" for name in key_of(t.metadata.tables[table]))
+    same = " AND ".join(f"held.{name} = new.{name}" for name in key_of(t.metadata.tables[table]))
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(numbers.values())}"
-        f" WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same})"
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(f'new.{name}' for name in columns)}"
+        f" FROM (SELECT {', '.join(f'? AS {name}' for name in columns)}) AS new"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table} AS held WHERE {same})"
     )
 
 

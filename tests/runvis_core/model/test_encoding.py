@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
 
 import orjson
 import pytest
@@ -21,6 +23,7 @@ from runvis_core.model.encoding import (
 )
 from runvis_core.model.event import ContextEvent, EventBase, StateEvent
 from runvis_core.model.identity import timestamp
+from runvis_core.model.state import State
 from runvis_core.testing.factories import at, make
 from runvis_core.testing.histories import histories
 
@@ -116,3 +119,25 @@ def test_any_json_has_one_form_with_sorted_keys(value: dict[str, object]) -> Non
 
 def test_what_json_cannot_say_is_said_as_near_as_possible() -> None:
     assert encode({"a": "\ud800", "b": 2**70}) == b'{"a":"?","b":1.1805916207174113e+21}'
+
+
+class Moment(datetime):
+    """A time of a class of its own, as pendulum's are."""
+
+
+class Identifier(UUID):
+    """An id of a class of its own, as a database driver's are."""
+
+
+def test_times_and_ids_of_classes_of_their_own_are_said_like_all_others() -> None:
+    moment = Moment(2026, 11, 24, 7, 0, tzinfo=timezone(timedelta(hours=1)))
+    run_id = UUID(int=7)
+    own = make(
+        StateEvent, state=State.FAILED, occurred_at=moment, retry_expected_at=moment, run_id=Identifier(run_id.hex)
+    )
+    plain_moment = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+    plain = make(
+        StateEvent, state=State.FAILED, occurred_at=plain_moment, retry_expected_at=plain_moment, run_id=run_id
+    )
+    assert seal(own).data == seal(plain).data
+    assert b'"occurred_at":"2026-11-24T06:00:00.000000Z"' in seal(own).data
