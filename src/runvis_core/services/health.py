@@ -22,7 +22,7 @@ from runvis_core.services.stats_answers import DefinitionHealth, EngineDay, Heal
 from runvis_core.services.steps import FAILURES, LINEAGE, ROLLUPS
 from runvis_core.store.database import Store
 from runvis_core.store.health import BAD
-from runvis_core.store.rollups import DAY, KIND
+from runvis_core.store.rollup_cells import DAY, KIND
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import definition_health, failures, rollups, runs
 

@@ -13,7 +13,7 @@ from runvis_core.errors import NotFoundError
 from runvis_core.lineage.nodes import node_of
 from runvis_core.lineage.turns import Chains, Column, Trigger
 from runvis_core.services.answers import Page, RunRef
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_position, write_cursor
 from runvis_core.services.lineage_answers import EdgeProofs, LineageRef, LoopTurn, PastEdgeQuery, Proof
 from runvis_core.services.lineage_edges import Edges, reading_edges
 from runvis_core.services.past import Past, PastRuns
@@ -46,8 +46,8 @@ def get_proofs(
         before = exists().where(same, earlier.c.position < fact.position, *_counted(earlier.c, past))
         statement = select(lineage_facts).where(*of_edge, *_counted(fact, past), ~before)
         if cursor is not None:
-            position, subject = read_cursor(cursor, of=_LIST, filters=query)
-            place = tuple_(literal(int(position)), literal(UUID(subject), Id))
+            position, subject = read_cursor(cursor, of=_LIST, filters=query, kinds=(read_position, UUID))
+            place = tuple_(literal(position), literal(subject, Id))
             statement = statement.where(tuple_(fact.position, fact.subject) < place)
         ordered = statement.order_by(fact.position.desc(), fact.subject.desc()).limit(limit + 1)
         rows = edges.connection.execute(ordered).all()

@@ -115,7 +115,10 @@ class Grid(Answer):
     kind: str
     columns: list[GridColumn]
     rows: list[GridRow]
-    """In the order in which the steps first began."""
+    """In the order in which the steps first began, or in that of the versions where there are very many."""
+    step_count: int
+    """How many steps there are; `rows` are those from `first_step` on."""
+    first_step: int = 0
     next_cursor: str | None = None
     """For the runs before these."""
     notes: list[str] = Field(default_factory=list[str])

@@ -37,10 +37,10 @@ def _of_run(name: str, *columns: Column[Any] | Index) -> Table:
     return _table(name, Column("run_id", Id, primary_key=True), _position(primary_key=True), *columns)
 
 
-def _index_of_set(name: str, column: str) -> Index:
+def _index_of_set(name: str, column: str, *order: str) -> Index:
     """Declare an index over the rows in which the column is set: most rows don't have it."""
     is_set = text(f"{column} IS NOT NULL")
-    return Index(name, column, sqlite_where=is_set, postgresql_where=is_set)
+    return Index(name, column, *order, sqlite_where=is_set, postgresql_where=is_set)
 
 
 def _index_of_top(name: str, *columns: str) -> Index:
@@ -129,15 +129,18 @@ runs: Final = _table(
     Column("fold_version", Integer, nullable=False),
     Index("runs_sort", "sort_at", "run_id"),
     Index("runs_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
-    Index("runs_state", "effective_state", "sort_at", "run_id"),
+    # Both at once: the engines have few words for a state, so that each is looked for in its place.
+    Index("runs_state", "effective_state", "native_state", "sort_at", "run_id"),
     # What lists show first: runs that lie in no other run.
     _index_of_top("runs_top", "sort_at", "run_id"),
     _index_of_top("runs_top_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
     Index("runs_native_key", "native_key", "attempt"),
     Index("runs_native_id", "native_id"),
-    _index_of_set("runs_parent", "parent_run_id"),
+    _index_of_set("runs_parent", "parent_run_id", "sort_at", "run_id"),
     _index_of_set("runs_cause", "caused_by_run_id"),
     _index_of_set("runs_correlation", "correlation_id"),
+    # Of a run that is started by itself: what lies in it, mostly has none.
+    _index_of_set("runs_trigger", "trigger_kind", "sort_at", "run_id"),
     rowid=True,
 )
 

@@ -30,14 +30,14 @@ PAGES: Final[tuple[Route, ...]] = (
     page("/", show_overview),
     page("/runs", show_feed),
     page("/runs/{name:path}", show_run),
-    page("/definitions", show_definitions),
+    page("/definitions", show_definitions, has_past=False),
     page("/definition", show_definition),
-    page("/compare", show_comparison),
-    page("/search", show_search),
+    page("/compare", show_comparison, has_past=False),
+    page("/search", show_search, has_past=False),
     page("/graph", show_graph),
     page("/graph/edge", show_edge),
     page("/graph/turns", show_turns),
-    page("/completeness", show_completeness),
+    page("/completeness", show_completeness, has_past=False),
 )
 
 

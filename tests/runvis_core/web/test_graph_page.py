@@ -195,7 +195,7 @@ def test_the_past_has_the_edges_that_stood_then_and_says_so(store: Store, record
     record(store, [*turning("plan", "LEARN", "plan"), *writing(0, "sales")])
     pages = serve()
     page = read(pages, "/graph?node=plan&as_of=2026-11-24T08:00:30Z")
-    assert "As of 2026-11-24T08:00:30Z. Return to now" in page.text
+    assert "As of 24 Nov 2026 08:00:30 UTC. Return to now" in page.text
     assert "sales" in page.text
     assert "LEARN" not in page.text
     assert all("as_of" in href for href in links_of(page) if path_of(href) == "/graph/edge")

@@ -20,13 +20,11 @@ from runvis_core.services.lineage_answers import (
     PastEdgeQuery,
 )
 from runvis_core.services.lineage_proofs import get_proofs, list_turns
-from runvis_core.services.past_filter import PRESENT, PastFilter
-from runvis_core.services.sources import get_heard
 from runvis_core.web.drawing.graph import draw_graph
 from runvis_core.web.drawing.grouping import OUTSIDE, Grouped, Line, Spot, group_nodes
 from runvis_core.web.drawing.turns import unroll
 from runvis_core.web.page import AskedError, asked, number, store_of, understand
-from runvis_core.web.pin import Pin, find_pin
+from runvis_core.web.pin import Pin, asked_of, control_moment, take_pin
 from runvis_core.web.rendering import definition_path, now_of, render, with_query
 
 DEPTH: Final = 2
@@ -48,9 +46,9 @@ class _View:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.real_now = now_of(request)
-        self.pin: Pin | None = find_pin(request)
-        self.past: PastFilter = self.pin.asked if self.pin else PRESENT
-        self.given = {name: value for name, value in asked(request).items() if name not in PastFilter.model_fields}
+        self.given: dict[str, Any] = asked(request)
+        self.pin: Pin | None = take_pin(request, self.given)
+        self.past = asked_of(self.pin)
 
     def link(self, path: str, **values: Any) -> str:
         """Return an address that keeps to the past that is shown."""
@@ -70,20 +68,9 @@ class _View:
 
     def render(self, template: str, **values: Any) -> Response:
         """Return a page that says which past it shows, and how that is had again."""
-        position = self.pin.position if self.pin else get_heard(store_of(self.request)).position
-        path = self.request.url.path
-        known = {**self.given, **(self.pin.query if self.pin else {}), "known_at": position}
-        return render(
-            self.request,
-            template,
-            pin=self.pin,
-            here=path,
-            given=self.given,
-            unpinned=with_query(path, self.given),
-            permalink=with_query(path, known),
-            run_link=self.run_link,
-            **values,
-        )
+        kept = {name: value for name, value in self.given.items() if name != "cursor"}
+        moment = control_moment(self.request, self.pin, kept)
+        return render(self.request, template, pin=self.pin, moment=moment, run_link=self.run_link, **values)
 
 
 def show_graph(request: Request) -> Response:
