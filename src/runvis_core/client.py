@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -40,7 +41,7 @@ from runvis_core.services.decision_answers import (
 from runvis_core.services.evidence_pack import Pack, Subject, read_pack
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
-from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
+from runvis_core.services.lineage_answers import EdgeProofs, Lineage, LineageQuery, Loop, LoopTurn, PastEdgeQuery
 from runvis_core.services.notify.answers import RuleStatuses
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
@@ -198,6 +199,14 @@ class Client:
     def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
         """Return the loops of the whole graph, those that turned last first."""
         return self._read(Page[Loop], "loops", past, limit=limit)
+
+    def get_proofs(self, edge: PastEdgeQuery, *, limit: int, cursor: str | None = None) -> EdgeProofs:
+        """Return the runs that show an edge, the last one to become known first. Raises `NotFoundError`."""
+        return self._read(EdgeProofs, "lineage/proofs", edge, limit=limit, cursor=cursor)
+
+    def list_turns(self, node_id: UUID, past: PastFilter = PRESENT) -> Page[LoopTurn]:
+        """Return the last turns that came back to a definition, the latest first. Raises `NotFoundError`."""
+        return self._read(Page[LoopTurn], f"loops/{node_id}/turns", past)
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import Page
 from runvis_core.services.lineage import get_lineage, list_loops
-from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop, LoopQuery, PastLineageQuery
+from runvis_core.services.lineage_answers import (
+    EdgeProofs,
+    Lineage,
+    LineageQuery,
+    Loop,
+    LoopQuery,
+    LoopTurn,
+    PastEdgeQuery,
+    PastLineageQuery,
+    ProofQuery,
+)
+from runvis_core.services.lineage_proofs import get_proofs, list_turns
 from runvis_core.services.past_filter import PastFilter
 
 router = APIRouter()
@@ -35,3 +47,21 @@ def get_loops(request: Request, query: Annotated[LoopQuery, Query()]) -> Page[Lo
     """
     past = PastFilter(as_of=query.as_of, known_at=query.known_at)
     return list_loops(state_of(request).store, past, limit=query.limit, now=datetime.now(UTC))
+
+
+@router.get("/lineage/proofs")
+def get_edge_proofs(request: Request, query: Annotated[ProofQuery, Query()]) -> EdgeProofs:
+    """Return the runs that show an edge, the last one to become known first: who read, wrote, or was started."""
+    edge = PastEdgeQuery.model_validate(query.model_dump(exclude={"limit", "cursor"}))
+    store, now = state_of(request).store, datetime.now(UTC)
+    return get_proofs(store, edge, limit=query.limit, cursor=query.cursor, now=now)
+
+
+@router.get("/loops/{node_id}/turns")
+def get_loop_turns(
+    request: Request,
+    node_id: Annotated[UUID, Path(description="The id of a definition: the first of a loop's `cycle`.")],
+    past: Annotated[PastFilter, Query()],
+) -> Page[LoopTurn]:
+    """Return the last turns that came back to a definition, the latest first, each with its runs in order."""
+    return list_turns(state_of(request).store, node_id, past, now=datetime.now(UTC))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -34,9 +35,15 @@ class Node(NamedTuple):
     @property
     def node_id(self) -> UUID:
         """Return the id under which everybody finds it."""
-        if self.kind == "dataset":
-            return named_id("dataset", self.namespace, self.name)
-        return named_id("definition", self.engine, self.deployment, self.name)
+        return _node_id(self)
+
+
+@lru_cache(maxsize=10_000)
+def _node_id(node: Node) -> UUID:
+    # Asked for again and again: each fact names two nodes, and there are far fewer nodes than facts.
+    if node.kind == "dataset":
+        return named_id("dataset", node.namespace, node.name)
+    return named_id("definition", node.engine, node.deployment, node.name)
 
 
 class RunKey(NamedTuple):

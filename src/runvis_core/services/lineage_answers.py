@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from runvis_core.services.answers import Answer, RunRef
-from runvis_core.services.filters import Word
+from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, Word
 from runvis_core.services.past_filter import PastFilter
 
 DEFAULT_DEPTH = 3
@@ -46,6 +46,13 @@ class PastEdgeQuery(PastFilter):
     source: UUID = Field(description="The id of the node that it leads from.")
     target: UUID = Field(description="The id of the node that it leads to.")
     kind: Literal["reads", "writes", "triggers"] = Field(description="How.")
+
+
+class ProofQuery(PastEdgeQuery):
+    """The runs of which edge, and which part of them."""
+
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before, of the same edge.")
 
 
 class LoopQuery(PastFilter):

@@ -14,8 +14,11 @@ from tests.runvis_core.lineage.tables import an_identity
 from tests.runvis_core.web.conftest import running
 from tests.runvis_core.web.test_pages import Reader, links_of, read
 
+from runvis_core.client import Client
 from runvis_core.model.event import DatasetEvent, EventBase, StateEvent
 from runvis_core.model.state import State
+from runvis_core.services.lineage_answers import LineageQuery, PastEdgeQuery
+from runvis_core.services.past_filter import PastFilter
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
@@ -119,6 +122,26 @@ def test_a_loop_is_unrolled_into_its_last_turns_as_runs_in_time(store: Store, re
     assert max(bars[12:]) < min(bars[:3])
     assert read(pages, "/graph/turns?node=00000000-0000-0000-0000-000000000000", status=404)
     assert "node:" in read(pages, "/graph/turns?node=plan", status=400).text
+
+
+def test_a_script_has_the_same_answers(store: Store, record: Record, serve: Serve) -> None:
+    record(store, turning(*(["plan", "LEARN"] * 4)))
+    pages = serve()
+    with Client(load_settings(url=str(pages.base_url))) as client:
+        around = client.get_lineage(LineageQuery(node="plan"))
+        (edge,) = [edge for edge in around.edges if edge.source == around.node.node_id]
+        asked = PastEdgeQuery(source=edge.source, target=edge.target, kind=edge.kind)
+        first = client.get_proofs(asked, limit=3)
+        rest = client.get_proofs(asked, limit=3, cursor=first.next_cursor)
+        (loop,) = client.list_loops(limit=9).items
+        turns = client.list_turns(loop.cycle[0]).items
+        then = client.list_turns(loop.cycle[0], PastFilter(known_at=turns[-1].position)).items
+    found = [proof.run.run_id for proof in (*first.items, *rest.items)]
+    assert found == [a_run_id(str(number)) for number in (7, 5, 3, 1)]
+    assert rest.next_cursor is None
+    ends = [[run.run_id for run in turn.runs] for turn in turns]
+    assert ends == [[a_run_id(str(first + step)) for step in range(3)] for first in (4, 2, 0)]
+    assert [[run.run_id for run in turn.runs] for turn in then] == ends[-1:]
 
 
 def test_a_large_neighbourhood_is_grouped_and_each_group_opens(store: Store, record: Record, serve: Serve) -> None:
