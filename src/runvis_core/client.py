@@ -139,9 +139,13 @@ class Client:
         bounds = {"since": since and since.isoformat(), "until": until and until.isoformat()}
         return self._read(Trend, f"definitions/{quote(name, safe='')}/trend", filters, step=step.value, **bounds)
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another. Raises `NotFoundError`."""
-        return self._read(Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor)
+        return self._read(
+            Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor, first_step=first_step
+        )
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""
@@ -187,13 +191,13 @@ class Client:
         """Return a page of corrections, the last recorded first."""
         return self._read(Page[CorrectionSummary], "corrections", filters, limit=limit, cursor=cursor)
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
         """Return what is around a node. Raises `NotFoundError`."""
-        return self._read(Lineage, "lineage", query)
+        return self._read(Lineage, "lineage", query, **past.as_query())
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
         """Return the loops of the whole graph, those that turned last first."""
-        return self._read(Page[Loop], "loops", limit=limit)
+        return self._read(Page[Loop], "loops", past, limit=limit)
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""

@@ -101,7 +101,9 @@ class Source(Protocol):
         """Return how a definition's runs went over time."""
         ...
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another."""
         ...
 
@@ -143,12 +145,12 @@ class Source(Protocol):
         """Return a page of corrections, the last recorded first."""
         ...
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
-        """Return what is around a node."""
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
+        """Return what is or was around a node."""
         ...
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
-        """Return the loops of the whole graph."""
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, as they are or were."""
         ...
 
     def list_notice_rules(self) -> RuleStatuses:
@@ -245,11 +247,15 @@ class StoreSource:
 
         return get_trend(self._store, name, filters, since=since, until=until, step=step, now=datetime.now(UTC))
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another."""
         from runvis_core.services.grids import get_grid
 
-        return get_grid(self._store, name, filters, limit=limit, cursor=cursor, now=datetime.now(UTC))
+        return get_grid(
+            self._store, name, filters, limit=limit, cursor=cursor, first_step=first_step, now=datetime.now(UTC)
+        )
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""
@@ -311,17 +317,17 @@ class StoreSource:
 
         return list_corrections(self._store, filters, limit=limit, cursor=cursor)
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
-        """Return what is around a node."""
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
+        """Return what is or was around a node."""
         from runvis_core.services.lineage import get_lineage
 
-        return get_lineage(self._store, query)
+        return get_lineage(self._store, query, past, now=datetime.now(UTC))
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
-        """Return the loops of the whole graph."""
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, as they are or were."""
         from runvis_core.services.lineage import list_loops
 
-        return list_loops(self._store, limit=limit)
+        return list_loops(self._store, past, limit=limit, now=datetime.now(UTC))
 
     def list_notice_rules(self) -> RuleStatuses:
         """Return how each rule for notices is doing."""
