@@ -75,7 +75,7 @@ endif
 
 .PHONY: faults
 faults: setup ## the tests of faults in their large form, and the table of what was promised and found; ROUNDS=34
-	$(TEST_ENV) RUNVIS_FAULTS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest tests/faults $(PROMISED)
+	$(TEST_ENV) RUNVIS_FAULTS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest --timeout $$((300 * $(ROUNDS))) tests/faults $(PROMISED)
 
 .PHONY: check
 check: setup ## lint, format, types, floors
