@@ -35,8 +35,11 @@ PARALLEL := $(AGAIN) --numprocesses auto --dist loadfile
 
 # pytest's own arguments, as in: make test ARGS='tests/runvis_core -k fold'
 ARGS ?=
-# How many times the small form of the tests of faults, as in: make faults ROUNDS=5
-ROUNDS ?= 20
+# How many times the small form of the tests of faults, as in: make faults ROUNDS=5; 34 reaches the figures that are promised
+ROUNDS ?= 34
+# What fills the table of what is promised, beside the tests of faults themselves.
+PROMISED := $(addprefix tests/runvis_core/,ledger/test_tampering.py ledger/test_tree.py ledger/test_notes.py \
+  ledger/test_second_implementation.py store/test_roles.py api/test_hostile.py api/test_access.py emit/test_canaries.py web/test_hostile.py)
 # The benchmarks to run, as in: make bench CASES='record ingest'
 CASES ?=
 
@@ -71,8 +74,8 @@ else
 endif
 
 .PHONY: faults
-faults: setup ## the tests of faults in their large form, and the table of what was promised and found; ROUNDS=20
-	$(TEST_ENV) RUNVIS_FAULTS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest tests/faults
+faults: setup ## the tests of faults in their large form, and the table of what was promised and found; ROUNDS=34
+	$(TEST_ENV) RUNVIS_FAULTS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest --timeout $$((300 * $(ROUNDS))) tests/faults $(PROMISED)
 
 .PHONY: check
 check: setup ## lint, format, types, floors

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.scale import FINDINGS, IS_LARGE
+from tests.faults.scale import IS_LARGE, as_table
 
 from runvis_core.emit import circuit, notice
 from runvis_core.settings import Settings
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table as JSON lines, if this is the large form."""
+    """Print what was promised and what was found, if this is the large form."""
     if IS_LARGE:
-        terminalreporter.section("what the faults did")
-        for finding in FINDINGS:
-            terminalreporter.write_line(finding.as_json())
+        terminalreporter.section("what was promised, and what was found")
+        for line in as_table():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import orjson
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
-from tests.faults.scale import ROUNDS
+from tests.faults.scale import ROUNDS, found
 from tests.faults.told import assert_sound, numbered, stored_names
 
 from runvis_core.emit.courier import Courier
@@ -165,6 +165,7 @@ class Delivery(RuleBasedStateMachine):
             moments = [orjson.loads(entry.entry)["recorded_at"] for entry in self.door.store.log.read()]
             assert moments == sorted(moments), "recorded times never decrease"
             assert all(moment == timestamp(datetime.fromisoformat(moment)) for moment in moments)
+            found("model", lives=1, events=len(self.told), divergences=0)
         finally:
             self.door.store.close()
             shutil.rmtree(self.folder)

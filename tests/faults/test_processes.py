@@ -49,9 +49,7 @@ def test_what_record_returned_for_survives_kills_and_is_stored_once(store_url: s
     # A kill leaves all of a write or nothing, so that no producer's numbers have a gap.
     assert [len(ranges) for ranges in received_ranges(store)] == [1] * len(received_ranges(store))
     store.close()
-    found(
-        "process crash", "what `record` returned for is stored once", kills=kills, events=len(told), lost=0, doubled=0
-    )
+    found("process crash", kills=kills, events=len(told), lost=0, doubled=0)
 
 
 def test_many_processes_at_once_lose_nothing(store_url: str, tmp_path: Path) -> None:
@@ -64,7 +62,7 @@ def test_many_processes_at_once_lose_nothing(store_url: str, tmp_path: Path) -> 
     # The opening, the events, the end and the closing of each.
     assert received_ranges(store) == [[[0, events + 2]]] * children
     store.close()
-    found("positions", "no gaps under concurrency", processes=children, events=children * events, lost=0, gaps=0)
+    found("positions", processes=children, events=children * events, lost=0, gaps=0)
 
 
 def test_a_fork_in_the_middle_makes_two_producers_that_lose_nothing(sqlite_url: str, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_fault_at_any_system_call_loses_nothing_that_is_not_counted(
                 lost += life.lost
             points += 1
     assert points > 50
-    found("system-call faults", "consistent after any failure", fault=fault, points=points, lost=0, counted_lost=lost)
+    found("system-call faults", points=points, lost=0, counted_lost=lost)
 
 
 def names_in_memory(life: Life) -> list[str]:
@@ -207,7 +207,7 @@ def test_what_was_promised_durable_survives_a_loss_of_power(tmp_path: Path, monk
         assert set(life.durable) - kept == set(), f"seed {seed}, power lost at call {at} ({counting.calls[at]})"
         promised += len(life.durable)
     assert promised > seeds
-    found("power loss", "unsynced is never acknowledged", seeds=seeds, events=promised, violations=0)
+    found("power loss", seeds=seeds, events=promised, violations=0)
 
 
 def _ended_at(disk: Disk, at: int) -> Any:

@@ -228,10 +228,14 @@ def remove_spool(path: Path) -> None:
 
 
 def append_private(path: Path, data: bytes) -> None:
-    """Append durably, since it leaves the spool, to a file that its owner alone can read. Raises `OSError`."""
+    """Append lines durably, since they leave the spool, to a file that its owner alone can read. Raises `OSError`."""
     make_private_folder(path.parent)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            # What a loss of power left of a line must not swallow the next one.
+            data = b"\n" + data
         if os.write(descriptor, data) != len(data):
             raise OSError(f"{path}: could not be written whole")
         os.fdatasync(descriptor)

@@ -13,6 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.faults.scale import ROUNDS, found
 
 from runvis_core.api.tokens import Tokens
 from runvis_core.errors import CursorError
@@ -27,8 +28,10 @@ from runvis_core.testing.factories import a_run_id, make
 
 Serve = Callable[..., httpx.Client]
 
-FEW = settings(max_examples=20, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-MORE = settings(parent=FEW, max_examples=150)
+FEW = settings(
+    max_examples=20 * ROUNDS, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+MORE = settings(parent=FEW, max_examples=150 * ROUNDS)
 
 NAMES = (
     "..",
@@ -92,11 +95,12 @@ def test_no_request_that_the_document_allows_makes_the_server_fail(serve: Serve)
         if response.status_code >= 500 and not response.request.url.endswith("/health/ready"):
             failed.append(f"{response.request.method} {response.request.url}: {response.status_code}")
 
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for described in schema.get_all_operations():
+        operation = described.ok()
         if "/stream" in operation.path:
             continue  # It has no end.
         FEW(given(case=operation.as_strategy())(ask))()
+    found("ingest", requests=sum(tried.values()), server_errors=len(failed))
     assert failed == []
     assert len(tried) >= 8
     assert "POST /api/v1/events" in tried
@@ -119,7 +123,9 @@ def test_a_bomb_is_refused_before_it_grows(client: httpx.Client, encoding: str) 
     reply = client.post("/api/v1/events", content=bomb, headers=headers)  # pyright: ignore[reportArgumentType]
     assert reply.status_code in (400, 413, 415)
     # The server is a thread of this process.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    found("ingest", bombs=1, most_kib_grown=grown)
+    assert grown < 64 * 1024
 
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
@@ -127,6 +133,7 @@ def test_no_name_in_a_path_or_a_filter_leads_anywhere_else(client: httpx.Client,
     quoted = httpx.URL("/", params={"x": name}).query.decode()[2:].replace("+", "%20")
     for path in ("runs/{}", "runs/{}/tree", "runs/{}/events", "definitions/{}"):
         reply = client.get(f"/api/v1/{path.format(quoted)}")
+        found("paths, markup", payloads=1, escaped=int("root:" in reply.text))
         assert reply.status_code < 500
         assert "root:" not in reply.text
     for parameter in ("definition", "engine", "tag", "correlation", "cursor", "since", "state", "nobody"):
@@ -202,5 +209,6 @@ def test_no_event_spoils_the_store_or_another_event(store: Store) -> None:
         assert all(outcome.reason for outcome in outcomes if outcome.status == "refused")
 
     ingest()
+    found("ingest", batches=good)
     assert good > 50
     assert check_store(store) == []

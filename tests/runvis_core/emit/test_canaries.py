@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tests.faults.scale import ROUNDS, found
 
 from runvis_core.emit.drain import drain_spool
 from runvis_core.emit.recorder import Recorder
@@ -33,7 +34,7 @@ from runvis_core.model.event import (
 from runvis_core.settings import Settings
 from runvis_core.testing.factories import make
 
-NUMBER = int(os.environ.get("RUNVIS_TEST_CANARIES", "200"))
+NUMBER = int(os.environ.get("RUNVIS_TEST_CANARIES", 200 if ROUNDS == 1 else 1000))
 
 Shape = Callable[[str], Any]
 
@@ -159,6 +160,7 @@ def test_no_canary_is_in_any_file_and_no_word_beside_one_is_missing(
         there = held()
         return sum(word.encode() not in there for word in plain)
 
+    found("secrets", canaries=NUMBER, leaked=len(leaked()), masked_falsely=missing())
     assert leaked() == []
     assert missing() <= NUMBER / 100
     recorder.close(budget_seconds=0)
@@ -167,5 +169,6 @@ def test_no_canary_is_in_any_file_and_no_word_beside_one_is_missing(
     assert report.tally.delivered >= NUMBER
     for path in tmp_path.glob("spool/**/*.spool"):
         path.unlink()
+    found("secrets", leaked=len(leaked()))
     assert leaked() == []
     assert missing() <= NUMBER / 100

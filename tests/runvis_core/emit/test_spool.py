@@ -14,6 +14,7 @@ from runvis_core.emit.spool import (
     SpoolFullError,
     SpoolReader,
     SpoolWriter,
+    append_private,
     decode_line,
     encode_line,
     read_ack,
@@ -128,6 +129,17 @@ def test_a_torn_line_that_can_not_be_taken_back_costs_no_other_line(tmp_path: Pa
     assert items == [b"second"]
     assert torn == [encode_line(b"x" * 99)[:10] + b"\n"]
     writer.close()
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"item":', b'{"item":\x00\x00\x00'])
+def test_what_power_left_of_a_line_swallows_no_line_that_comes_after(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "dead" / "x.jsonl"
+    append_private(path, b"one\n")
+    with path.open("ab") as opened:
+        opened.write(torn)
+    append_private(path, b"two\nthree\n")
+    assert path.read_bytes().splitlines() == [b"one", *([torn] if torn else []), b"two", b"three"]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_spool_has_a_largest_size(tmp_path: Path) -> None:

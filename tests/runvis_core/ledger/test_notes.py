@@ -7,6 +7,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.faults.scale import found
 
 from runvis_core.errors import NoteError
 from runvis_core.ledger.checkpoints import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
@@ -57,6 +58,7 @@ def test_the_published_note_is_made_and_verified_byte_for_byte() -> None:
     assert (text, [signature.line for signature in signatures]) == (PETERS_TEXT, [PETERS_LINE])
     assert parse_signing_key(PETERS_SECRET).verifier.encode() == PETER
     assert parse_signing_key(PETERS_SECRET).encode() == PETERS_SECRET
+    found("interoperability", note_vectors=1)
 
 
 def test_the_specification_s_example_is_read_as_it_stands() -> None:
@@ -69,6 +71,7 @@ def test_the_specification_s_example_is_read_as_it_stands() -> None:
         64,
     )
     assert note.encode() == SALVATORES_NOTE
+    found("interoperability", note_vectors=1)
 
 
 def test_no_byte_of_a_note_can_change() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.exceptions import InvalidSignature
+from tests.faults.scale import found
 from tlog_scales.reader import TilesReader
 from tlog_scales.signing import Vkey
 from tlog_scales.tlog import Checkpoint as TheirCheckpoint
@@ -63,6 +64,7 @@ def test_it_finds_our_root_our_entries_and_our_proofs_in_our_tiles(
             assert theirs.node_hashes == prove_consistency(ours, index + 1, size)
             old_root = root_of(entry.leaf_hash for entry in entries[: index + 1])
             theirs.check(old_root, checkpoint.root_hash)
+            found("interoperability", checked_by_another=2)
 
 
 def test_it_refuses_a_checkpoint_that_was_changed(

@@ -15,6 +15,7 @@ from uuid import uuid5
 
 import pytest
 from sqlalchemy import delete, select, update
+from tests.faults.scale import ROUNDS, found
 from tests.runvis_core.ledger.tampering import (
     WAYS,
     Tampering,
@@ -49,7 +50,7 @@ from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.ledger import ORIGIN, lengthen
 from runvis_core.testing.story import LOAD_1, a_story
 
-TAMPERINGS = int(os.environ.get("RUNVIS_TAMPERINGS", "300"))
+TAMPERINGS = int(os.environ.get("RUNVIS_TAMPERINGS", 300 * ROUNDS))
 PARTS = 10
 WITNESS = bytes(range(32))
 
@@ -158,9 +159,10 @@ def test_every_tampering_is_found_and_named(
     for seed in range(part, TAMPERINGS, PARTS):
         store = copied()
         done = tamper(store, seed)
-        found = problems(store, original[1])
-        if not any(word in said for said in found for word in done.named_by):
-            unnamed.append(f"seed {seed}: {done}\n  found {len(found)}: {found[:8]}")
+        said = problems(store, original[1])
+        if not any(word in problem for problem in said for word in done.named_by):
+            unnamed.append(f"seed {seed}: {done}\n  found {len(said)}: {said[:8]}")
+    found("tampering", edits=len(range(part, TAMPERINGS, PARTS)), undetected=len(unnamed))
     assert unnamed == [], "\n".join(unnamed)
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.faults.scale import ROUNDS, found
 from tests.runvis_core.web.test_pages import Reader
 
 from runvis_core.model.event import (
@@ -46,7 +47,7 @@ names = hostile.map(lambda text: text[:1000] or "-")
 words = hostile.map(lambda text: text[:250] or "-")
 
 QUICK = settings(
-    max_examples=10,
+    max_examples=10 * ROUNDS,
     # Each example asks a real server; what fails is told as it is.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -133,6 +134,7 @@ def test_no_field_s_content_breaks_a_page(
             href = attributes["href"] or ""
             if href.startswith("/definition?"):
                 own_elements(Reader(client.get(href).text))
+    found("paths, markup", payloads=len(events), escaped=0)
 
 
 @given(hostile)
