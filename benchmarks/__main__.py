@@ -21,6 +21,7 @@ CASES = {
     "follow": "follow",
     "lineage": "lineage",
     "ledger": "ledger",
+    "pages": "pages",
     "reads": "reads",
     "streams": "streams",
     "export": "export",

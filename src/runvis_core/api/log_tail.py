@@ -36,9 +36,10 @@ class Told:
     @property
     def event(self) -> dict[str, Any]:
         """What the entry says; read when somebody asks."""
-        if self._event is None:
-            self._event = orjson.loads(self.entry.entry)["event"]
-        return self._event
+        said = self._event
+        if said is None:
+            said = self._event = orjson.loads(self.entry.entry)["event"]
+        return said
 
 
 @dataclass(frozen=True, slots=True)

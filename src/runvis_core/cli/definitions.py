@@ -21,7 +21,7 @@ from runvis_core.cli.options import (
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, state_text, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
-from runvis_core.services.answers import DefinitionDetail, DefinitionSummary
+from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, StartView
 from runvis_core.services.filters import DefinitionFilter, Dimension
 from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, Trend
 
@@ -234,8 +234,10 @@ def _print_definition(found: DefinitionDetail) -> None:
     if found.cut_versions:
         out.print(f"… {found.cut_versions} older versions")
     if found.witnesses:
-        alone = " (server only: no process of these runs records)" if found.witnesses == ["follower"] else ""
-        out.print(f"recent runs told by {', '.join(found.witnesses)}{alone}")
+        out.print(f"recent runs told by {_told_by(found)}")
+    for start in found.starts:
+        origin = f"started from {clean(start.definition)}" if start.definition else "started from no deployment"
+        out.print(f"  {start.runs} {origin}, told by {_told_by(start)}", highlight=False)
     if found.recent_runs:
         runs = table("RUN", "STATE", "TRY", "STARTED (UTC)", "DURATION")
         for run in found.recent_runs:
@@ -248,6 +250,11 @@ def _print_definition(found: DefinitionDetail) -> None:
             )
         out.print()
         out.print(runs)
+
+
+def _told_by(said: DefinitionDetail | StartView) -> str:
+    alone = " (server only: no process of these runs records)" if said.server_only else ""
+    return f"{', '.join(said.witnesses)}{alone}"
 
 
 def _print_structure(out: Any, structure: Any) -> None:

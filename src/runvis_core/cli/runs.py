@@ -29,7 +29,6 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, Page, RunSummary
-from runvis_core.services.exports import PAGE_SIZE, follow_pages
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.past_filter import PastFilter
 
@@ -102,10 +101,7 @@ def list_command(
     with open_source(url) as source:
         past = _past(as_of, known_at)
         if every:
-            pages = follow_pages(
-                lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place, past=past), cursor
-            )
-            print_page((run for page in pages for run in page.items), output)
+            print_page(source.export_runs(filters, cursor=cursor, past=past), output)
             return
         page = _first_page(
             lambda place, most: source.list_runs(filters, limit=most, cursor=place, past=past), cursor, limit

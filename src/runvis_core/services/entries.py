@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from runvis_core.services.answers import EntryPage, EntryView
 from runvis_core.services.names import resolve_run
@@ -92,3 +92,10 @@ def _runs_of(connection: Connection, run_ids: set[str]) -> dict[Any, Any]:
         query = query.where(runs.c.run_id.in_([UUID(run_id) for run_id in chunk]))
         found.update((str(row.run_id), row) for row in connection.execute(query))
     return found
+
+
+def find_last_position(store: Store, run_id: UUID, *, until: int | None = None) -> int | None:
+    """Return the position of the last entry about a run, up to a position; None if there is none."""
+    query = select(func.max(entries.c.position)).where(entries.c.run_id == run_id)
+    with reading(store) as connection:
+        return connection.scalar(query if until is None else query.where(entries.c.position <= until))

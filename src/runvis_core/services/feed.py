@@ -71,7 +71,7 @@ def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened
     run_ids = [run.run_id for run in found]
     counts = _count_inside(connection, run_ids)
     attempts = _count_attempts(connection, run_ids)
-    failed = find_failed_inside(connection, [run.run_id for run in found if _is_unexplained(run)])
+    failed = find_failed_inside(connection, [run.run_id for run in found if is_unexplained(run)])
     inside = {run_id: _inside(connection, run_id) for run_id in opened if counts.get(run_id)}
     return [
         FeedRow(
@@ -85,7 +85,8 @@ def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened
     ]
 
 
-def _is_unexplained(run: RunSummary) -> bool:
+def is_unexplained(run: RunSummary) -> bool:
+    """Return whether a run failed and does not say why itself."""
     failed = run.effective_state in (State.FAILED, State.TIMED_OUT)
     return failed and (run.failure is None or not (run.failure.message or run.failure.error_type))
 

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Connection, literal, select, tuple_
 
 from runvis_core.model.state import TriggerKind
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.reading import chunks, find_bodies_at, reading
@@ -90,8 +90,8 @@ def _find_runs(
         runs.c.became_run_id.is_(None),
     )
     if cursor is not None:
-        sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters)
-        place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+        sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID))
+        place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
         query = query.where(tuple_(runs.c.sort_at, runs.c.run_id) < place)
     return connection.execute(query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit + 1)).all()
 

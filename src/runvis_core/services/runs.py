@@ -13,7 +13,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from runvis_core.services.ancestry import MAX_CORRELATED, find_correlated
 from runvis_core.services.answers import Page, RunSummary
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import begins_with, chunks, reading
@@ -54,7 +54,9 @@ def list_runs(
     """
     if filters.text is not None:
         catch_up(store, [FAILURES])
-    after = None if cursor is None else _place(*read_cursor(cursor, of=_LIST, filters=filters))
+    after = (
+        None if cursor is None else Place(*read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID)))
+    )
     with reading(store) as connection:
         walked, notes = _find(connection, filters, after, limit + 1, now)
         page, more = fetch(connection, walked.places[:limit]), len(walked.places) > limit
@@ -97,10 +99,6 @@ def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UU
 
 def _cursor_after(place: Place, filters: RunFilter) -> str:
     return write_cursor([place.sort_at.isoformat(), str(place.run_id)], of=_LIST, filters=filters)
-
-
-def _place(sort_at: str, run_id: str) -> Place:
-    return Place(datetime.fromisoformat(sort_at), UUID(run_id))
 
 
 def run_conditions(
