@@ -141,14 +141,14 @@ def _level() -> Any:
         .join(runs, runs.c.run_id == edges.c.child)
         .subquery()
     )
-    query = select(numbered).where(numbered.c.place <= MAX_CHILDREN)
+    query = select(numbered).where(numbered.c.place <= bindparam("most"))
     return query.order_by(numbered.c.sort_at, numbered.c.run_id, numbered.c.carried, numbered.c.parent)
 
 
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
     for chunk in chunks(parents):
-        for row in connection.execute(_level(), {PARENTS.key: chunk}):
+        for row in connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN}):
             if row.place == 1:
                 found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)
             if row.run_id in found.rows:
