@@ -23,6 +23,8 @@ CASES = {
     "ledger": "ledger",
     "pages": "pages",
     "reads": "reads",
+    "streams": "streams",
+    "export": "export",
 }
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 

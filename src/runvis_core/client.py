@@ -197,7 +197,7 @@ class Client:
 
     def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
         """Return the loops of the whole graph, those that turned last first."""
-        return self._read(Page[Loop], "loops", limit=limit, **past.as_query())
+        return self._read(Page[Loop], "loops", past, limit=limit)
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""

@@ -19,6 +19,7 @@ from runvis_core.model.event import EventBase
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.identity import timestamp
 from runvis_core.services.attempts import find_attempts
+from runvis_core.services.engine_http import StoppedError
 from runvis_core.services.ingest import ingest_events, record_heartbeats
 from runvis_core.services.known import find_known_events, find_run_of_event, find_runs_with
 from runvis_core.services.trouble import Trouble
@@ -31,7 +32,7 @@ from runvis_prefect.identity import ENGINE
 from runvis_prefect.journal import FILTERS, Journal
 from runvis_prefect.memory import RecentIds
 from runvis_prefect.reader import Reader
-from runvis_prefect.rest import PrefectApi, PrefectApiError, StoppedError, ui_url
+from runvis_prefect.rest import PrefectApi, PrefectApiError, ui_url
 from runvis_prefect.sweep import OVERLAP, Sweeper
 from runvis_prefect.tails import Tails
 

@@ -39,7 +39,7 @@ def open_transport(settings: WorkerSettings) -> Transport:
     """Return the transport for `settings.url`. Raises `StoreAddressError` where none answers to it."""
     url = settings.url or ""
     if url.startswith(("http://", "https://")):
-        from runvis_core.emit.http import HttpTransport  # httpx is loaded when something is to be sent, not before.
+        from runvis_core.emit.http import HttpTransport  # Loaded when something is to be sent, not before.
 
         return HttpTransport(settings)
     return _plugin_transport(url)

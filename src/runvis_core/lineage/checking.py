@@ -84,5 +84,4 @@ def _read(
     if after is not None:
         last = (literal(value, column.type) for value, column in zip(after, columns, strict=True))
         query = query.where(tuple_(*columns) > tuple_(*last))
-    rows = [row._asdict() for row in connection.execute(query)]
-    return {tuple(row[name] for name in keys): tuple(row.values()) for row in rows}
+    return {tuple(row[name] for name in keys): tuple(row.values()) for row in connection.execute(query).mappings()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, func, select
@@ -21,6 +21,27 @@ def list_entries(store: Store, *, after: int, limit: int) -> EntryPage:
         query = select(entries.c.position, entries.c.entry).where(entries.c.position > after)
         rows = connection.execute(query.order_by(entries.c.position).limit(limit)).all()
         return _page(connection, rows, after=after)
+
+
+class RawEntry(NamedTuple):
+    """An entry as it lies in the log, with what is said of its run beside it."""
+
+    position: int
+    run_id: UUID | None
+    kind: str
+    entry: bytes
+    """Exactly the bytes that were hashed."""
+    definition: str | None
+    native_id: str | None
+
+
+def list_raw_entries(store: Store, *, after: int, limit: int) -> list[RawEntry]:
+    """Return the entries that come after a position, in the log's order, unread: for whoever passes them on."""
+    with reading(store) as connection:
+        columns = (entries.c.position, entries.c.run_id, entries.c.kind, entries.c.entry)
+        query = select(*columns, runs.c.definition, runs.c.native_id)
+        query = query.outerjoin(runs, runs.c.run_id == entries.c.run_id).where(entries.c.position > after)
+        return [RawEntry(*row) for row in connection.execute(query.order_by(entries.c.position).limit(limit))]
 
 
 def list_last_entries(store: Store, *, limit: int) -> EntryPage:

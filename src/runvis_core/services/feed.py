@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import Connection, bindparam, func, select, tuple_
+from sqlalchemy import BindParameter, Connection, bindparam, func, select, tuple_
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, FailureView, Page, RunSummary
@@ -104,7 +104,7 @@ def _count_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID,
 
 
 # Built once each: to build such a statement takes longer than to run it.
-_RUN_IDS: Final = bindparam("run_ids", expanding=True)
+_RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
 
 
 @cache

@@ -56,7 +56,7 @@ def get_grid(
         children, is_cut = _find_children(connection, [run.run_id for run in shown], named)
         columns = _columns(connection, row, shown, versions, until=now if cursor is None else None)
     rows = _rows(row.definition, columns, shown, children, versions)
-    step_count = len(rows) if named is None else named.count
+    step_count = len(rows) if named is None else named.step_count
     if named is not None:
         wanted = dict.fromkeys(named.steps)
         rows = [one for one in rows if one.step in wanted]
@@ -102,7 +102,7 @@ class _Named(NamedTuple):
     steps: list[str]
     definitions: list[str]
     """How runs of them may be called."""
-    count: int
+    step_count: int
 
     @staticmethod
     def of(definition: str, steps: list[str], first_step: int) -> _Named | None:

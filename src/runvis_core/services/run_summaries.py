@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Table, and_, bindparam, func, or_, select
+from sqlalchemy import BindParameter, Connection, Table, and_, bindparam, func, or_, select
 
 from runvis_core.model.state import State, Witness
 from runvis_core.services.ancestry import Ancestry, find_ancestry
@@ -209,7 +209,7 @@ class Collected:
 
 
 # Built once each: to build such a statement takes longer than to run it.
-_RUN_IDS: Final = bindparam("run_ids", expanding=True)
+_RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
 
 
 @cache

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, literal, select, tuple_, union
+from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, literal, select, tuple_, union
 
 from runvis_core.model.state import Relation
 from runvis_core.services.ancestry import find_caused
@@ -78,7 +78,7 @@ def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, 
     return inside, most
 
 
-PARENTS: Final = bindparam("parents", expanding=True)
+PARENTS: Final[BindParameter[Any]] = bindparam("parents", expanding=True)
 """The runs that a statement is about."""
 
 

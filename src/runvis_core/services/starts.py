@@ -82,9 +82,9 @@ def _group(connection: Connection, conditions: Sequence[Any], limit: int) -> dic
 
 
 def _recent(connection: Connection, conditions: Sequence[Any], limit: int) -> list[Any]:
-    columns = [*REF_COLUMNS, *(column for column in (runs.c.record, runs.c.deployment) if column not in REF_COLUMNS)]
-    query = select(*columns).where(*conditions).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit)
-    return list(connection.execute(query))
+    query = select(*REF_COLUMNS, runs.c.record).where(*conditions)
+    query = query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit)
+    return list(connection.execute(query).all())
 
 
 def _find_started_from(connection: Connection, rows: Sequence[Any]) -> dict[UUID, str | None]:

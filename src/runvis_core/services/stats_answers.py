@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, AttemptView, DefinitionVersion, RunRef
 from runvis_core.services.filters import Dimension
+from runvis_core.services.lineage_answers import LineageRef
 
 
 class Times(Answer):
@@ -141,6 +142,12 @@ class DefinitionHealth(Answer):
     error_type: str | None = None
     failure_line: str | None = None
     """The first line of the last run's failure, or of what failed inside it."""
+    blocks: list[LineageRef] = Field(default_factory=list[LineageRef])
+    """Of what fails: definitions that lie downstream of it, the nearest first, the first of them only."""
+    blocks_count: int = 0
+    """How many there are."""
+    blocks_cut: bool = False
+    """Whether there may be more: the lineage was not followed further."""
     last_begun_at: AwareDatetime | None = None
     due_at: AwareDatetime | None = None
     """When the first run that is missing was due."""

@@ -39,7 +39,8 @@ class Place(NamedTuple):
 class Way(NamedTuple):
     """Runs that have some columns alike, as one index has them in the order of lists."""
 
-    index: str
+    over: str
+    """The index's name."""
     conditions: tuple[ColumnElement[bool], ...]
 
 
@@ -91,7 +92,7 @@ def fetch(connection: Connection, places: Iterable[Place]) -> list[Any]:
 
 
 def gather(
-    connection: Connection, run_ids: Select[Any] | Sequence[UUID], conditions: Sequence[ColumnElement[bool]], *,
+    connection: Connection, run_ids: Any, conditions: Sequence[ColumnElement[bool]], *,
     filters: RunFilter, after: Place | None, limit: int,
 ) -> Walked:  # fmt: skip
     """Return where the first of some runs stand that the conditions let through: of few runs, by their ids."""
@@ -131,11 +132,16 @@ def _find_named(connection: Connection, filters: RunFilter) -> list[tuple[str, s
         return None
     key = (definitions.c.engine, definitions.c.deployment, definitions.c.definition)
     query = select(*key).where(*(definitions.c[name] == value for name, value in said.items())).distinct()
-    found: list[tuple[str, str, str | None]] = [tuple(row) for row in connection.execute(query.limit(MAX_WAYS + 1))]
+    rows = connection.execute(query.limit(MAX_WAYS + 1))
+    found: list[tuple[str, str, str | None]] = [(row.engine, row.deployment, row.definition) for row in rows]
     if filters.definition is None and filters.kind is None and len(found) <= MAX_WAYS:
         # What has not been named yet is of an engine all the same.
         given = {name: value for name, value in wanted.items() if value is not None}
-        found += [(*pair, None) for pair in _find_deployments(connection) if given.items() <= pair._asdict().items()]
+        found += [
+            (pair.engine, pair.deployment, None)
+            for pair in _find_deployments(connection)
+            if given.items() <= pair._asdict().items()
+        ]
     return found if len(found) <= MAX_WAYS else None
 
 
@@ -160,7 +166,7 @@ def _find_deployments(connection: Connection) -> list[_Deployment]:
 def _find_states(connection: Connection, filters: RunFilter) -> list[tuple[str | None, str | None]] | None:
     """Return the pairs of effective and native state that are meant; None if all or many are."""
     if filters.state:
-        states: list[str | None] = sorted({state.value for state in filters.state})
+        states: list[str | None] = [*sorted({state.value for state in filters.state})]
     elif filters.native_state is not None:
         states = [None, *(state.value for state in State)]
     else:
@@ -209,7 +215,7 @@ def _from(place: Place) -> ColumnElement[bool]:
     return and_(runs.c.sort_at >= literal(place.sort_at, Moment), tuple_(*_PLACE) >= _literal(place))
 
 
-def _newest(query: Select[Any], index: str) -> Select[Any]:
+def _newest(query: Any, index: str) -> Any:
     query = query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
     return query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
 
@@ -220,7 +226,7 @@ def _ends(
     """Return of each way its run number `most`; None where it has no more than so many."""
     ends: list[Place | None] = []
     for way in ways:
-        query = _newest(select(*_PLACE).where(*way.conditions, *bounds), way.index)
+        query = _newest(select(*_PLACE).where(*way.conditions, *bounds), way.over)
         row = connection.execute(query.offset(most - 1).limit(1)).one_or_none()
         ends.append(None if row is None else Place(*row))
     return ends
@@ -235,7 +241,7 @@ def _follow(
     most = [] if until is None else [_from(until)]
     found: list[Place] = []
     for way in ways:
-        query = _newest(select(*_PLACE).where(*way.conditions, *conditions, *bounds, *most), way.index)
+        query = _newest(select(*_PLACE).where(*way.conditions, *conditions, *bounds, *most), way.over)
         found += [Place(*row) for row in connection.execute(query.limit(limit))]
     places = sorted(found, reverse=True)[:limit]
     return Walked(places, None if len(places) == limit else until)

@@ -191,6 +191,18 @@ def test_a_token_that_brings_events_says_for_whom(store: Store) -> None:
         revoke_token(store, "nope", principal="ann")
 
 
+def a_beat(**fields: Any) -> dict[str, Any]:
+    return {
+        "run_id": str(a_run_id()),
+        "engine": "airflow",
+        "deployment": "test",
+        "witness": "worker",
+        "occurred_at": "2026-11-24T08:00:00Z",
+        "interval_seconds": 60,
+        **fields,
+    }
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
@@ -202,15 +214,7 @@ def test_a_token_that_brings_events_says_for_whom(store: Store) -> None:
 def test_a_token_speaks_for_nobody_else(serve: Serve, store: Store, fields: dict[str, Any], field: str) -> None:
     token = issue_token(store, ask(Scope.INGEST), principal="ann").token
     client = serve(token=None)
-    beat = {
-        "run_id": str(a_run_id()),
-        "engine": "airflow",
-        "deployment": "test",
-        "witness": "worker",
-        "occurred_at": "2026-11-24T08:00:00Z",
-        "interval_seconds": 60,
-        **fields,
-    }
+    beat = a_beat(**fields)
     batch = {"items": [a_state(), a_state(seconds=1, **fields)], "heartbeats": [beat]}
     answer = client.post(EVENTS, json=batch, headers=bearer(token))
     assert answer.status_code == 200
@@ -260,15 +264,7 @@ def test_a_token_of_a_team_does_not_speak_for_another(serve: Serve, store: Store
 def test_the_signs_of_life_of_another_team_are_refused(serve: Serve, store: Store) -> None:
     token = issue_token(store, ask(Scope.INGEST, team="pay"), principal="ann").token
     client = serve(token=None)
-    beat = {
-        "run_id": str(a_run_id()),
-        "engine": "airflow",
-        "deployment": "test",
-        "witness": "worker",
-        "occurred_at": "2026-11-24T08:00:00Z",
-        "interval_seconds": 60,
-    }
-    beats = [beat, {**beat, "team": "ads"}, {**beat, "team": "pay"}]
+    beats = [a_beat(), a_beat(team="ads"), a_beat(team="pay")]
     answer = client.post(EVENTS, json={"items": [], "heartbeats": beats}, headers=bearer(token))
     assert [(fault["index"], fault["field"]) for fault in answer.json()["heartbeats"]] == [(0, "team"), (1, "team")]
 

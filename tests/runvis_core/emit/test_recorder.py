@@ -171,10 +171,10 @@ def test_a_dead_server_costs_the_caller_nothing_and_all_is_delivered_once_it_is_
 ) -> None:
     door.status = 503
     recorder = make_recorder(url=door.url)
-    before = {thread.ident for thread in threading.enumerate()}
+    before = set(threading.enumerate())
     for i in range(200):
         recorder.record(metrics(1, start=i))
-    added = [thread for thread in threading.enumerate() if thread.ident not in before]
+    added = set(threading.enumerate()) - before
     assert [thread.name for thread in added if thread.name.startswith("runvis")] == ["runvis-delivery"]
     wait_until(lambda: door.asked)
     assert len(spooled_items(make_settings())) == 201, "all of it waits in the spool"

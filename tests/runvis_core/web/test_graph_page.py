@@ -180,6 +180,14 @@ def test_the_past_has_the_edges_that_stood_then_and_says_so(store: Store, record
     assert "as_of" in read(pages, "/graph?node=plan&as_of=then", status=400).text
 
 
+def test_the_overview_says_what_a_failing_definition_blocks(store: Store, record: Record, serve: Serve) -> None:
+    record(store, turning("load", "report", "mail", "print"))
+    record(store, [make(StateEvent, run_id=a_run_id("9"), seconds=900, state=State.FAILED), an_identity(9, "load")])
+    page = read(serve(), "/")
+    assert "report , mail and 1 more" in page.text
+    assert len([href for href in links_of(page) if path_of(href) == "/graph" and "node=" in href]) == 2
+
+
 def test_a_browser_shows_groups_loops_and_turns_to_everybody(
     browser: Browser, sqlite_store: Store, record: Record, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:

@@ -166,7 +166,7 @@ def _lay_out(
 
 
 def _label(spot: Spot) -> str:
-    return f"{shorten(spot.label, _LONGEST)} ({spot.count})" if spot.node is None else shorten(spot.label, _LONGEST)
+    return f"{shorten(spot.label, _LONGEST)} ({spot.size})" if spot.node is None else shorten(spot.label, _LONGEST)
 
 
 def _box(spot: Spot, place: dict[str, Any], centre: UUID) -> Box:

@@ -27,7 +27,7 @@ class Spot(NamedTuple):
     key: str
     """The node's id; what opens the group."""
     label: str
-    count: int
+    size: int
     """How many nodes there are in it."""
     node: LineageNode | None
     """None for a group."""
