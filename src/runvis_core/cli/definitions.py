@@ -156,6 +156,9 @@ def grid_command(
     deployment: DeploymentOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many runs to show.")] = 10,
     cursor: CursorOption = None,
+    first_step: Annotated[
+        int, typer.Option("--first-step", min=0, max=1_000_000, help="From which step on, counted from 0.")
+    ] = 0,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -169,13 +172,18 @@ def grid_command(
     """
     filters = DefinitionFilter(engine=engine, deployment=deployment)
     with open_source(url) as source:
-        found = source.get_grid(definition, filters, limit=limit, cursor=cursor)
+        found = source.get_grid(definition, filters, limit=limit, cursor=cursor, first_step=first_step)
     if output is not Format.TABLE:
         print_one(found, output)
         return
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     _print_grid(found)
+    shown_to = found.first_step + len(found.rows)
+    if len(found.rows) < found.step_count:
+        typer.echo(
+            f"steps {found.first_step} to {shown_to - 1} of {found.step_count}; others: --first-step N", err=True
+        )
     if found.next_cursor:
         typer.echo(f"there are older ones: --cursor {found.next_cursor}", err=True)
 

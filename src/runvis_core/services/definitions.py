@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, func, select, tuple_
 
 from runvis_core.errors import NotFoundError
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, DefinitionVersion, Page, RunRef
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_name, write_cursor
 from runvis_core.services.filters import DefinitionFilter, is_storable
 from runvis_core.services.reading import find_entries, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
@@ -51,7 +51,8 @@ def list_definitions(
             if (value := getattr(filters, name)) is not None:
                 query = query.where(definitions.c[name] == value)
         if cursor is not None:
-            query = query.where(tuple_(*_KEY) > tuple_(*read_cursor(cursor, of=_LIST, filters=filters)))
+            place = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_name,) * len(_KEY))
+            query = query.where(tuple_(*_KEY) > tuple_(*place))
         rows = connection.execute(query).all()
         items = _summaries(connection, rows[:limit])
     more = len(rows) > limit
@@ -112,6 +113,21 @@ def find_versions_between(
     occurred_at = definition_versions.c.occurred_at
     query = select(definition_versions).where(of_definition, occurred_at >= since, occurred_at < until)
     found = connection.execute(query.order_by(definition_versions.c.position).limit(MAX_VERSIONS)).all()
+    return _versions(connection, found)
+
+
+def find_versions_until(
+    connection: Connection, row: Any, *, position: int, moment: datetime | None
+) -> list[DefinitionVersion]:
+    """Return the versions of a definition that the log told of up to a position, and that there were by a moment.
+
+    The newest first, at most `MAX_VERSIONS`.
+    """
+    of_definition = and_(*(column == value for column, value in zip(_VERSION_KEY, row, strict=True)))
+    query = select(definition_versions).where(of_definition, definition_versions.c.position <= position)
+    if moment is not None:
+        query = query.where(definition_versions.c.occurred_at <= moment)
+    found = connection.execute(query.order_by(definition_versions.c.position.desc()).limit(MAX_VERSIONS)).all()
     return _versions(connection, found)
 
 

@@ -82,6 +82,7 @@ class Changes:
     producers: list[Row] = field(default_factory=list[Row])
     """Whole rows, in place of those with the same key."""
     ended: list[Run] = field(default_factory=list[Run])
+    _named: dict[str, set[Row]] = field(default_factory=dict[str, set[Row]])
 
     def insert(self, table: str, row: Row) -> None:
         """Add a new row of a projection."""
@@ -100,6 +101,13 @@ class Changes:
     def insert_once(self, table: str, row: Row) -> None:
         """Add a row of a projection that may be there already."""
         self.inserts_once.setdefault(table, []).append(row)
+
+    def insert_first(self, table: str, row: Row, *, key: int) -> None:
+        """Add such a row if it is the first with its first `key` columns: a batch names one thing many times."""
+        named = self._named.setdefault(table, set())
+        if row[:key] not in named:
+            named.add(row[:key])
+            self.insert_once(table, row)
 
 
 def _without_nul(rows: list[Row]) -> list[Row]:

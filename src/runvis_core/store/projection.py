@@ -192,20 +192,15 @@ def _define_by_identity(changes: Changes, entry: Entry, values: Values) -> None:
     event = _as(IdentityEvent, entry.event)
     _add_definition(changes, entry, event.definition, event.definition_kind, values)
     if event.witness is Witness.WORKER:
-        key = (event.engine, event.deployment, event.definition_kind, event.definition)
-        rows = changes.inserts_once.setdefault("worker_definitions", [])
-        if all(known[:4] != key for known in reversed(rows)):
-            rows.append((*key, values.bind_moment(event.occurred_at)))
+        named = (event.engine, event.deployment, event.definition_kind, event.definition)
+        changes.insert_first("worker_definitions", (*named, values.bind_moment(event.occurred_at)), key=len(named))
 
 
 def _add_definition(changes: Changes, entry: Entry, definition: str, kind: str, values: Values) -> None:
     event = entry.event
-    seen_at = values.bind_moment(event.occurred_at)
-    row = (event.engine, event.deployment, definition, kind, entry.position, seen_at)
-    rows = changes.inserts_once.setdefault("definitions", [])
-    # A batch names few definitions, many times.
-    if all(known[:4] != row[:4] for known in reversed(rows)):
-        rows.append(row)
+    named = (event.engine, event.deployment, definition, kind)
+    row = (*named, entry.position, values.bind_moment(event.occurred_at))
+    changes.insert_first("definitions", row, key=len(named))
 
 
 def _define(changes: Changes, entry: Entry, values: Values) -> None:

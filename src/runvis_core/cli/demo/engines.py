@@ -152,11 +152,13 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
         folder: Path,
         *,
         with_server: bool = True,
+        with_ui: bool = False,
         server_variables: Mapping[str, str] | None = None,
         port: int | None = None,
     ) -> None:
         self._server_variables = dict(server_variables or {})
         self._port = port or free_port()
+        self._with_ui = with_ui
         self.python = python
         self.folder = folder
         self.api_url: str | None = None
@@ -218,12 +220,14 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
             "127.0.0.1",
             "--port",
             str(self._port),
-            "--no-ui",
+            *([] if self._with_ui else ["--no-ui"]),
         ]
+        # It writes its pages out before it serves them.
+        ui = {"PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui")}
         server = EngineProcess(
             "Prefect server",
             command,
-            environment=self.environment(**self._server_variables),
+            environment=self.environment(**ui, **self._server_variables),
             log_path=self.folder / "server.log",
             folder=self.folder,
         )
