@@ -107,8 +107,7 @@ class Books:
                 continue
             attempt = self._attempt_at(parent, task.expected_start_time)
             run_id = self._source.run_id("flow", parent.id, attempt)
-            under = task.model_copy(update={"flow_run_run_count": attempt})
-            self._callers.set(row.id, Caller(run_id, self.flow_name(parent.flow_id), under))
+            self._callers.set(row.id, Caller(run_id, self.flow_name(parent.flow_id), task))
 
     def _attempt_at(self, flow_run: FlowRun, moment: datetime | None) -> int:
         """Return the attempt in which a flow run was: the task that stands for a child has no word of it."""

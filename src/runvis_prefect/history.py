@@ -265,11 +265,11 @@ def flow_run_events(
 
 
 def task_run_events(
-    row: TaskRun, attempt: int, source: Source, *, at: datetime, flow_name: str | None
+    row: TaskRun, attempt: int, source: Source, *, at: datetime, flow_name: str | None, parent_run_id: UUID | None
 ) -> Iterator[EventBase]:
     """Say who an attempt of a task run is and with what it runs."""
     report = source.report("task", row.id, attempt, at)
-    around = Surroundings(source.deployment, ui_url=source.ui_url, flow_name=flow_name)
+    around = Surroundings(source.deployment, ui_url=source.ui_url, flow_name=flow_name, parent_run_id=parent_run_id)
     yield facts.task_identity(row.task_name, row, attempt, report, around)
     yield facts.task_context(row, report, around)
     yield from facts.queued(row, report, attempt)

@@ -86,7 +86,7 @@ class Journal:
         self._on_state = on_state
         self._heartbeat_seconds = heartbeat_seconds
         self._read = RecentIds(KEPT)
-        self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT_RUNS)
+        self._introduced: Recent[tuple[UUID, int], UUID | None] = Recent(KEPT_RUNS)
         self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT_RUNS)
         self._states_told: Recent[UUID, _Told] = Recent(KEPT_STATES)
         self._beats: dict[UUID, Heartbeat] = {}
@@ -145,9 +145,8 @@ class Journal:
                 continue
             flow_name = flow_names.get(row.flow_run_id) if row.flow_run_id else None
             placed = self._placed(row, "task", known_states)
-            under = self._under_its_flow_run(row)
             for attempt, at in _attempts_of(placed):
-                yield from history.task_run_events(under, attempt, self._source, at=at, flow_name=flow_name)
+                yield from self._task_run(row, attempt, at, flow_name, self._parent_of(row, at))
             yield from self._states("task", row.id, placed, now)
 
     # --- events ---
@@ -178,11 +177,11 @@ class Journal:
             return
         if row is None and event.payload.get("task_run"):
             row = self._reader.value("task run", lambda: history.task_run_of(event))
-        row = self._under_its_flow_run(row) if row is not None else None
-        if row is not None and self._is_new(change.native_id, placed.attempt, under=row.flow_run_run_count):
+        at = placed.state.timestamp
+        parent = self._parent_of(row, at) if row is not None else None
+        if row is not None and self._is_new(change.native_id, placed.attempt, under=parent):
             flow_name = next((related.name for related in event.find_related("flow")), None)
-            at = placed.state.timestamp
-            yield from history.task_run_events(row, placed.attempt, self._source, at=at, flow_name=flow_name)
+            yield from self._task_run(row, placed.attempt, at, flow_name, parent)
         self._remember("task", change.native_id, placed)
         yield from history.state_events("task", change.native_id, placed, self._source)
 
@@ -198,17 +197,22 @@ class Journal:
             return placed._replace(state=state) if state is not None else None
         return placed
 
-    def _under_its_flow_run(self, row: TaskRun) -> TaskRun:
-        """Return a task run with the attempt of its flow run.
+    def _task_run(
+        self, row: TaskRun, attempt: int, at: datetime, flow_name: str | None, parent: UUID | None
+    ) -> Iterator[EventBase]:
+        return history.task_run_events(row, attempt, self._source, at=at, flow_name=flow_name, parent_run_id=parent)
+
+    def _parent_of(self, row: TaskRun, at: datetime) -> UUID | None:
+        """Return the attempt of the flow run that a task run was a part of at a moment.
 
         Before it runs it does not say that itself; and what it says then is Prefect's count, which may be higher.
         """
         if row.flow_run_id is None:
-            return row
+            return None
+        if not row.flow_run_run_count:
+            return self._run_at(row.flow_run_id, at)
         attempt = self._books.flow_attempt(row.flow_run_id, row.flow_run_run_count)
-        if not attempt and (flow_run := self._attempts.find(row.flow_run_id)) is not None:
-            attempt = flow_run[1]
-        return row.model_copy(update={"flow_run_run_count": attempt})
+        return self._source.run_id("flow", row.flow_run_id, attempt)
 
     def _remember(self, kind: Kind, native: UUID, placed: Placed) -> None:
         self._on_state(kind, native, placed)
@@ -216,8 +220,8 @@ class Journal:
         run_id = self._source.run_id(kind, native, placed.attempt)
         self._states_told.set(placed.state.id, _Told(run_id, placed.attempt, placed.ends_attempt_before))
 
-    def _is_new(self, native: UUID, attempt: int, *, under: int = 0) -> bool:
-        is_new = self._introduced.find((native, attempt)) != under
+    def _is_new(self, native: UUID, attempt: int, *, under: UUID | None = None) -> bool:
+        is_new = (native, attempt) not in self._introduced or self._introduced.find((native, attempt)) != under
         self._introduced.set((native, attempt), under)
         return is_new
 
@@ -242,7 +246,7 @@ class Journal:
         """Tell the task run that stands for a deployment's run: there is no event of it."""
         task, state = caller.task, caller.task.state
         if state is not None:
-            yield from history.task_run_events(task, 1, self._source, at=state.timestamp, flow_name=caller.flow_name)
+            yield from self._task_run(task, 1, state.timestamp, caller.flow_name, caller.run_id)
             placed = Placed(state, 1, ends_attempt_before=False)
             yield from history.state_events("task", task.id, placed, self._source)
 

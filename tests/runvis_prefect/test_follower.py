@@ -370,6 +370,24 @@ def test_the_same_history_swept_twice_is_told_once(prefect: FakePrefect, store: 
     assert len(entries(store)) == before
 
 
+def test_who_begins_in_the_middle_of_a_run_tells_it_as_it_was_told(prefect: FakePrefect, store: Store) -> None:
+    """Of the flow run nothing is read then; of its task all is, also a state that names no attempt of the flow run."""
+    native = prefect.start_flow_run()
+    prefect.enter(native, "RUNNING")
+    prefect.now += timedelta(seconds=2)
+    task = prefect.start_task_run(native)
+    for kind in ("PENDING", "RUNNING", "COMPLETED"):
+        prefect.enter(task, kind)
+    swept(prefect, store)
+    prefect.now = NOW + follower.OVERLAP
+    swept(prefect, store)
+    told = [entry.event for entry in entries(store)]
+
+    swept(prefect, store)
+
+    assert [entry.event for entry in entries(store)] == told
+
+
 def test_it_goes_on_where_it_left_off(prefect: FakePrefect, store: Store) -> None:
     swept(prefect, store)
     prefect.now += timedelta(days=3)

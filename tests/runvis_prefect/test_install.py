@@ -18,7 +18,7 @@ from runvis_prefect import hooks
 
 @pytest.fixture
 def run(tmp_path: Path):
-    def run_in_prefect(code: str, **variables: str) -> str:
+    def run_in_prefect(code: str, *, setup: str = SETUP, **variables: str) -> str:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("RUNVIS", "PREFECT"))}
         env |= {
             "RUNVIS_URL": "http://127.0.0.1:9",
@@ -30,7 +30,13 @@ def run(tmp_path: Path):
         }
         python = os.environ["RUNVIS_TEST_PREFECT_PYTHON"]
         done = subprocess.run(
-            [python, "-c", SETUP + code], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            [python, "-c", setup + code],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
@@ -156,8 +162,6 @@ def test_where_prefect_is_first_imported_inside_an_event_loop_install_does_it(ru
     """Prefect loads no plugins there."""
     run(
         """
-import subprocess, sys
-inside = '''
 import asyncio
 async def main():
     from prefect import flow
@@ -167,8 +171,7 @@ async def main():
     assert runvis_prefect.install()
     assert flow(lambda: None, name="installed").on_running_hooks == [hooks.flow_hook]
 asyncio.run(main())
-'''
-subprocess.run([sys.executable, "-c", inside], check=True)
 """,
+        setup="",
         PREFECT_PLUGINS_ENABLED="1",
     )

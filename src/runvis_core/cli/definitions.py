@@ -236,8 +236,8 @@ def _print_definition(found: DefinitionDetail) -> None:
     if found.witnesses:
         out.print(f"recent runs told by {_told_by(found)}")
     for start in found.starts:
-        origin = f"started from {clean(start.definition)}" if start.definition else "started from no deployment"
-        out.print(f"  {start.runs} {origin}, told by {_told_by(start)}", highlight=False)
+        origin = clean(start.definition) if start.definition else "no other definition"
+        out.print(Text(f"  {start.runs} started from {origin}, told by {_told_by(start)}"))
     if found.recent_runs:
         runs = table("RUN", "STATE", "TRY", "STARTED (UTC)", "DURATION")
         for run in found.recent_runs:

@@ -19,7 +19,7 @@ from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
 
-LOOKED_AT: Final = 200
+LOOKED_AT: Final = 100
 """How many of a definition's last runs are looked at."""
 DOCTOR_LOOKS_AT: Final = 1000
 _MAX_NAMED: Final = 10

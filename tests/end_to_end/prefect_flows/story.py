@@ -77,7 +77,8 @@ def within() -> None:
     """A subflow of the second attempt alone."""
 
 
-@flow(retries=1, **FLOW)
+# Prefect takes the pause for one of the two retries.
+@flow(retries=2, **FLOW)
 def paused_and_retried() -> None:
     if not failures.setdefault("after the pause", 0):
         threading.Thread(target=resume_when_paused, args=(flow_run.id,)).start()

@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable
 import pytest
 from click.testing import Result
 
-from runvis_core.model.event import EventBase, FailureEvent, IdentityEvent, LogEvent, NoteEvent, StateEvent
-from runvis_core.model.state import State
+from runvis_core.model.event import (
+    ContextEvent,
+    EventBase,
+    FailureEvent,
+    IdentityEvent,
+    LogEvent,
+    NoteEvent,
+    StateEvent,
+)
+from runvis_core.model.state import State, Witness
 from runvis_core.services.answers import DefinitionDetail, RunDetail, RunSummary
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
@@ -111,6 +119,19 @@ def test_definitions_are_listed_and_shown(runvis: Run, address: str) -> None:
     assert "PythonOperator" in shown
     assert str(ETL)[:8] in shown
     DefinitionDetail.model_validate_json(runvis("definitions", "show", "etl", "-o", "json", url=address).stdout)
+
+
+def test_a_definition_says_which_deployment_the_server_alone_tells_of(
+    runvis: Run, sqlite_store: Store, sqlite_url: str, record: Record
+) -> None:
+    named = {"definition": "flow", "definition_kind": "flow", "native_key": "k", "native_id": "k"}
+    by = {"witness": Witness.FOLLOWER}
+    context = {"engine_context": {"started_from": "flow/[nightly]"}}
+    record(sqlite_store, [make(IdentityEvent, **by, **named), make(ContextEvent, **by, **context)])
+
+    shown = " ".join(runvis("definitions", "show", "flow", url=sqlite_url).stdout.split())
+
+    assert "1 started from flow/[nightly], told by follower (server only" in shown
 
 
 def test_what_is_not_there_exits_with_3_and_names_what_is_near(runvis: Run, address: str) -> None:
