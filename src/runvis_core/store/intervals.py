@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, case, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from runvis_core.model.entry import Entry
-from runvis_core.model.fold import apply_event, fold_entries
+from runvis_core.model.fold import fold_entries, fold_into
 from runvis_core.model.past import TELLING, TIMELESS, Span, Summary, find_spans, join_spans, moments_of
 from runvis_core.model.run import Record
 from runvis_core.model.state import State
@@ -156,7 +156,7 @@ class _History:
     def take(self, entry: Entry, changes: _Changes) -> None:
         """Go on with one more entry, and note which spans it ends and which it tells."""
         self.entries.append(entry)
-        self._record = apply_event(self._record, entry)
+        self._record = fold_into(self._record, (entry,))
         spans = self._spans(entry, self._record)
         now = {span: position for position, span in self.standing}
         kept = {span for span in spans if span in now}
