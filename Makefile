@@ -21,7 +21,7 @@ CONSTRAINTS := .ci/constraints
 ENVIRONMENTS := dev sqlalchemy20 airflow prefect
 PEERS := openlineage dagster
 # An environment is set up again when what it is made from has changed, and only then.
-STAMPS := $(ENVIRONMENTS:%=.uv/%.stamp) .uv/chromium.stamp
+STAMPS := $(ENVIRONMENTS:%=.uv/%.stamp) .uv/chromium.stamp .uv/strace.stamp
 PEER_STAMPS := $(PEERS:%=.uv/%.stamp)
 
 # What runs on SQLAlchemy, and so is tested on 2.0 too.
@@ -146,15 +146,25 @@ SERVER_SIDE := postgres$(comma)server
 .uv/prefect.stamp: pyproject.toml $(CONSTRAINTS)/prefect.txt $(UV)
 	$(call install,.venv-prefect,prefect,prefect-engine,prefect)
 
-# The browser of the UI's tests is the system's own; where there is none, Debian's is installed, which takes root.
-.uv/chromium.stamp:
+# What is the system's own: where there is none, Debian's is installed, which takes root.
+# $(1): the package, $(2): commands, any of which will do
+define debian
 	@mkdir -p .uv
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	@for command in $(2); do if command -v $$command >/dev/null; then exit 0; fi; done; \
 	  sudo=$$([ "$$(id -u)" -eq 0 ] || command -v sudo) || true; \
-	  echo 'installing chromium with apt-get'; \
-	  { $$sudo apt-get install -y -qq chromium || { $$sudo apt-get update -qq && $$sudo apt-get install -y -qq chromium; }; } >.uv/chromium.log 2>&1 \
-	    || { tail .uv/chromium.log; echo 'no chromium is on PATH and apt-get could not install it: install it by hand'; exit 1; }; }
+	  echo 'installing $(1) with apt-get'; \
+	  { $$sudo apt-get install -y -qq $(1) || { $$sudo apt-get update -qq && $$sudo apt-get install -y -qq $(1); }; } >.uv/$(1).log 2>&1 \
+	    || { tail .uv/$(1).log; echo 'no $(1) is on PATH and apt-get could not install it: install it by hand'; exit 1; }
 	touch $@
+endef
+
+# The browser of the UI's tests.
+.uv/chromium.stamp:
+	$(call debian,chromium,chromium chromium-browser google-chrome)
+
+# It puts faults into the system calls of the tests of faults.
+.uv/strace.stamp:
+	$(call debian,strace,strace)
 
 # A peer's environment has no RunVis in it.
 $(PEER_STAMPS): .uv/%.stamp: pyproject.toml $(CONSTRAINTS)/%.txt $(UV)

@@ -21,6 +21,10 @@ CASES = {
     "follow": "follow",
     "lineage": "lineage",
     "ledger": "ledger",
+    "pages": "pages",
+    "reads": "reads",
+    "streams": "streams",
+    "export": "export",
 }
 """Each case and its module, which has a `measure()` that yields results; in the order in which they run."""
 

@@ -57,13 +57,11 @@ class Peer:
         self, script: str, *arguments: str, python: Path | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
         self.script = script
-        # What a developer's shell says to RunVis or to an engine must not reach a measurement.
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
         self._process = subprocess.Popen(
             [str(python or sys.executable), str(PEERS / script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=inherited | dict(environ or {}),
+            env=inherited_environ() | dict(environ or {}),
             start_new_session=True,
         )
         self.versions: dict[str, str] = self._answer()["versions"]
@@ -101,6 +99,11 @@ class Peer:
 
 
 _FOREIGN = ("RUNVIS", "AIRFLOW", "OPENLINEAGE", "DAGSTER", "PYTHON", "VIRTUAL_ENV")
+
+
+def inherited_environ() -> dict[str, str]:
+    """Return the environment without what a developer's shell says to RunVis or to an engine: it must not count."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
 
 
 def end_group(process: subprocess.Popen[bytes], *, seconds: float = 10) -> None:

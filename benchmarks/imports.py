@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +28,33 @@ import json, sys
 from importlib.metadata import version
 print(json.dumps({package: version(package) for package in sys.argv[1:]}))
 """
+_RECORDED = """
+import json, sys, tempfile, time
+from datetime import UTC, datetime
+modules, absent, folder = json.loads(sys.argv[1])
+began = time.perf_counter()
+for module in modules:
+    __import__(module)
+from runvis_airflow.rows import Source
+from runvis_core.emit.recorder import Recorder
+from runvis_core.model.event import ContextEvent, IdentityEvent, StateEvent
+from runvis_core.model.identity import run_id
+from runvis_core.model.state import State, Witness
+from runvis_core.worker_settings import load_worker_settings
+settings = load_worker_settings(url="http://127.0.0.1:9", deployment="bench", spool_dir=folder)
+recorder = Recorder(settings, component="task", engine="airflow", witness=Witness.WORKER)
+source, now = Source("bench", Witness.WORKER), datetime.now(UTC)
+run = run_id("airflow", "bench", ("task", folder))
+recorder.record([
+    source.say(IdentityEvent, now, run_id=run, definition="a", definition_kind="task", native_key="a", native_id="a/1"),
+    source.say(ContextEvent, now, run_id=run, environment={"host": "h"}, content={"parameters": {"a": 1}}),
+    source.say(StateEvent, now, run_id=run, state=State.RUNNING),
+])
+seconds = time.perf_counter() - began
+assert recorder.refused == 0
+recorder.close(budget_seconds=0)
+print(json.dumps([seconds * 1000, sorted(set(absent) & set(sys.modules))]))
+"""
 _SCRIPT = """
 import json, sys, time
 modules, absent = json.loads(sys.argv[1])
@@ -45,6 +73,7 @@ def measure(_part: str = "") -> Iterator[Result]:
         {
             "package": lambda: _import(python, "runvis_airflow"),
             "worker": lambda: _import(python, *WORKER),
+            "recorded": lambda: _record(python, *WORKER),
             "beside": lambda: _import(python, "pydantic", "httpx"),
         },
         rounds=ROUNDS,
@@ -54,11 +83,21 @@ def measure(_part: str = "") -> Iterator[Result]:
     for case, side in {"import runvis_airflow": "package", "import what a worker needs to send": "worker"}.items():
         case = f"{case} / import pydantic, httpx"
         yield compare(case, rounds[side], rounds["beside"], unit="ms", goal=goal, versions=versions)
+    case = "import it, read the settings and record a first start / import pydantic, httpx"
+    yield compare(case, rounds["recorded"], rounds["beside"], unit="ms", versions=versions)
 
 
 def _import(python: Path, *modules: str) -> Sequence[float]:
-    question = orjson.dumps([modules, ABSENT]).decode()
-    milliseconds, present = orjson.loads(_run(python, _SCRIPT, question))
+    return _time(python, _SCRIPT, [modules, ABSENT], modules)
+
+
+def _record(python: Path, *modules: str) -> Sequence[float]:
+    with tempfile.TemporaryDirectory() as folder:
+        return _time(python, _RECORDED, [modules, ABSENT, folder], modules)
+
+
+def _time(python: Path, script: str, question: Sequence[object], modules: Sequence[str]) -> Sequence[float]:
+    milliseconds, present = orjson.loads(_run(python, script, orjson.dumps(question).decode()))
     if present:
         raise RuntimeError(f"importing {', '.join(modules)} also imports {', '.join(present)}")
     return [milliseconds]

@@ -25,8 +25,15 @@ READY_SECONDS = 30
 class Poster:
     """Posts to one server."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int = 0) -> None:
         self.port = port
+        self._pid = pid
+
+    def peak_mebibytes(self) -> float:
+        """Return the most memory that the server's process had at once."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
 
     def rate(self, batches: Sequence[Sequence[bytes]]) -> float:
         """Post all batches, and return how many events were acknowledged a second."""
@@ -66,7 +73,7 @@ def serving(url: str, *, port: int | None = None) -> Iterator[Poster]:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
         try:
             _await_ready(process, port, log)
-            yield Poster(port)
+            yield Poster(port, process.pid)
         finally:
             end_group(process)
 

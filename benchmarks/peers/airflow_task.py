@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import httpx
 from airflow.executors.workloads import BundleInfo
+from airflow.jobs.job import Job
 from airflow.listeners.listener import get_listener_manager
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
@@ -98,6 +99,8 @@ def main():
 
         RunVisPlugin.listeners = []
     manager = get_listener_manager()
+    # A scheduler tells its listeners that it begins, before it forks anything.
+    Job()
     assert bool(manager.pm.get_plugins()) == (sys.argv[1] == "listening"), manager.pm.get_plugins()
     if "OPENLINEAGE" in "".join(os.environ):
         MEASURED.extend(["apache-airflow-providers-openlineage", "openlineage-python"])

@@ -20,12 +20,12 @@ from runvis_airflow.rows import Source
 from runvis_core.emit.current import clear_current, set_current
 from runvis_core.emit.logring import LogRing
 from runvis_core.emit.notice import never_raises
-from runvis_core.emit.process import process_recorder
-from runvis_core.emit.recorder import Recorder
+from runvis_core.emit.process import prepare_for_forks, process_recorder
+from runvis_core.emit.recorder import TASK, Recorder
 from runvis_core.errors import SettingsError
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import Witness
-from runvis_core.settings import Settings, load_settings
+from runvis_core.worker_settings import WorkerSettings, load_worker_settings
 
 HEARTBEAT_SECONDS: Final = 30.0
 """How often a running task says that it is alive."""
@@ -105,9 +105,12 @@ class Capture:
     @never_raises(otherwise=None)
     def starting(self, component: Any) -> None:
         """Learn what kind of process this is; a task's process is a fork of another kind, which knew too."""
-        self._component = "task" if compat.is_task_process(component) else compat.command()
+        self._component = TASK if compat.is_task_process(component) else compat.command()
         self._task = None
         self._recorders.clear()
+        if self._component != TASK and (settings := self._settings()) is not None:
+            # A scheduler's executor forks, and its tasks begin with what is there.
+            prepare_for_forks(settings)
 
     @never_raises(otherwise=None)
     def stopping(self, component: Any) -> None:
@@ -122,7 +125,7 @@ class Capture:
             task.end()
             if not task.is_over:
                 recorder.record(translate.task_paused(task.task_instance, self._source(recorder), now=_now()))
-        if self._component == "task":
+        if self._component == TASK:
             recorder.close()
         else:
             # `airflow dags test` runs every task in one process.
@@ -137,6 +140,7 @@ class Capture:
         if recorder.is_dormant:
             return
         source = self._source(recorder)
+        recorder.speak_for(compat.team(ti))
         recorder.mask(compat.secret_values())
         recorder.record(
             translate.task_running(
@@ -302,14 +306,14 @@ class Capture:
             witness=witness,
             versions=compat.versions(),
             # A task's process leaves the spools of dead ones to those that live as long as the engine.
-            adopts=component not in ("task", "dags-test"),
+            adopts=component not in (TASK, "dags-test"),
             settings=self._settings(),
         )
 
-    def _settings(self) -> Settings | None:
+    def _settings(self) -> WorkerSettings | None:
         """Return the settings with what Airflow's configuration says; None, for the recorder to say what is wrong."""
         try:
-            return load_settings(**compat.settings_overrides())
+            return load_worker_settings(**compat.settings_overrides())
         except SettingsError:
             return None
 

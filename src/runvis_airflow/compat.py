@@ -34,6 +34,15 @@ def command() -> str:
     return words[0]
 
 
+def team(task_instance: Any) -> str | None:
+    """Return the team whose task this process runs, as Airflow's API told it with the task; None without teams.
+
+    Airflow says so from 3.3 on, where `[core] multi_team` is on. Its scheduler and its REST API name no team.
+    """
+    context = task_instance._ti_context_from_server
+    return getattr(context.dag_run, "team_name", None) if context is not None else None
+
+
 def settings_overrides() -> dict[str, Any]:
     """Return what Airflow's own configuration says in its section `[runvis]` and no `RUNVIS_` variable says."""
     from airflow.configuration import conf

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from runvis_airflow import history
 from runvis_airflow.history import DagRun, LogEntry, TaskInstance
 from runvis_airflow.identity import ENGINE, DagRunKey
-from runvis_airflow.rest import AirflowApi, AirflowApiError, StoppedError, part
+from runvis_airflow.rest import AirflowApi, AirflowApiError, part
 from runvis_airflow.rows import Source, belongs_to, carried_over
 from runvis_core.emit.redaction import Redactor
 from runvis_core.errors import StoreError
@@ -26,6 +26,7 @@ from runvis_core.model.event import EventBase, LinkEvent
 from runvis_core.model.identity import timestamp
 from runvis_core.model.state import Relation, Witness
 from runvis_core.services.attempts import KnownAttempt, find_attempts
+from runvis_core.services.engine_http import StoppedError
 from runvis_core.services.ingest import ingest_events
 from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark, set_watermark

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from runvis_airflow import compat
 from runvis_airflow.identity import DagRunKey, TaskKey
 from runvis_core.errors import SettingsError
-from runvis_core.settings import load_settings
+from runvis_core.worker_settings import load_worker_settings
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class OpenInRunVis:
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's interface
         """Return where RunVis shows a try; empty, and so without a link, where nobody said where RunVis is."""
         try:
-            public_url = load_settings(**compat.settings_overrides()).find_public_url()
+            public_url = load_worker_settings(**compat.settings_overrides()).find_public_url()
         except SettingsError as error:
             # Airflow makes all links of a task at once: an error here would cost the others, too.
             _log.warning("RunVis has no link for Airflow's UI: %s", error)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -15,26 +13,21 @@ from urllib.parse import quote
 
 import httpx
 
-from runvis_core.errors import RunVisError, SettingsError
+from runvis_airflow.identity import ENGINE
+from runvis_core.errors import RunVisError
+from runvis_core.services.engine_http import EngineHttp
 from runvis_core.settings import AirflowSettings
 
 PAGE_SIZE: Final = 100
 """Airflow silently gives no more than that."""
 PAUSE_SECONDS: Final = 0.1
 """Between two requests, so that a large Airflow has time for others."""
-TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
-_LISTEN_SECONDS: Final = 0.2
-"""How often a request under way looks whether it is still wanted."""
 
 Row = dict[str, Any]
 
 
 class AirflowApiError(RunVisError):
     """Airflow's API did not give what was asked; the message says why, and asking again later may help."""
-
-
-class StoppedError(Exception):
-    """Reading was ended from outside."""
 
 
 class Answer(NamedTuple):
@@ -78,10 +71,8 @@ class AirflowApi:
     ) -> None:
         self.url = url.rstrip("/")
         self._settings = settings
-        self._stop = stop
-        self._pause_seconds = pause_seconds
         self._token: str | None = None
-        self._client = httpx.Client(verify=_trust(self.url, settings), timeout=TIMEOUT, **_through(self.url, settings))
+        self._http = EngineHttp(ENGINE, self.url, settings, stop, failure=AirflowApiError, pause_seconds=pause_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +80,7 @@ class AirflowApi:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._http.close()
 
     def get(self, path: str, **params: Any) -> Answer:
         """Return what is at a path."""
@@ -112,9 +103,7 @@ class AirflowApi:
         try:
             date = parsedate_to_datetime(response.headers["date"])
         except (KeyError, ValueError) as error:
-            raise AirflowApiError(
-                f"{self.url} does not say what time it is (no Date header): let a proxy in between leave it in"
-            ) from error
+            raise self._http.no_date() from error
         return Answer(f"{self.url}/api/v2{path}", body, date)
 
     def pages(self, path: str, key: str, **params: Any) -> Iterator[Page]:
@@ -140,88 +129,33 @@ class AirflowApi:
         if self._token is None:
             self._token = self._new_token()
         headers = {"Authorization": f"Bearer {self._token}"}
-        return self._send(lambda: self._client.get(f"{self.url}/api/v2{path}", params=params, headers=headers))
+        return self._http.send("GET", f"{self.url}/api/v2{path}", params=params, headers=headers)
 
     def _new_token(self) -> str:
         settings = self._settings
         if settings.token_file is not None:
-            try:
-                return settings.token_file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise AirflowApiError(
-                    f"RUNVIS__AIRFLOW__TOKEN_FILE={settings.token_file} can't be read: {error}"
-                ) from error
+            return self._http.read_token(settings.token_file)
         if settings.token is not None:
             return settings.token.get_secret_value()
         address = f"{self.url}/auth/token"
         if settings.username is None:
-            response = self._send(lambda: self._client.get(address))
+            response = self._http.send("GET", address)
         else:
             password = settings.password.get_secret_value() if settings.password else ""
             said = {"username": settings.username, "password": password}
-            response = self._send(lambda: self._client.post(address, json=said))
+            response = self._http.send("POST", address, json=said)
         token = self._read(response, "/auth/token").get("access_token")
         if not isinstance(token, str):
             raise AirflowApiError(f"{self.url} answers /auth/token without a token: set RUNVIS__AIRFLOW__TOKEN")
         return token
 
     def _read(self, response: httpx.Response, path: str) -> Row:
-        status = response.status_code
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise AirflowApiError(
-                f"{self.url} refuses {path} ({status}): check RUNVIS__AIRFLOW__USERNAME and PASSWORD, or TOKEN, "
-                "and that this user may read DAG runs, task instances and the audit log"
-            )
-        if not response.is_success:
-            raise AirflowApiError(f"{self.url} answers {path} with {status}")
-        try:
-            body = response.json()
-        except ValueError as error:
-            raise AirflowApiError(f"{self.url} answers {path} with what is not JSON: is it an Airflow?") from error
+        body = self._http.read(
+            response,
+            path,
+            if_refused="RUNVIS__AIRFLOW__USERNAME and PASSWORD, or TOKEN, and that this user may read DAG runs, task "
+            "instances and the audit log",
+        )
         if not isinstance(body, dict):
             raise AirflowApiError(f"{self.url} answers {path} with JSON that is no object: is it an Airflow 3?")
         return cast("Row", body)
-
-    def _send(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        if self._stop.wait(self._pause_seconds):
-            raise StoppedError
-        # In a thread of its own, since a server that hangs would else hold up the end for as long as it likes.
-        said: queue.SimpleQueue[httpx.Response | Exception] = queue.SimpleQueue()
-        threading.Thread(target=lambda: said.put(_result(send)), name="runvis-airflow-request", daemon=True).start()
-        while True:
-            try:
-                result = said.get(timeout=_LISTEN_SECONDS)
-            except queue.Empty:
-                if self._stop.is_set():
-                    raise StoppedError from None
-                continue
-            if isinstance(result, httpx.Response):
-                return result
-            raise AirflowApiError(f"{self.url} can't be read: {result or type(result).__name__}") from result
-
-
-def _result(send: Callable[[], httpx.Response]) -> httpx.Response | Exception:
-    try:
-        return send()
-    except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
-        # A client that was closed meanwhile says RuntimeError.
-        return error
-
-
-def _trust(url: str, settings: AirflowSettings) -> ssl.SSLContext | bool:
-    if settings.ca_file is None:
-        # Loading the system's certificates takes long, and plain http needs none.
-        return not url.startswith("http://")
-    try:
-        return ssl.create_default_context(cafile=str(settings.ca_file))
-    except OSError as error:
-        raise SettingsError(
-            f"RUNVIS__AIRFLOW__CA_FILE={settings.ca_file} can't be used ({error}): name a file of PEM certificates"
-        ) from error
-
-
-def _through(url: str, settings: AirflowSettings) -> dict[str, Any]:
-    # By mounts, since the argument for a proxy has another name in older versions of httpx.
-    if settings.proxy is None:
-        return {}
-    return {"mounts": {"all://": httpx.HTTPTransport(proxy=httpx.Proxy(settings.proxy), verify=_trust(url, settings))}}

@@ -7,9 +7,8 @@ alone; of all others, the times that only the books hold.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from runvis_airflow.identity import ENGINE, DagRunKey, TaskKey, version_id
 from runvis_airflow.states import DAG_RUN_STATES, TASK_STATES
@@ -22,8 +21,7 @@ NOT_BEGUN: Final = frozenset({"none", "scheduled", "queued"})
 """States in which the times of start and end are still those of the try before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Who tells, and of which installation."""
 
     deployment: str
@@ -34,8 +32,7 @@ class Source:
         return kind(engine=ENGINE, deployment=self.deployment, witness=self.witness, occurred_at=occurred_at, **fields)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRow:
+class TaskRow(NamedTuple):
     """A try as a row of Airflow's books."""
 
     task_id: str

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -34,6 +37,7 @@ from runvis_core.services.decision_answers import (
     TokenRequest,
     TokenView,
 )
+from runvis_core.services.evidence_pack import Pack, Subject, read_pack
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
@@ -46,6 +50,8 @@ from runvis_core.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 PREFIX: Final = "/api/v1/"
+IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
+"""How much of an answer lies in memory before it goes to a temporary file."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -75,6 +81,18 @@ class Client:
     ) -> Page[RunSummary]:
         """Return a page of the runs that the filters let through, newest first, as they are or were."""
         return self._read(Page[RunSummary], "runs", filters, limit=limit, cursor=cursor, **past.as_query())
+
+    def export_runs(
+        self, filters: RunFilter, *, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Iterator[RunSummary]:
+        """Yield all runs that the filters let through, newest first. The server's audit trail tells of it."""
+        asked = {**_asked(filters), **past.as_query(), **({"cursor": cursor} if cursor else {})}
+        with self._stream("runs", asked, accept="application/x-ndjson") as parts:
+            rest = b""
+            for part in parts:
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    yield self._check(RunSummary, line)
 
     def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
         """Return all that is or was known about a run. Raises `NotFoundError`."""
@@ -121,9 +139,13 @@ class Client:
         bounds = {"since": since and since.isoformat(), "until": until and until.isoformat()}
         return self._read(Trend, f"definitions/{quote(name, safe='')}/trend", filters, step=step.value, **bounds)
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another. Raises `NotFoundError`."""
-        return self._read(Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor)
+        return self._read(
+            Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor, first_step=first_step
+        )
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""
@@ -145,6 +167,16 @@ class Client:
         """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
         return self._get(f"proofs/{quote(name, safe='')}", {}).content
 
+    def collect_evidence(self, subject: Subject) -> Pack:
+        """Return the pack of a definition's runs. Raises `NotFoundError`, and `WideQuestionError` for too many."""
+        with (
+            self._stream("evidence", _asked(subject), accept="application/zip") as parts,
+            tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as file,
+        ):
+            for part in parts:
+                file.write(part)
+            return read_pack(file)
+
     def get_tile(self, path: str) -> bytes:
         """Return a tile of the log's tree by its C2SP path. Raises `NotFoundError`."""
         return self._get(path, {}, prefix="/").content
@@ -159,13 +191,13 @@ class Client:
         """Return a page of corrections, the last recorded first."""
         return self._read(Page[CorrectionSummary], "corrections", filters, limit=limit, cursor=cursor)
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
         """Return what is around a node. Raises `NotFoundError`."""
-        return self._read(Lineage, "lineage", query)
+        return self._read(Lineage, "lineage", query, **past.as_query())
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
         """Return the loops of the whole graph, those that turned last first."""
-        return self._read(Page[Loop], "loops", limit=limit)
+        return self._read(Page[Loop], "loops", past, limit=limit)
 
     def list_audit(self, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:
         """Return what was decided and done, newest first."""
@@ -209,7 +241,7 @@ class Client:
         return TypeAdapter(list[Check]).validate_json(response.content), response.headers
 
     def _read(self, model: type[M], path: str, filters: BaseModel | None = None, **options: Any) -> M:
-        asked = filters.model_dump(mode="json", exclude_defaults=True) if filters is not None else {}
+        asked = _asked(filters) if filters is not None else {}
         asked |= {name: value for name, value in options.items() if value is not None}
         return self._parse(model, self._get(path, asked))
 
@@ -218,8 +250,11 @@ class Client:
         return self._parse(model, self._send("POST", path, json=request.model_dump(mode="json")))
 
     def _parse(self, model: type[M], response: httpx.Response) -> M:
+        return self._check(model, response.content)
+
+    def _check(self, model: type[M], said: bytes) -> M:
         try:
-            return model.model_validate_json(response.content)
+            return model.model_validate_json(said)
         except ValidationError as error:
             raise RunVisError(
                 f"{self.url} did not answer as a RunVis server of this version does: is RUNVIS_URL right, and is the "
@@ -229,24 +264,50 @@ class Client:
     def _get(self, path: str, asked: dict[str, Any], *, prefix: str = PREFIX) -> httpx.Response:
         return self._send("GET", path, prefix=prefix, params=asked)
 
-    def _send(self, method: str, path: str, *, prefix: str = PREFIX, **said: Any) -> httpx.Response:
+    @contextmanager
+    def _stream(self, path: str, asked: dict[str, Any], *, accept: str) -> Generator[Iterator[bytes]]:
+        """Open an answer of any length, to be read in parts."""
+        response = self._send("GET", path, stream=True, params=asked, headers={"Accept": accept})
         try:
-            response = self._client.request(method, f"{prefix}{path}", **said)
+            with self._reaching():
+                yield response.iter_bytes()
+        finally:
+            response.close()
+
+    def _send(
+        self, method: str, path: str, *, prefix: str = PREFIX, stream: bool = False, **said: Any
+    ) -> httpx.Response:
+        with self._reaching():
+            response = self._client.send(self._client.build_request(method, f"{prefix}{path}", **said), stream=stream)
             if response.status_code == 401 and self._settings.token_file is not None:
+                response.close()
                 # The token may have been renewed since it was read.
                 self._client.headers.update(self._headers())
-                response = self._client.request(method, f"{prefix}{path}", **said)
-        except httpx.HTTPError as error:
-            raise UnreachableError(
-                f"the server {self.url} can't be reached: {type(error).__name__}: {error}"
-            ) from error
+                again = self._client.build_request(method, f"{prefix}{path}", **said)
+                response = self._client.send(again, stream=stream)
+            if not response.is_success:
+                response.read()
+                response.close()
         if not response.is_success:
             raise _error(self.url, response)
         return response
 
+    @contextmanager
+    def _reaching(self) -> Generator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise UnreachableError(
+                f"the server {self.url} can't be reached: {type(error).__name__}: {error}"
+            ) from error
+
     def _headers(self) -> dict[str, str]:
         token = self._settings.read_token()
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _asked(filters: BaseModel) -> dict[str, Any]:
+    return filters.model_dump(mode="json", exclude_defaults=True)
 
 
 def _error(url: str, response: httpx.Response) -> RunVisError:

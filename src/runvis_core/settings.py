@@ -4,79 +4,38 @@
 `runvis.toml` is looked for in the working directory, else in the user's configuration folder; a variable wins over it.
 """
 
-import os
-import re
-import tempfile
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    IPvAnyNetwork,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
+
+from runvis_core.settings_sources import find_toml, user_folder
+from runvis_core.worker_settings import (
+    LOCAL_DEPLOYMENT,
+    EmitSettings,
+    WorkerSettings,
+    default_spool_dir,
+    load,
+    variable_name,
 )
 
-from runvis_core.errors import SettingsError
-
-LOCAL_DEPLOYMENT: Final = "local"
-"""The deployment of who records into a file of this machine and names none."""
-
-_DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-def find_toml() -> Path | None:
-    """Return the `runvis.toml` that counts: the working directory's, else the user's."""
-    candidates = (Path("runvis.toml"), _user_folder("CONFIG", ".config") / "runvis.toml")
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def default_spool_dir() -> Path:
-    """Return the spool's folder of who names none: in the user's state folder."""
-    return _user_folder("STATE", ".local/state") / "spool"
+__all__ = [
+    "LOCAL_DEPLOYMENT",
+    "EmitSettings",
+    "Settings",
+    "WorkerSettings",
+    "default_spool_dir",
+    "default_store_url",
+    "find_toml",
+    "load_settings",
+    "variable_name",
+]
 
 
 def default_store_url() -> str:
     """Return the store of a person who names none: a file in the user's data folder."""
-    return f"sqlite:///{_user_folder('DATA', '.local/share') / 'runvis.db'}"
-
-
-def _user_folder(kind: str, default: str) -> Path:
-    given = os.environ.get(f"XDG_{kind}_HOME")
-    if given:
-        return Path(given) / "runvis"
-    try:
-        return Path.home() / default / "runvis"
-    except RuntimeError:  # A container's user without a home.
-        return Path(tempfile.gettempdir()) / f"runvis-{os.getuid()}"
-
-
-class EmitSettings(BaseModel):
-    """What an engine's process does with its events: section `emit`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    secret_keys: tuple[str, ...] = Field(
-        default=(), description="More names whose values are redacted before anything is written, e.g. `badge_number`."
-    )
-    spool_max_bytes: int = Field(
-        default=1024**3,
-        ge=1024**2,
-        description="How large one process's spool file may grow while the store is away; "
-        "what comes then is counted as lost.",
-    )
+    return f"sqlite:///{user_folder('DATA', '.local/share') / 'runvis.db'}"
 
 
 class LimitSettings(BaseModel):
@@ -285,37 +244,9 @@ class NotifySettings(BaseModel):
         return value
 
 
-class Settings(BaseSettings):
-    """All settings. Frozen; `load_settings` makes them."""
+class Settings(WorkerSettings):
+    """All settings: an engine's process's, and those of the server and the followers. `load_settings` makes them."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="RUNVIS_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
-    )
-
-    url: str | None = Field(
-        default=None,
-        description="Where events go and questions are answered: `http(s)://` a server, or a store, `sqlite:///…` or "
-        "`postgresql://…`. An engine without it records nothing.",
-    )
-    deployment: str | None = Field(
-        default=None,
-        description="The name of this installation of an engine, the same in all its processes and for good. "
-        "Required to record into anything but a `sqlite` file.",
-    )
-    public_url: str | None = Field(
-        default=None,
-        description="Where people see the server in a browser, e.g. `https://runvis.example`: links in notices and in "
-        "Airflow's UI lead there. Without it, `RUNVIS_URL` if that is a server's.",
-    )
-    token: SecretStr | None = Field(default=None, description="The bearer token for the server.")
-    token_file: Path | None = Field(
-        default=None, description="A file that holds the token; read again when the server no longer takes the token."
-    )
-    spool_dir: Path = Field(
-        default_factory=default_spool_dir,
-        description="Where events wait until they are delivered. A file named `disabled` in it stops recording.",
-    )
-    disabled: bool = Field(default=False, description="Record nothing.")
     server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
     ledger: LedgerSettings = Field(
         default_factory=LedgerSettings, description="How the log's checkpoints are signed, and where they go."
@@ -328,81 +259,6 @@ class Settings(BaseSettings):
         default_factory=PrefectSettings, description="How `runvis follow prefect` reads a Prefect server."
     )
     notify: NotifySettings = Field(default_factory=NotifySettings, description="Whom the server tells of what.")
-    emit: EmitSettings = Field(
-        default_factory=EmitSettings, description="What an engine's process does with its events."
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _url_has_a_scheme(cls, value: str | None) -> str | None:
-        if value is not None and "://" not in value:
-            raise ValueError("is no address: begin it with http://, https://, sqlite:/// or postgresql://")
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _public_url_is_a_web_address(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("is no address of a web page: begin it with https:// or http://")
-        return value
-
-    @field_validator("deployment")
-    @classmethod
-    def _deployment_is_a_plain_name(cls, value: str | None) -> str | None:
-        # It names a folder of the spool, beside those for what was refused or torn.
-        if value is not None and (not _DEPLOYMENT.fullmatch(value) or value in {"dead", "aside"}):
-            raise ValueError(
-                "may have letters, digits, '.', '_' and '-', at most 100, begins with a letter or digit, "
-                "and is neither 'dead' nor 'aside'"
-            )
-        return value
-
-    @property
-    def is_local_file(self) -> bool:
-        """Whether the store is a file of this machine."""
-        return self.url is not None and self.url.startswith("sqlite")
-
-    def find_public_url(self) -> str | None:
-        """Return where people see the server, without a slash at its end; None where nobody said it."""
-        url = self.public_url or (self.url if self.url and self.url.startswith(("http://", "https://")) else None)
-        return url.rstrip("/") if url else None
-
-    def get_deployment(self) -> str:
-        """Return the deployment to record under. Raises `SettingsError` where one must be named."""
-        if self.deployment is not None:
-            return self.deployment
-        if self.url is None or self.is_local_file:
-            return LOCAL_DEPLOYMENT
-        raise SettingsError(
-            "RUNVIS_DEPLOYMENT is not set: a store that others share needs the name of this installation; "
-            "set it to one name, the same in all processes of this engine, e.g. RUNVIS_DEPLOYMENT=airflow-prod"
-        )
-
-    def read_token(self) -> str | None:
-        """Return the token as it is now; `token_file` is read each time. Raises `SettingsError` when it can't be."""
-        if self.token_file is not None:
-            try:
-                return self.token_file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise SettingsError(
-                    f"RUNVIS_TOKEN_FILE={self.token_file} can't be read ({error}): name a file that holds the token"
-                ) from error
-        return self.token.get_secret_value() if self.token is not None else None
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources, the strongest first: arguments, variables, the file."""
-        sections = EnvSettingsSource(settings_cls, env_prefix="RUNVIS__", env_nested_delimiter="__")
-        toml = find_toml()
-        file = (TomlConfigSettingsSource(settings_cls, toml),) if toml else ()
-        return (init_settings, env_settings, sections, *file)
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -410,21 +266,4 @@ def load_settings(**overrides: Any) -> Settings:
 
     Raises `SettingsError` that names the variable at fault and says what to set.
     """
-    try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        faults = "; ".join(f"{variable_name(*fault['loc'])} {_reason(fault['msg'])}" for fault in error.errors())
-        raise SettingsError(f"{faults} (set as a variable or in runvis.toml)") from error
-    except ValueError as error:  # A section that is no JSON, a runvis.toml that is no TOML.
-        raise SettingsError(f"the settings can't be read: {error}") from error
-
-
-def variable_name(*path: int | str) -> str:
-    """Return the variable that sets a field: `RUNVIS_URL`, `RUNVIS__EMIT__SECRET_KEYS`."""
-    names = [str(part).upper() for part in path if isinstance(part, str)]
-    return f"RUNVIS_{names[0]}" if len(names) == 1 else "__".join(["RUNVIS", *names])
-
-
-def _reason(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message if message.startswith(("is ", "may ")) else f"is wrong: {message}"
+    return load(Settings, overrides)

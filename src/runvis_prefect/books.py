@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
-from runvis_prefect.history import Caller, Kind, Placed, Source, count_of, walk
+from runvis_prefect.history import Caller, Kind, Placed, Source, attempt_at, count_of, walk
 from runvis_prefect.memory import Recent
 from runvis_prefect.reader import Reader
 from runvis_prefect.rest import PAGE_SIZE, PrefectApi
@@ -27,6 +27,7 @@ class Books:
         self._flow_names: Recent[UUID, str] = Recent(KEPT)
         self._deployment_names: Recent[UUID, str] = Recent(KEPT)
         self._callers: Recent[UUID, Caller | None] = Recent(KEPT)
+        self._attempts: Recent[tuple[UUID, int], int] = Recent(KEPT)
 
     def flow_runs(self, ids: Iterable[UUID]) -> dict[UUID, FlowRun]:
         """Return flow runs by their ids; those that are gone are left out."""
@@ -62,15 +63,31 @@ class Books:
         """Return the run that called a subflow or started a deployment."""
         return self._callers.find(row.id)
 
+    def flow_attempt(self, native: UUID, count: int) -> int:
+        """Return the attempt that a flow run was in when Prefect's count of it was `count`."""
+        if count <= 1:
+            return count
+        known = self._attempts.find((native, count))
+        if known is not None:
+            return known
+        found = attempt_at(self._states("flow", native), count)
+        if found is None:
+            return count
+        self._attempts.set((native, count), found)
+        return found
+
     def history(self, kind: Kind, native: UUID) -> list[Placed]:
         """Return all states that a run was in, with their attempts."""
-        rows = self._api.find(f"/{kind}_run_states/", **{f"{kind}_run_id": str(native)})
-        return walk(self._reader.rows(StateRow, rows or ()))
+        return walk(self._states(kind, native))
 
     def state(self, kind: Kind, state_id: UUID) -> StateRow | None:
         """Return a state; None if it is gone."""
         found = self._api.find(f"/{kind}_run_states/{state_id}")
         return next(self._reader.rows(StateRow, [found]), None) if found is not None else None
+
+    def _states(self, kind: Kind, native: UUID) -> Iterator[StateRow]:
+        rows = self._api.find(f"/{kind}_run_states/", **{f"{kind}_run_id": str(native)})
+        return self._reader.rows(StateRow, rows or ())
 
     def _learn_deployments(self, rows: Iterable[FlowRun]) -> None:
         wanted = {row.deployment_id for row in rows if row.deployment_id}

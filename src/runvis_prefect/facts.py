@@ -12,7 +12,16 @@ from typing import Any
 from uuid import UUID
 
 from runvis_core.model.cause import read_labels
-from runvis_core.model.event import ContextEvent, EventBase, IdentityEvent, Json, SnapshotEvent, StateEvent, Trigger
+from runvis_core.model.event import (
+    STARTED_FROM,
+    ContextEvent,
+    EventBase,
+    IdentityEvent,
+    Json,
+    SnapshotEvent,
+    StateEvent,
+    Trigger,
+)
 from runvis_core.model.state import State, TriggerKind, Witness
 from runvis_prefect.causes import find_causes
 from runvis_prefect.identity import ENGINE, flow_run_id, task_run_id
@@ -31,6 +40,8 @@ class Surroundings:
     ui_url: str | None = None
     prefect_deployment: str | None = None
     """The name of the Prefect deployment that the flow run belongs to."""
+    started_from: str | None = None
+    """The same with the flow's name before it: what that deployment is called as a definition."""
     parent_run_id: UUID | None = None
     """The attempt of the flow run that the run is a part of."""
     flow_name: str | None = None
@@ -103,6 +114,7 @@ def flow_context(flow_run: Any, run: Report, around: Surroundings) -> ContextEve
     native = {
         "flow_run_name": flow_run.name,
         "flow_version": flow_run.flow_version,
+        STARTED_FROM: around.started_from,
         "prefect_deployment": around.prefect_deployment,
         "prefect_deployment_id": flow_run.deployment_id,
         "prefect_deployment_version": flow_run.deployment_version,
@@ -189,6 +201,8 @@ def flow_trigger(flow_run: Any, attempt: int) -> Trigger:
 
 def parent_of_task(task_run: Any, around: Surroundings) -> UUID | None:
     """Return the attempt of the flow run that a task run is a part of."""
+    if around.parent_run_id is not None:
+        return around.parent_run_id
     attempt = int(task_run.flow_run_run_count)
     # Before it runs, a task run has no word of its flow run's attempt.
     return flow_run_id(around.deployment, task_run.flow_run_id, attempt) if task_run.flow_run_id and attempt else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from runvis_core.emit.redaction import Redactor
@@ -19,8 +19,9 @@ from runvis_core.model.event import EventBase
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.identity import timestamp
 from runvis_core.services.attempts import find_attempts
+from runvis_core.services.engine_http import StoppedError
 from runvis_core.services.ingest import ingest_events, record_heartbeats
-from runvis_core.services.known import find_known_events, find_run_of_event
+from runvis_core.services.known import find_known_events, find_run_of_event, find_runs_with
 from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark, set_watermark
 from runvis_core.settings import PrefectSettings, Settings
@@ -29,10 +30,11 @@ from runvis_prefect.events import EventStream
 from runvis_prefect.history import Source
 from runvis_prefect.identity import ENGINE
 from runvis_prefect.journal import FILTERS, Journal
-from runvis_prefect.memory import Recent
+from runvis_prefect.memory import RecentIds
 from runvis_prefect.reader import Reader
-from runvis_prefect.rest import PrefectApi, PrefectApiError, StoppedError, ui_url
+from runvis_prefect.rest import PrefectApi, PrefectApiError, ui_url
 from runvis_prefect.sweep import OVERLAP, Sweeper
+from runvis_prefect.tails import Tails
 
 FIRST_LOOK_BACK: Final = timedelta(days=1)
 """How far the first sweep of a deployment reads back."""
@@ -41,9 +43,12 @@ PRINCIPAL: Final = "follower"
 BODY_CHARACTERS: Final = 128 * 1024
 BATCH: Final = 500
 """Events that are stored in one go."""
-TOLD: Final = 50_000
-"""Events that are remembered as stored."""
+TOLD: Final = 60_000
+"""Events that are remembered as stored, at least half of them."""
+LIVE_BATCH: Final = 100
+"""Events of the websocket that are read in one go: after the store was slow many wait, and each takes much memory."""
 _END_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 1.0
 _LISTEN_SECONDS: Final = 0.2
 """How often a quiet socket looks whether it is still wanted."""
 
@@ -70,7 +75,7 @@ class Teller:
         self._source = source
         self._redactor = redactor
         self._trouble = trouble
-        self._told: Recent[UUID, bool] = Recent(TOLD)
+        self._told = RecentIds(TOLD)
 
     def tell(self, events: Iterable[EventBase]) -> None:
         """Store events, but for those that were stored a while ago. Raises `StoreError` where that can't be."""
@@ -104,6 +109,10 @@ class Teller:
         """Return the run that an event is about."""
         return find_run_of_event(self._store, event_id)
 
+    def find_logged(self, runs: Iterable[UUID]) -> set[UUID]:
+        """Return which of these runs have the end of their log in the store."""
+        return find_runs_with(self._store, "log", runs)
+
     def _store_all(self, batch: dict[UUID, EventBase]) -> None:
         if not batch:
             return
@@ -112,7 +121,7 @@ class Teller:
             if outcome.status == "refused":
                 self._trouble.note(f"the store refuses what Prefect says: {outcome.field}: {outcome.reason}")
         for event_id in batch:
-            self._told.set(event_id, True)
+            self._told.add(event_id)
 
     def _redacted(self, event: EventBase) -> EventBase:
         if not event.content:
@@ -142,8 +151,10 @@ class Following:
 
     def run(self) -> None:
         """Follow until `stop` is set."""
-        reader, books, journal = self._reading()
+        reader, books = self._reading()
         teller = self._teller
+        tails = Tails(self._api, books, self._source, reader, tell=teller.tell, find_logged=teller.find_logged)
+        journal = self._journal(reader, books, tails)
         sweeper = Sweeper(
             self._api,
             self._source,
@@ -154,7 +165,7 @@ class Following:
             find_known=teller.find_known,
             record=teller,
         )
-        live = threading.Thread(target=self._tell_live, name="runvis-prefect-live", daemon=True)
+        live = threading.Thread(target=self._tell_live, args=(tails,), name="runvis-prefect-live", daemon=True)
         try:
             while not self._stop.is_set():
                 try:
@@ -164,6 +175,7 @@ class Following:
                         self._stream.start(begun)
                         live.start()
                     self._sweep(sweeper, journal, begun)
+                    tails.read(begun)
                 except StoppedError:
                     return
                 except (PrefectApiError, StoreError) as error:
@@ -191,30 +203,43 @@ class Following:
             deployment = self._source.deployment
             set_watermark(self._store, timestamp(begun), engine=ENGINE, deployment=deployment, key=WATERMARK)
 
-    def _tell_live(self) -> None:
-        _, _, journal = self._reading()
+    def _tell_live(self, tails: Tails) -> None:
+        journal = self._journal(*self._reading(), tails)
         while not (self._stop.is_set() or self._ended.is_set()):
-            events = self._stream.take(BATCH, timeout=_LISTEN_SECONDS)
+            events = self._stream.take(LIVE_BATCH, timeout=_LISTEN_SECONDS)
             if not events:
                 continue
-            try:
-                self._teller.tell(journal.read_events(events))
-                self._teller.beat(journal.take_beats())
-            except StoppedError:
-                return
-            except (PrefectApiError, StoreError) as error:
-                journal.forget()
-                self._trouble.note(f"what the websocket brought is left to the next sweep: {error}")
+            failure = self._tell_now(journal, events)
+            if failure is not None:
+                # Most often it was one answer that got lost, and a sweep may be far away.
+                self._ended.wait(_AGAIN_SECONDS)
+                failure = self._tell_now(journal, events)
+            if failure is not None:
+                self._trouble.note(f"what the websocket brought is left to the next sweep: {failure}")
 
-    def _reading(self) -> tuple[Reader, Books, Journal]:
+    def _tell_now(self, journal: Journal, events: list[dict[str, Any]]) -> Exception | None:
+        """Tell what events say; return why that was not possible."""
+        try:
+            self._teller.tell(journal.read_events(events))
+            self._teller.beat(journal.take_beats())
+        except StoppedError:
+            return None
+        except (PrefectApiError, StoreError) as error:
+            journal.forget()
+            return error
+        return None
+
+    def _reading(self) -> tuple[Reader, Books]:
         """Return what one thread reads with."""
         reader = Reader(self._api.url, self._trouble.note)
-        books = Books(self._api, self._source, reader)
-        journal = Journal(
+        return reader, Books(self._api, self._source, reader)
+
+    def _journal(self, reader: Reader, books: Books, tails: Tails) -> Journal:
+        return Journal(
             books,
             self._source,
             reader,
             record=self._teller,
+            on_state=tails.note,
             heartbeat_seconds=self._settings.heartbeat_seconds,
         )
-        return reader, books, journal

@@ -28,7 +28,7 @@ from runvis_core.model.event import (
 from runvis_core.model.state import Relation, State, Witness
 from runvis_prefect import facts
 from runvis_prefect.facts import Report, Surroundings, known
-from runvis_prefect.identity import ENGINE, flow_run_id, task_run_id
+from runvis_prefect.identity import ENGINE, deployment_name, flow_run_id, task_run_id
 from runvis_prefect.rows import Artifact, Deployment, FlowRun, PrefectEvent, StateRow, TaskRun, native_id
 from runvis_prefect.states import canonical_state
 from runvis_prefect.values import json_object
@@ -55,6 +55,10 @@ class Source:
     def report(self, kind: Kind, native: UUID, attempt: int, at: datetime) -> Report:
         """Return a report about an attempt."""
         return Report(self.deployment, self.run_id(kind, native, attempt), at, Witness.FOLLOWER)
+
+    def page(self, kind: Kind, native: UUID) -> str | None:
+        """Return the address of a run's own page."""
+        return f"{self.ui_url}/runs/{kind}-run/{native}" if self.ui_url else None
 
 
 class Change(NamedTuple):
@@ -158,24 +162,44 @@ def place(change: Change) -> Placed | None:
 
 def walk(states: Iterable[StateRow]) -> list[Placed]:
     """Return all states of a run with their attempts: a pause ends none."""
-    placed: list[Placed] = []
-    count, resuming, before = 0, False, ""
+    return [placed for placed, _ in _counted(states)]
+
+
+def attempt_at(states: Iterable[StateRow], count: int) -> int | None:
+    """Return the last attempt that had begun when Prefect's count of a run was `count`; None if none had."""
+    begun = (said for said in _counted(states) if said[0].state.type == "RUNNING")
+    return max((placed.attempt for placed, counted in begun if counted <= count), default=None)
+
+
+def _counted(states: Iterable[StateRow]) -> Iterator[tuple[Placed, int]]:
+    """Yield a run's states in order, with what Prefect's count of the run was then.
+
+    A pause that the process waits out raises that count (a second one does not) and is no attempt. What tries a run
+    again in its process doesn't hear of it, and so numbers on from the attempt before; a new process knows the count
+    alone, and an attempt that one begins is numbered by it.
+    """
+    count = attempt = 0
+    resuming = False
+    before = None
     for state in sorted(states, key=lambda state: (state.timestamp, state.id)):
+        was = before.type if before is not None else ""
         retried = False
+        here = attempt
         if state.type == "RUNNING":
-            if not resuming and before != "PAUSED":
-                retried = before == "RUNNING"
-                count += 1
-            attempt = count
+            count += not resuming
+            if not resuming and was != "PAUSED":
+                retried = was == "RUNNING"
+                in_process = retried or (before is not None and before.name == AWAITING_RETRY)
+                attempt = attempt + 1 if in_process else count
+            here = attempt
+            resuming = was == "PAUSED"
         elif state.type in ("SCHEDULED", "PENDING") and state.name != AWAITING_RETRY:
             resuming = resuming or state.name == RESUMING
-            attempt = count if resuming else count + 1
-        else:
-            attempt = count
-        resuming = resuming and state.type in ("SCHEDULED", "PENDING")
-        placed.append(Placed(state, max(1, attempt), retried))
-        before = state.type
-    return placed
+            here = attempt if resuming else count + 1
+        elif state.type != "PAUSED":
+            resuming = False
+        yield Placed(state, max(1, here), retried), count
+        before = state
 
 
 def count_of(placed: Iterable[Placed]) -> int:
@@ -224,6 +248,7 @@ def flow_run_events(
         source.deployment,
         ui_url=source.ui_url,
         prefect_deployment=prefect_deployment,
+        started_from=deployment_name(flow_name, prefect_deployment) if prefect_deployment else None,
         parent_run_id=caller.run_id if caller and row.deployment_id is None else None,
     )
     creator = row.created_by.display_value if row.created_by else None
@@ -325,7 +350,7 @@ def deployment_definition(row: Deployment, flow_name: str, source: Source, *, at
         deployment=source.deployment,
         witness=Witness.FOLLOWER,
         occurred_at=(row.updated or at).astimezone(UTC),
-        definition=f"{flow_name}/{row.name}",
+        definition=deployment_name(flow_name, row.name),
         definition_kind="deployment",
         version=hashlib.sha256(told.encode()).hexdigest(),
         parent_definition=flow_name,

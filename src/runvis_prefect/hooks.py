@@ -151,11 +151,11 @@ class ProcessWatch:
 
     def flow_run(self, flow: Any, flow_run: Any) -> Surroundings:
         """Return what surrounds a flow run that begins in this process."""
-        return surroundings.of_flow_run(flow, flow_run, self.recorder.deployment)
+        return surroundings.of_flow_run(flow, flow_run, self.recorder.deployment, self.watch.flow_attempt_at)
 
     def task_run(self, task: Any, task_run: Any) -> Surroundings:
         """Return what surrounds a task run that begins in this process."""
-        return surroundings.of_task_run(task, task_run, self.recorder.deployment)
+        return surroundings.of_task_run(task, task_run, self.recorder.deployment, self.watch.flow_attempt_at)
 
     def outside(self) -> Surroundings:
         """Return what is known of a run whose process is another one, such as a child of the runner that we are in."""

@@ -22,3 +22,8 @@ def flow_run_id(deployment: str, native_id: UUID | str, attempt: int) -> UUID:
 def task_run_id(deployment: str, native_id: UUID | str, attempt: int) -> UUID:
     """Return RunVis's id of an attempt of a task run."""
     return identity.run_id(ENGINE, deployment, ("task_run", str(native_id), attempt))
+
+
+def deployment_name(flow_name: str, name: str) -> str:
+    """Return what a deployment of Prefect is called as a definition: as Prefect's own commands call it."""
+    return f"{flow_name}/{name}"

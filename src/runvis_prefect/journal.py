@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from runvis_core.model.event import EventBase
@@ -14,12 +14,16 @@ from runvis_prefect import history
 from runvis_prefect.books import Books
 from runvis_prefect.history import AWAITING_RETRY, Caller, Change, Kind, Placed, Source
 from runvis_prefect.identity import ENGINE
-from runvis_prefect.memory import Recent
+from runvis_prefect.memory import Recent, RecentIds
 from runvis_prefect.reader import Reader
 from runvis_prefect.rows import FlowRun, PrefectEvent, TaskRun, native_id
 
-KEPT: Final = 50_000
-"""Events and attempts that are remembered, so that what is read twice costs little."""
+KEPT: Final = 60_000
+"""Events that are remembered as read, at least half of them: as many as come in a sweep's overlap at 500 a second."""
+KEPT_RUNS: Final = 10_000
+"""Attempts that are remembered as told; of one that is forgotten is asked anew once it changes again."""
+KEPT_STATES: Final = 20_000
+"""States whose attempt is remembered; that of others is in the store, and in the run's history."""
 FAILURE_WAITS: Final = timedelta(seconds=10)
 """How long the process has the first word on why it failed: it knows the exception, the server a line about it."""
 FILTERS: Final[dict[str, Any]] = {
@@ -42,6 +46,14 @@ STARTS_DEPLOYMENT: Final = "run_deployment"
 AUTOMATED: Final = "prefect.automation.action.executed"
 
 
+class _Told(NamedTuple):
+    """What is kept of a state: little, since there are many."""
+
+    run_id: UUID
+    attempt: int
+    ends_attempt_before: bool
+
+
 class Record(Protocol):
     """What was told before."""
 
@@ -58,24 +70,31 @@ class Journal:
     """Reads what the server says, for one thread; raises `PrefectApiError` where it must ask and gets no answer."""
 
     def __init__(
-        self, books: Books, source: Source, reader: Reader, *, record: Record, heartbeat_seconds: float
+        self,
+        books: Books,
+        source: Source,
+        reader: Reader,
+        *,
+        record: Record,
+        on_state: Callable[[Kind, UUID, Placed], None],
+        heartbeat_seconds: float,
     ) -> None:
         self._books = books
         self._source = source
         self._reader = reader
         self._record = record
+        self._on_state = on_state
         self._heartbeat_seconds = heartbeat_seconds
-        self._read: Recent[UUID, bool] = Recent(KEPT)
-        self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT)
-        self._runs: Recent[UUID, UUID] = Recent(KEPT)
-        self._placed_before: Recent[UUID, Placed] = Recent(KEPT)
-        self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT)
+        self._read = RecentIds(KEPT)
+        self._introduced: Recent[tuple[UUID, int], int] = Recent(KEPT_RUNS)
+        self._attempts: Recent[UUID, tuple[Kind, int]] = Recent(KEPT_RUNS)
+        self._states_told: Recent[UUID, _Told] = Recent(KEPT_STATES)
         self._beats: dict[UUID, Heartbeat] = {}
 
     def forget(self) -> None:
         """Read everything anew: what was read may not have been stored."""
-        self._read = Recent(KEPT)
-        self._introduced = Recent(KEPT)
+        self._read.clear()
+        self._introduced = Recent(KEPT_RUNS)
 
     def take_beats(self) -> list[Heartbeat]:
         """Return the signs of life that were read since this was last asked."""
@@ -89,7 +108,7 @@ class Journal:
         for event in fresh:
             found = self._reader.value("state", lambda event=event: [history.state_change(event)])
             if found is not None:
-                self._read.set(event.id, True)
+                self._read.add(event.id)
             for change in found or ():
                 if change is not None:
                     changes[event.id] = change
@@ -126,8 +145,9 @@ class Journal:
                 continue
             flow_name = flow_names.get(row.flow_run_id) if row.flow_run_id else None
             placed = self._placed(row, "task", known_states)
+            under = self._under_its_flow_run(row)
             for attempt, at in _attempts_of(placed):
-                yield from history.task_run_events(row, attempt, self._source, at=at, flow_name=flow_name)
+                yield from history.task_run_events(under, attempt, self._source, at=at, flow_name=flow_name)
             yield from self._states("task", row.id, placed, now)
 
     # --- events ---
@@ -179,14 +199,22 @@ class Journal:
         return placed
 
     def _under_its_flow_run(self, row: TaskRun) -> TaskRun:
-        """Return a task run with the attempt of its flow run, which it doesn't say itself before it runs."""
-        flow_run = self._attempts.find(row.flow_run_id) if row.flow_run_id and not row.flow_run_run_count else None
-        return row.model_copy(update={"flow_run_run_count": flow_run[1]}) if flow_run is not None else row
+        """Return a task run with the attempt of its flow run.
+
+        Before it runs it does not say that itself; and what it says then is Prefect's count, which may be higher.
+        """
+        if row.flow_run_id is None:
+            return row
+        attempt = self._books.flow_attempt(row.flow_run_id, row.flow_run_run_count)
+        if not attempt and (flow_run := self._attempts.find(row.flow_run_id)) is not None:
+            attempt = flow_run[1]
+        return row.model_copy(update={"flow_run_run_count": attempt})
 
     def _remember(self, kind: Kind, native: UUID, placed: Placed) -> None:
+        self._on_state(kind, native, placed)
         self._attempts.set(native, (kind, placed.attempt))
-        self._placed_before.set(placed.state.id, placed)
-        self._runs.set(placed.state.id, self._source.run_id(kind, native, placed.attempt))
+        run_id = self._source.run_id(kind, native, placed.attempt)
+        self._states_told.set(placed.state.id, _Told(run_id, placed.attempt, placed.ends_attempt_before))
 
     def _is_new(self, native: UUID, attempt: int, *, under: int = 0) -> bool:
         is_new = self._introduced.find((native, attempt)) != under
@@ -240,7 +268,8 @@ class Journal:
         state_id = event.related_uuid("triggering-event", "event")
         if started is None or state_id is None:
             return
-        cause = self._runs.find(state_id) or self._record.find_run_of_event(state_id)
+        told = self._states_told.find(state_id)
+        cause = told.run_id if told is not None else self._record.find_run_of_event(state_id)
         if cause is not None:
             yield history.caused_by(event, started, cause, self._source)
 
@@ -277,9 +306,9 @@ class Journal:
         is_first = state.type == "SCHEDULED" and state.name == "Scheduled" and row.run_count == 0
         if is_first or (state.id in known_states and row.run_count <= 1):
             return [present]
-        known = self._placed_before.find(state.id)
-        if state.id in known_states and known is not None:
-            return [known]
+        told = self._states_told.find(state.id)
+        if state.id in known_states and told is not None:
+            return [Placed(state, told.attempt, told.ends_attempt_before)]
         # Whoever goes on meanwhile is read again at the next sweep.
         return self._books.history(kind, row.id) or [present]
 

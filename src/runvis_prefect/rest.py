@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import queue
 import ssl
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -17,9 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from runvis_core.errors import RunVisError, SettingsError
+from runvis_core.errors import RunVisError
 from runvis_core.model.identity import timestamp
+from runvis_core.services.engine_http import EngineHttp
 from runvis_core.settings import PrefectSettings
+from runvis_prefect.identity import ENGINE
 
 PAGE_SIZE: Final = 200
 """Prefect refuses to give more."""
@@ -28,19 +29,12 @@ EVENT_PAGES: Final = 20
 """Pages of events until a new question begins at the time of the last one: Prefect counts pages from the front."""
 PAUSE_SECONDS: Final = 0.02
 """Between two requests, so that the server has time for others."""
-TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
-_LISTEN_SECONDS: Final = 0.2
-"""How often a request under way looks whether it is still wanted."""
 
 Json = Any
 
 
 class PrefectApiError(RunVisError):
     """Prefect's API did not give what was asked; the message says why, and asking again later may help."""
-
-
-class StoppedError(Exception):
-    """Reading was ended from outside."""
 
 
 class PrefectApi:
@@ -50,17 +44,10 @@ class PrefectApi:
         self, url: str, settings: PrefectSettings, stop: threading.Event, *, pause_seconds: float = PAUSE_SECONDS
     ) -> None:
         self.url = api_url(url)
-        self.trust = find_trust(self.url, settings)
         self._settings = settings
-        self._stop = stop
-        self._pause_seconds = pause_seconds
         self._csrf: dict[str, str] = {}
         self._date: datetime | None = None
-        self._client = httpx.Client(
-            verify=self.trust if self.trust is not None else not self.url.startswith("http://"),
-            timeout=TIMEOUT,
-            **_through(settings, self.trust),
-        )
+        self._http = EngineHttp(ENGINE, self.url, settings, stop, failure=PrefectApiError, pause_seconds=pause_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -68,15 +55,18 @@ class PrefectApi:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._http.close()
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """The certificates to trust; None for the system's."""
+        return self._http.trust
 
     @property
     def date(self) -> datetime:
         """What the server's clock said in its last answer."""
         if self._date is None:
-            raise PrefectApiError(
-                f"{self.url} does not say what time it is (no Date header): let a proxy in between leave it in"
-            )
+            raise self._http.no_date()
         return self._date
 
     def get(self, path: str, **params: Any) -> Json:
@@ -159,12 +149,7 @@ class PrefectApi:
         if settings.auth_string is not None:
             return settings.auth_string.get_secret_value()
         if settings.token_file is not None:
-            try:
-                return settings.token_file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise PrefectApiError(
-                    f"RUNVIS__PREFECT__TOKEN_FILE={settings.token_file} can't be read: {error}"
-                ) from error
+            return self._http.read_token(settings.token_file)
         return settings.token.get_secret_value() if settings.token is not None else None
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -177,40 +162,13 @@ class PrefectApi:
         return response
 
     def _read(self, response: httpx.Response, path: str) -> Json:
-        status = response.status_code
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise PrefectApiError(
-                f"{self.url} refuses {path} ({status}): check RUNVIS__PREFECT__AUTH_STRING or RUNVIS__PREFECT__TOKEN"
-            )
-        if not response.is_success:
-            raise PrefectApiError(f"{self.url} answers {path} with {status}")
-        try:
-            return response.json()
-        except ValueError as error:
-            raise PrefectApiError(f"{self.url} answers {path} with what is not JSON: is it a Prefect?") from error
+        return self._http.read(response, path, if_refused="RUNVIS__PREFECT__AUTH_STRING or RUNVIS__PREFECT__TOKEN")
 
     def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
-        if self._stop.wait(self._pause_seconds):
-            raise StoppedError
         headers = {**self.headers(), **self._csrf}
-        # In a thread of its own, since a server that hangs would else hold up the end for as long as it likes.
-        said: queue.SimpleQueue[httpx.Response | Exception] = queue.SimpleQueue()
-
-        def send() -> None:
-            said.put(_result(lambda: self._client.request(method, f"{self.url}{path}", headers=headers, **options)))
-
-        threading.Thread(target=send, name="runvis-prefect-request", daemon=True).start()
-        while True:
-            try:
-                result = said.get(timeout=_LISTEN_SECONDS)
-            except queue.Empty:
-                if self._stop.is_set():
-                    raise StoppedError from None
-                continue
-            if not isinstance(result, httpx.Response):
-                raise PrefectApiError(f"{self.url} can't be read: {result or type(result).__name__}") from result
-            self._note_date(result)
-            return result
+        response = self._http.send(method, f"{self.url}{path}", headers=headers, **options)
+        self._note_date(response)
+        return response
 
     def _note_date(self, response: httpx.Response) -> None:
         try:
@@ -228,35 +186,6 @@ def api_url(url: str) -> str:
 def ui_url(url: str) -> str:
     """Return the address of the pages of the server whose API is at `url`."""
     return url.removesuffix("/api")
-
-
-def find_trust(url: str, settings: PrefectSettings) -> ssl.SSLContext | None:
-    """Return the certificates to trust; None for the system's. Raises `SettingsError` where they can't be read."""
-    if settings.ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(settings.ca_file))
-    except OSError as error:
-        raise SettingsError(
-            f"RUNVIS__PREFECT__CA_FILE={settings.ca_file} can't be used for {url} ({error}): "
-            "name a file of PEM certificates"
-        ) from error
-
-
-def _result(send: Callable[[], httpx.Response]) -> httpx.Response | Exception:
-    try:
-        return send()
-    except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
-        # A client that was closed meanwhile says RuntimeError.
-        return error
-
-
-def _through(settings: PrefectSettings, trust: ssl.SSLContext | None) -> dict[str, Any]:
-    # By mounts, since the argument for a proxy has another name in older versions of httpx.
-    if settings.proxy is None:
-        return {}
-    proxy = httpx.Proxy(settings.proxy)
-    return {"mounts": {"all://": httpx.HTTPTransport(proxy=proxy, verify=trust if trust is not None else True)}}
 
 
 def _page_token(answer: Json) -> str | None:

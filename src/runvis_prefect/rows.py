@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC
 from typing import Any, Literal
 from uuid import UUID
 
@@ -163,6 +165,26 @@ class Artifact(Row):
     data: JsonValue = None
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
+
+
+class LogRow(Row):
+    """A line of a run's log."""
+
+    name: str
+    level: int
+    message: str
+    timestamp: AwareDatetime
+
+    @property
+    def severity(self) -> str:
+        """The name of its level."""
+        return logging.getLevelName(self.level)
+
+    @property
+    def text(self) -> str:
+        """The line as a process would have given it, in UTC."""
+        at = self.timestamp.astimezone(UTC)
+        return f"{at:%Y-%m-%d %H:%M:%S},{at.microsecond // 1000:03} {self.severity} {self.name}: {self.message}"
 
 
 class Related(Row):

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import socket
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,22 +19,28 @@ from runvis_core.model.event import Json
 from runvis_prefect.causes import find_causes
 from runvis_prefect.checkout import find_checkout
 from runvis_prefect.facts import Surroundings
-from runvis_prefect.identity import flow_run_id
+from runvis_prefect.identity import deployment_name, flow_run_id
 
 PACKAGES: Final = ("prefect", "runvis")
 VARIABLES: Final = ("PREFECT_API_URL", "PREFECT_PROFILE", "TZ")
 """The environment variables that are recorded, where they are set; no other is."""
 
 
-def of_flow_run(flow: Any, flow_run: Any, deployment: str) -> Surroundings:
+AttemptAt = Callable[[UUID, int], int]
+"""Returns the attempt of a flow run of this process at a count of Prefect's."""
+
+
+def of_flow_run(flow: Any, flow_run: Any, deployment: str, attempt_at: AttemptAt) -> Surroundings:
     """Return what surrounds a flow run that begins in this process."""
+    name = _prefect_deployment(flow_run)
     return Surroundings(
         deployment=deployment,
         code=code_of(flow.fn),
         environment=environment(),
         ui_url=PREFECT_UI_URL.value(),
-        prefect_deployment=_prefect_deployment(flow_run),
-        parent_run_id=_parent_flow_run(flow_run, deployment),
+        prefect_deployment=name,
+        started_from=deployment_name(str(flow.name), name) if name else None,
+        parent_run_id=_parent_flow_run(flow_run, deployment, attempt_at),
     )
 
 
@@ -43,15 +50,17 @@ def correlation_id() -> str | None:
     return find_causes(context.flow_run, "").correlation_id if context and context.flow_run else None
 
 
-def of_task_run(task: Any, task_run: Any, deployment: str) -> Surroundings:
+def of_task_run(task: Any, task_run: Any, deployment: str, attempt_at: AttemptAt) -> Surroundings:
     """Return what surrounds a task run that begins in this process."""
     flow_context, task_context = FlowRunContext.get(), TaskRunContext.get()
     ours = task_context is not None and task_context.task_run.id == task_run.id
+    parent, count = task_run.flow_run_id, int(task_run.flow_run_run_count)
     return Surroundings(
         deployment=deployment,
         code=code_of(task.fn),
         environment=environment(),
         ui_url=PREFECT_UI_URL.value(),
+        parent_run_id=flow_run_id(deployment, parent, attempt_at(parent, count)) if parent and count else None,
         flow_name=flow_context.flow.name if flow_context and flow_context.flow else None,
         parameters=task_context.parameters if task_context and ours else None,
     )
@@ -100,7 +109,7 @@ def _prefect_deployment(flow_run: Any) -> str | None:
     return os.environ.get("PREFECT__DEPLOYMENT_NAME")
 
 
-def _parent_flow_run(flow_run: Any, deployment: str) -> UUID | None:
+def _parent_flow_run(flow_run: Any, deployment: str, attempt_at: AttemptAt) -> UUID | None:
     """Return the attempt of the flow run that called this one as a subflow.
 
     While a subflow's `on_running` hook runs, the context is still the caller's; its count is up to date.
@@ -110,4 +119,5 @@ def _parent_flow_run(flow_run: Any, deployment: str) -> UUID | None:
         return None
     if context.flow_run.id == flow_run.id:
         return None
-    return flow_run_id(deployment, context.flow_run.id, max(1, context.flow_run.run_count))
+    parent = context.flow_run
+    return flow_run_id(deployment, parent.id, attempt_at(parent.id, max(1, parent.run_count)))

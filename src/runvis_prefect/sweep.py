@@ -18,7 +18,7 @@ from runvis_prefect import history
 from runvis_prefect.books import Books
 from runvis_prefect.history import Source
 from runvis_prefect.journal import FILTERS, Journal, Record
-from runvis_prefect.memory import Recent
+from runvis_prefect.memory import RecentIds
 from runvis_prefect.reader import Reader
 from runvis_prefect.rest import PAGE_SIZE, PrefectApi
 from runvis_prefect.rows import Artifact, Deployment, FlowRun, TaskRun
@@ -60,7 +60,7 @@ class Sweeper:
         self._tell = tell
         self._find_known = find_known
         self._record = record
-        self._settled: Recent[UUID, bool] = Recent(KEPT)
+        self._settled = RecentIds(KEPT)
 
     def run(self, since: datetime, begun: datetime) -> bool:
         """Tell what changed since a moment before now, by the server's clock; return whether all could be read."""
@@ -93,7 +93,7 @@ class Sweeper:
         for native in wanted:
             end = ended[native].end_time
             if end is not None and end < begun - OVERLAP / 2:
-                self._settled.set(native, True)
+                self._settled.add(native)
 
     def _tasks_alone(self, since: datetime, begun: datetime) -> None:
         """Read the tasks that ran outside of any flow."""

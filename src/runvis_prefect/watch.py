@@ -112,6 +112,14 @@ class Watch:
         yield from self._news(task_run.id, translate.task_retried(task, task_run, state, around))
         self._forget(live)
 
+    def flow_attempt_at(self, flow_run_id: UUID, count: int) -> int:
+        """Return the attempt that a flow run was in when Prefect's count of it was `count`.
+
+        A pause that the process waits out raises the count, and is no attempt.
+        """
+        live = self._live.get(flow_run_id)
+        return min(live.attempt, count) if live is not None else count
+
     def last_look(self, *, flow_run_id: UUID | None = None) -> Iterator[EventBase]:
         """Tell the ends that no hook told: of a flow run's tasks, or of everything in this process."""
         for live in list(self._live.values()):

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from tests.end_to_end.history import History
 from tests.end_to_end.prefect_deployment import FLOWS, PrefectClient, prefect_python
 from tests.end_to_end.waiting import until
 
 from runvis_core.cli.demo.engines import EngineProcess, PrefectEngine
+from runvis_core.model.cause import Cause
 from runvis_core.services.answers import RunDetail
 from runvis_core.services.attempts import find_attempts
 from runvis_core.settings import load_settings
@@ -24,6 +26,8 @@ from runvis_prefect import follower
 
 DEPLOYMENT = "followed"
 WAIT_SECONDS = 120
+HANDED = Cause(UUID(int=7), "0af7651916cd43dd8448eb211c80319c")
+"""What was handed to a run in its labels, as another engine does."""
 SERVER = {
     # How long a write waits for the one before it, on a machine that is busy.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
@@ -139,7 +143,7 @@ def _act(told: Followed, stack: ExitStack) -> None:
     told.native["late"] = api.start_deployment("echo/pooled")
     for name in ("cancelled", "crashed", "lost"):
         told.native[name] = api.start_deployment("holding/served")
-    told.native["suspended"] = api.start_deployment("suspending/served")
+    told.native["suspended"] = api.start_deployment("suspending/served", labels=HANDED.as_labels())
     killed.wait_until(Path(ready["READY_FILE"]).exists, what="ready file", timeout_seconds=WAIT_SECONDS)
     [native] = [run["id"] for run in api.flow_runs(flows={"name": {"any_": ["waiting"]}})]
     told.native["lost alone"] = native

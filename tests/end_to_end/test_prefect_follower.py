@@ -5,19 +5,25 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import make_url, select
 from tests.end_to_end.history import History
-from tests.end_to_end.prefect_deployment import prefect_python
-from tests.end_to_end.prefect_story import DEPLOYMENT, Followed, acted, following
+from tests.end_to_end.prefect_deployment import PrefectClient, held_port, prefect_python
+from tests.end_to_end.prefect_story import DEPLOYMENT, HANDED, SERVER, WAIT_SECONDS, Followed, acted, following
 from tests.end_to_end.waiting import until
 
-from runvis_core.cli.demo.engines import clean_environment
+from runvis_core.cli.demo.engines import PrefectEngine, clean_environment
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunDetail
+from runvis_core.services.entries import list_entries
+from runvis_core.services.filters import RunFilter
+from runvis_core.services.runs import list_runs
+from runvis_core.store.database import Store, open_store
 from runvis_core.store.tables import runs
 
 pytestmark = pytest.mark.timeout(900)
@@ -79,6 +85,9 @@ def test_a_flow_that_is_tried_again(told: Followed) -> None:
     assert (first.state, first.native_state) == (State.FAILED, "AwaitingRetry")
     assert first.retry_expected_at is not None
     assert (second.attempt, second.state, second.retry_of) == (2, State.SUCCEEDED, first.run_id)
+    assert first.trigger is not None
+    assert second.trigger is not None
+    assert (first.trigger.kind, second.trigger.kind) == ("manual", "retry")
 
 
 def test_a_task_that_is_tried_again_at_once_and_after_a_delay(told: Followed) -> None:
@@ -131,6 +140,17 @@ def test_a_failure_and_a_timeout(told: Followed) -> None:
     assert (slow.state, slow.native_state) == (State.TIMED_OUT, "TimedOut")
 
 
+def test_the_end_of_a_log_is_prefects_where_the_process_gave_none(told: Followed) -> None:
+    for definition in ("broken", "broken.load"):
+        alone = until("the log", lambda name=definition: the(told.alone, name).log, seconds=WAIT_SECONDS)
+        assert "ValueError" in alone.tail
+        assert alone.counts["ERROR"] >= 1
+        assert "hunter2" not in alone.tail
+        run = the(told.together, definition)
+        logs = [entry.event for entry in told.together.entries(run.run_id) if entry.event["kind"] == "log"]
+        assert [event["witness"] for event in logs] == ["worker"], "the process gave it"
+
+
 def test_what_was_undone_did_not_succeed(told: Followed) -> None:
     undone = the(told.alone, "rolled-back.undone")
 
@@ -145,6 +165,16 @@ def test_a_pause_that_the_process_waits_out_ends_no_attempt(told: Followed) -> N
         assert the(history, "paused.after_the_pause").parent_run_id == paused.run_id
     states = [entry.event["native_state"] for entry in told.alone.entries(paused.run_id) if "state" in entry.event]
     assert "Paused" in states
+
+
+def test_what_is_tried_again_after_a_pause_is_in_the_second_attempt(told: Followed) -> None:
+    """Prefect counts the pause: by its word it would be the third."""
+    for history in (told.alone, told.together):
+        first, second = named(history, "paused-and-retried")
+        assert [(run.attempt, run.native_state) for run in (first, second)] == [(1, "AwaitingRetry"), (2, "Completed")]
+        tasks = named(history, "paused-and-retried.after_the_pause")
+        assert {run.parent_run_id for run in tasks} == {first.run_id, second.run_id}
+        assert the(history, "within").parent_run_id == second.run_id
 
 
 def test_assets_with_what_they_were_made_of(told: Followed) -> None:
@@ -187,6 +217,15 @@ def test_a_deployment_without_capture_in_its_process_is_told_by_the_server_alone
     assert told.the(told.together, "suspended").witnesses == ["follower", "worker"]
     assert told.together.definition("suspending").witnesses == ["follower", "worker"]
     assert told.alone.definition("suspending").witnesses == ["follower"]
+    for definition, server_only in (("echo/pooled", True), ("echo/served", False)):
+        deployment = told.together.definition(definition)
+        assert deployment.server_only is server_only
+        assert deployment.recent_runs
+    starts = told.together.definition("echo").starts
+    assert [(start.definition, start.server_only) for start in starts] == [
+        ("echo/pooled", True),
+        ("echo/served", False),
+    ]
 
 
 def test_deployments_are_definitions(told: Followed) -> None:
@@ -228,6 +267,14 @@ def test_a_run_that_another_flow_started(told: Followed) -> None:
     assert called.trigger is not None
     assert (called.trigger.kind, called.trigger.native) == ("run", "run_deployment")
     assert called.parameters == {"word": "called"}
+
+
+def test_a_run_that_was_handed_its_cause_in_labels(told: Followed) -> None:
+    for history in (told.alone, told.together):
+        run = told.the(history, "suspended")
+        assert (run.caused_by_run_id, run.correlation_id) == HANDED
+        assert run.trigger is not None
+        assert run.trigger.kind == "run"
 
 
 def test_a_suspended_run_that_is_resumed_is_one_attempt(told: Followed) -> None:
@@ -317,6 +364,65 @@ def test_following_the_same_history_again_adds_nothing(told: Followed) -> None:
     added = told.alone.all_entries()[before:]
     assert [entry.event for entry in added if entry.event["kind"] != "state"] == []
     assert [entry.event for entry in added] == []
+
+
+# --- the server and the follower start again ---
+
+
+def test_nothing_is_lost_or_doubled_as_the_server_and_the_follower_start_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        port = stack.enter_context(held_port())
+        store = stack.enter_context(closing(open_store(f"sqlite:///{tmp_path / 'runvis.db'}")))
+        engine = PrefectEngine(prefect_python(), tmp_path / "prefect", server_variables=SERVER, port=port)
+        prefect = stack.enter_context(engine)
+        url = str(prefect.api_url)
+        api = PrefectClient(url)
+        stack.callback(api.close)
+
+        def await_record() -> None:
+            until("all states", lambda: set(recorded_states(store)) >= server_states(api), seconds=WAIT_SECONDS)
+
+        with following(url, store):
+            api.act_out("orders", "PENDING", "RUNNING", "COMPLETED")
+            ending = api.act_out("orders", "PENDING", "RUNNING")
+            await_record()
+            prefect.stop()
+            until("word of the trouble", lambda: said_of_prefect(caplog), seconds=WAIT_SECONDS)
+            prefect.start_server()
+            api.enter(ending, "COMPLETED")
+            api.act_out("orders", "PENDING", "RUNNING", "FAILED")
+            until("word of its end", lambda: IS_OVER in caplog.text, seconds=WAIT_SECONDS)
+            ending = api.act_out("orders", "PENDING", "RUNNING")
+            await_record()
+        api.enter(ending, "COMPLETED")
+        api.act_out("orders", "PENDING", "RUNNING", "COMPLETED")
+        with following(url, store):
+            await_record()
+
+        assert len(server_states(api)) == 5 * 3
+        assert sorted(recorded_states(store)) == sorted(server_states(api))
+        assert len(list_runs(store, RunFilter(), limit=100, now=datetime.now(UTC)).items) == 5
+    for time_of_trouble in "\n".join(said_of_prefect(caplog)).split(IS_OVER):
+        lines = time_of_trouble.splitlines()
+        assert len(set(lines)) == len(lines), "each trouble is said once until it is over"
+
+
+IS_OVER = "is read again"
+
+
+def said_of_prefect(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "runvis_core.services.trouble"]
+
+
+def server_states(api: PrefectClient) -> set[str]:
+    return {state["id"] for run in api.flow_runs() for state in api.flow_run_states(run["id"])}
+
+
+def recorded_states(store: Store) -> list[str]:
+    entries = list_entries(store, after=0, limit=10_000).items
+    return [str(entry.event["event_id"]) for entry in entries if entry.event["kind"] == "state"]
 
 
 def _settled(history: History) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from runvis_core.errors import SettingsError
-from runvis_core.settings import load_settings
+from runvis_core.settings import Settings, load_settings
+from runvis_core.worker_settings import WorkerSettings, load_worker_settings
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +125,40 @@ def test_who_records_into_a_shared_store_must_name_its_deployment() -> None:
 
     assert load_settings(url="sqlite:////tmp/runvis.db").get_deployment() == "local"
     assert load_settings(url="https://runvis.example", deployment="prod").get_deployment() == "prod"
+
+
+def test_a_section_is_put_together_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("runvis.toml").write_text("[limits]\ndepth = 8\nbatch_items = 7\nevent_bytes = 2048\n")
+    monkeypatch.setenv("RUNVIS__LIMITS", '{"batch_items": 9, "wire_bytes": 4096}')
+    monkeypatch.setenv("RUNVIS__LIMITS__WIRE_BYTES", "8192")
+    monkeypatch.setenv("RUNVIS__SERVER__TOKENS__PROD", "hidden")
+    settings = load_settings(emit={"secret_keys": ["badge"]})
+    limits = settings.limits
+    assert (limits.depth, limits.batch_items, limits.event_bytes, limits.wire_bytes) == (8, 9, 2048, 8192)
+    assert settings.server.tokens["prod"].get_secret_value() == "hidden"
+    assert settings.emit.secret_keys == ("badge",)
+
+
+def test_lists_and_mappings_are_json_and_everything_else_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNVIS__EMIT__SECRET_KEYS", '["badge", "12"]')
+    monkeypatch.setenv("RUNVIS__EMIT__SPOOL_MAX_BYTES", "2097152")
+    monkeypatch.setenv("RUNVIS_DISABLED", "true")
+    monkeypatch.setenv("RUNVIS_DEPLOYMENT", "123")
+    settings = load_worker_settings()
+    assert settings.emit.secret_keys == ("badge", "12")
+    assert settings.emit.spool_max_bytes == 2097152
+    assert settings.disabled is True
+    assert settings.deployment == "123"
+
+
+def test_a_workers_settings_are_part_of_all_settings_and_pass_over_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert issubclass(Settings, WorkerSettings)
+    monkeypatch.setenv("RUNVIS__LEDGER__INTERVAL_SECONDS", "no number")
+    assert load_worker_settings().emit.secret_keys == ()
+    with pytest.raises(SettingsError, match="RUNVIS__LEDGER__INTERVAL_SECONDS"):
+        load_settings()
+
+
+def test_a_variable_may_be_spelled_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("runvis_deployment", "small")
+    assert load_settings().deployment == "small"

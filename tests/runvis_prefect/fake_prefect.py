@@ -42,6 +42,7 @@ class FakePrefect:
         self.task_runs: dict[str, dict[str, Any]] = {}
         self.deployments: dict[str, dict[str, Any]] = {}
         self.artifacts: list[dict[str, Any]] = []
+        self.logs: list[dict[str, Any]] = []
         self.states: dict[str, list[dict[str, Any]]] = {}
         self.events: list[dict[str, Any]] = []
         self.faults: deque[Fault | None] = deque()
@@ -173,6 +174,13 @@ class FakePrefect:
         self.enter(native, "COMPLETED")
         return native
 
+    def log(self, native: str, message: str, *, level: int = 20) -> None:
+        """Let a flow run or a task run log a line."""
+        task = self.task_runs.get(native)
+        flow_run, task_run = (native, None) if task is None else (task["flow_run_id"], native)
+        said = {"name": f"prefect.{'flow' if task is None else 'task'}_runs", "level": level, "message": message}
+        self.logs.append({"timestamp": text(self.now), "flow_run_id": flow_run, "task_run_id": task_run, **said})
+
     def say(self, event: str, resource: dict[str, Any], related: list[dict[str, Any]]) -> None:
         """Publish any other event."""
         said = {"id": self._id("event"), "occurred": text(self.now), "event": event}
@@ -231,6 +239,7 @@ class FakePrefect:
             "task_runs": lambda: self.task_runs.values(),
             "deployments": lambda: self.deployments.values(),
             "artifacts": lambda: self.artifacts,
+            "logs": lambda: self.logs,
         }
         routes: list[Any] = [
             Route(f"/api/{name}/filter", self._list(name, rows), methods=["POST"]) for name, rows in lists.items()
@@ -265,6 +274,8 @@ class FakePrefect:
         def answer(_request: Request, body: dict[str, Any]) -> Any:
             with self._lock:
                 found = [row for row in list(rows()) if self._is_wanted(name, row, body)]
+            if body.get("sort") == "TIMESTAMP_DESC":
+                found.reverse()
             start = body.get("offset", 0)
             return found[start : start + min(body.get("limit", 200), 200)]
 
@@ -272,6 +283,8 @@ class FakePrefect:
 
     def _is_wanted(self, name: str, row: dict[str, Any], body: dict[str, Any]) -> bool:
         asked = body.get(name, {})
+        if name == "logs":
+            return _is_wanted_line(row, asked)
         flow_runs = body.get("flow_runs", {}).get("id", {}).get("any_")
         if name == "task_runs" and flow_runs is not None and row["flow_run_id"] not in flow_runs:
             return False
@@ -338,6 +351,15 @@ class FakePrefect:
         finally:
             with self._lock:
                 self._subscribers = [known for known in self._subscribers if known[1] is not queue]
+
+
+def _is_wanted_line(row: dict[str, Any], asked: dict[str, Any]) -> bool:
+    times, task_run = asked.get("timestamp", {}), asked["task_run_id"]
+    return (
+        ("flow_run_id" not in asked or row["flow_run_id"] in asked["flow_run_id"]["any_"])
+        and (row["task_run_id"] is None if task_run.get("is_null_") else row["task_run_id"] in task_run["any_"])
+        and times.get("after_", "") <= row["timestamp"] <= times.get("before_", "~")
+    )
 
 
 def _related(role: str, native: str, name: str) -> dict[str, str]:

@@ -222,6 +222,44 @@ def test_a_pause_ends_no_attempt_whatever_prefect_counts(prefect: FakePrefect, s
     assert (run.attempt, run.state) == (1, State.SUCCEEDED)
 
 
+def test_a_task_tried_again_after_a_pause_is_in_the_attempt_that_there_is(prefect: FakePrefect, store: Store) -> None:
+    native = prefect.start_flow_run("paused")
+    for kind, name in (
+        ("PENDING", None),
+        ("RUNNING", None),
+        ("PAUSED", None),
+        ("RUNNING", None),
+        ("SCHEDULED", "AwaitingRetry"),
+        ("RUNNING", "Retrying"),
+    ):
+        prefect.now += timedelta(seconds=1)
+        prefect.enter(native, kind, name)
+    task = prefect.start_task_run(native)
+    for kind in ("PENDING", "RUNNING", "COMPLETED"):
+        prefect.enter(task, kind)
+    assert prefect.task_runs[task]["flow_run_run_count"] == 3
+
+    swept(prefect, store)
+
+    assert [run.attempt for run in runs_of(store, "paused")] == [1, 2]
+    assert the_run(store, "paused.load").parent_run_id == flow_run_id(DEPLOYMENT, UUID(native), 2)
+
+
+def test_the_log_of_a_failed_run_is_prefects_and_is_redacted(prefect: FakePrefect, store: Store) -> None:
+    native = prefect.start_flow_run("broken")
+    prefect.enter(native, "RUNNING")
+    prefect.log(native, "no answer from postgresql://loader:hunter2@db/orders")
+    prefect.enter(native, "FAILED")
+    prefect.now += timedelta(seconds=30)
+
+    with following(prefect, store):
+        log = await_that(lambda: (found := runs_of(store, "broken")) and found[0].log)
+
+    assert log.counts == {"INFO": 1}
+    assert "no answer from postgresql://" in log.tail
+    assert "hunter2" not in log.tail
+
+
 def test_what_an_automation_started_was_caused_by_the_run_that_set_it_off(prefect: FakePrefect, store: Store) -> None:
     cause = prefect.run("first", tasks=0)
     prefect.now += timedelta(seconds=1)

@@ -48,6 +48,11 @@ def states(*said: str) -> list[StateRow]:
             ["RUNNING", "PAUSED Suspended", "SCHEDULED Resuming", "SCHEDULED Late", "PENDING", "RUNNING", "COMPLETED"],
             [1] * 7,
         ),
+        (
+            ["PENDING", "RUNNING", "PAUSED", "RUNNING", "SCHEDULED AwaitingRetry", "RUNNING Retrying"],
+            [1, 1, 1, 1, 1, 2],
+        ),
+        (["RUNNING", "PAUSED", "RUNNING", "FAILED", "SCHEDULED AwaitingRetry", "PENDING", "RUNNING"], [1] * 5 + [3, 3]),
         (["SCHEDULED", "CANCELLED"], [1, 1]),
         (["PENDING", "RUNNING", "COMPLETED", "COMPLETED RolledBack"], [1, 1, 1, 1]),
     ],
@@ -91,6 +96,30 @@ def test_an_event_alone_tells_what_the_history_tells_or_nothing(said: list[str],
         if told is not None:
             assert told == placed
         before = state
+
+
+PAUSING = ANY | st.lists(st.sampled_from(["RUNNING", "PAUSED", "SCHEDULED AwaitingRetry", "PENDING", "CRASHED"]))
+
+
+@given(PAUSING)
+def test_prefects_count_tells_the_attempt_that_a_task_was_in(said: list[str]) -> None:
+    """Prefect's own count is never lower: it counts some pauses as well."""
+    told = walk(states(*said))
+    begun = [placed.attempt for placed in told if placed.state.type == "RUNNING"]
+    assert begun == sorted(begun)
+    for count in range(1, len(begun) + 1):
+        attempt = history.attempt_at(states(*said), count)
+        assert attempt in begun
+        assert attempt is not None
+        assert attempt <= count
+    if "PAUSED" not in said:
+        assert begun == list(range(1, len(begun) + 1))
+
+
+def test_a_second_pause_is_not_counted() -> None:
+    paused_twice = states("RUNNING", "PAUSED", "RUNNING", "PAUSED", "RUNNING", "SCHEDULED AwaitingRetry", "RUNNING")
+    assert [history.attempt_at(paused_twice, count) for count in (1, 2, 3)] == [1, 1, 2]
+    assert history.attempt_at([], 1) is None
 
 
 def test_most_events_tell_their_attempt_alone() -> None:

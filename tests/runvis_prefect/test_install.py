@@ -150,3 +150,25 @@ def test_as_a_plugin_without_an_address_it_is_quiet(run) -> None:
     made = 'assert flow(lambda: None, name="made").on_running_hooks == []'
     said = run(made, PREFECT_PLUGINS_ENABLED="1", RUNVIS_URL="")
     assert "ERROR" not in said
+
+
+def test_where_prefect_is_first_imported_inside_an_event_loop_install_does_it(run) -> None:
+    """Prefect loads no plugins there."""
+    run(
+        """
+import subprocess, sys
+inside = '''
+import asyncio
+async def main():
+    from prefect import flow
+    import runvis_prefect
+    from runvis_prefect import hooks
+    assert flow(lambda: None, name="by itself").on_running_hooks == []
+    assert runvis_prefect.install()
+    assert flow(lambda: None, name="installed").on_running_hooks == [hooks.flow_hook]
+asyncio.run(main())
+'''
+subprocess.run([sys.executable, "-c", inside], check=True)
+""",
+        PREFECT_PLUGINS_ENABLED="1",
+    )

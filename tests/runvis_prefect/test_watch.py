@@ -123,6 +123,17 @@ def test_a_flow_tried_again_ends_its_first_attempt_with_the_error_in_flight(
     assert [event.error_type for event in again if isinstance(event, FailureEvent)] == ["ValueError"]
 
 
+def test_a_pause_that_prefect_counts_is_no_attempt(watch: Watch, a_flow: Any, a_flow_run: Any, a_state: Any) -> None:
+    flow_run = a_flow_run()
+    list(watch.flow_hook(a_flow(), flow_run, a_state("RUNNING"), None))
+    # It was paused and went on, and was read anew only after that.
+    assert watch.flow_attempt_at(flow_run.id, 2) == 1
+    flow_run.run_count = 2
+    list(watch.flow_hook(a_flow(), flow_run, a_state("RUNNING", "Retrying", seconds=30), ValueError("no")))
+    assert [watch.flow_attempt_at(flow_run.id, count) for count in (1, 3)] == [1, 2]
+    assert watch.flow_attempt_at(a_flow_run("of another process").id, 3) == 3
+
+
 def test_a_flow_rerun_in_a_new_process_says_nothing_of_the_attempt_before(
     watch: Watch, a_flow: Any, a_flow_run: Any, a_state: Any
 ) -> None:

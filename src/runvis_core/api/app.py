@@ -17,6 +17,7 @@ from runvis_core.api import (
     definitions,
     doctor,
     events,
+    evidence,
     health,
     ledger,
     lineage,
@@ -38,7 +39,7 @@ from runvis_core.api.rates import RateLimiter
 from runvis_core.api.request_log import RequestLog
 from runvis_core.api.state import ServerState
 from runvis_core.api.tokens import StoreTokens, read_tokens
-from runvis_core.services.entries import list_entries
+from runvis_core.services.entries import list_raw_entries
 from runvis_core.services.ingest import EventLimits, ingest_items
 from runvis_core.services.principals import Principal
 from runvis_core.settings import Settings
@@ -53,6 +54,7 @@ ROUTED: Final = (
     definitions,
     completeness,
     corrections,
+    evidence,
     lineage,
     search,
     doctor,
@@ -103,7 +105,7 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
     app.include_router(metrics.router)
     app.state.metrics = numbers
     app.state.tail = LogTail(
-        lambda after, limit: list_entries(store, after=after, limit=limit),
+        lambda after, limit: list_raw_entries(store, after=after, limit=limit),
         lambda: store.log.head().position,
         asyncio.Event(),
     )

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         beats: list[tuple[int, Heartbeat]] = []
         faults = list(self.faults)
         for index, beat in self.heartbeats:
-            fault = find_binding_fault(binding, deployment=beat.deployment, witness=beat.witness)
+            fault = find_binding_fault(binding, deployment=beat.deployment, witness=beat.witness, team=beat.team)
             if fault is None:
                 beats.append((index, beat))
             else:

@@ -3,22 +3,74 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
+import orjson
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from runvis_core.errors import RunVisError
-from runvis_core.services.answers import EntryPage
+from runvis_core.services.entries import RawEntry
 
 POLL_SECONDS: Final = 0.25
 """How often the log's head is looked at while somebody waits for it."""
-PAGE_ENTRIES: Final = 100
+PAGE_ENTRIES: Final = 250
 MAX_PAGES: Final = 64
 """How many pages are kept for others to read: what one server keeps for all its streams."""
+
+
+class Told:
+    """An entry, and the event of a stream that tells of it."""
+
+    __slots__ = ("_event", "entry", "frame")
+
+    def __init__(self, entry: RawEntry) -> None:
+        self.entry = entry
+        self.frame = _frame(entry)
+        self._event: dict[str, Any] | None = None
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What the entry says; read when somebody asks."""
+        said = self._event
+        if said is None:
+            said = self._event = orjson.loads(self.entry.entry)["event"]
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class TailPage:
+    """Some entries, made ready once for all streams that tell of them."""
+
+    items: list[Told]
+    after: int
+    """The position of the last one, or that after which there are none yet."""
+    frames: bytes
+    """All of them, one after the other."""
+    by_run: dict[str, list[Told]]
+
+    @staticmethod
+    def of(entries: Sequence[RawEntry], *, after: int) -> TailPage:
+        """Return the page of these entries, which come after a position."""
+        items = [Told(entry) for entry in entries]
+        by_run: dict[str, list[Told]] = defaultdict(list)
+        for told in items:
+            if told.entry.run_id is not None:
+                by_run[str(told.entry.run_id)].append(told)
+        last = items[-1].entry.position if items else after
+        return TailPage(items, last, b"".join(told.frame for told in items), dict(by_run))
+
+
+def _frame(entry: RawEntry) -> bytes:
+    """Return the event of an entry, as an `EntryView` says it. What the log holds is passed on as it is, unread."""
+    beside = orjson.dumps({"position": entry.position, "definition": entry.definition, "native_id": entry.native_id})
+    # The version of the schema stands last in each envelope.
+    envelope, _, _ = entry.entry.rpartition(b',"schema":')
+    return b"id: %d\nevent: entry\ndata: %s,%s}\n\n" % (entry.position, beside[:-1], envelope[1:])
 
 
 class LogTail:
@@ -28,12 +80,12 @@ class LogTail:
     """
 
     def __init__(
-        self, read: Callable[[int, int], EntryPage], find_head: Callable[[], int], stopping: asyncio.Event
+        self, read: Callable[[int, int], Sequence[RawEntry]], find_head: Callable[[], int], stopping: asyncio.Event
     ) -> None:
         self.stopping = stopping
         self._read = read
         self._find_head = find_head
-        self._pages: OrderedDict[int, asyncio.Task[EntryPage]] = OrderedDict()
+        self._pages: OrderedDict[int, asyncio.Task[TailPage]] = OrderedDict()
         self._head = 0
         self._moved = asyncio.Event()
         self._waiting = 0
@@ -43,9 +95,11 @@ class LogTail:
         """Return the log's last position."""
         return await run_in_threadpool(self._find_head)
 
-    async def read(self, after: int) -> EntryPage:
+    async def read(self, after: int) -> TailPage:
         """Return the next entries after a position; none if there are none yet."""
         task = self._pages.get(after)
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            return task.result()
         if task is None:
             task = asyncio.create_task(self._fetch(after))
             self._pages[after] = task
@@ -54,10 +108,10 @@ class LogTail:
         # One that goes away must not take the page from the others.
         return await asyncio.shield(task)
 
-    async def _fetch(self, after: int) -> EntryPage:
+    async def _fetch(self, after: int) -> TailPage:
         keep = False
         try:
-            page = await run_in_threadpool(self._read, after, PAGE_ENTRIES)
+            page = await run_in_threadpool(lambda: TailPage.of(self._read(after, PAGE_ENTRIES), after=after))
             keep = bool(page.items)
             return page
         finally:

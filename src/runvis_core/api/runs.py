@@ -10,11 +10,12 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from runvis_core.api.state import state_of
+from runvis_core.api.state import principal_of, state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
 from runvis_core.services.asking import get_run_at, get_tree_at, list_runs_at
 from runvis_core.services.compare import compare_runs, compare_with_last_success
 from runvis_core.services.comparison_answers import Comparison
+from runvis_core.services.decisions import record_export
 from runvis_core.services.entries import list_run_entries
 from runvis_core.services.exports import PAGE_SIZE, csv_lines, follow_pages, json_lines
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
@@ -54,7 +55,7 @@ def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunS
     """Return runs, newest first: as they are, or as they were in the past that is asked about.
 
     With `Accept: application/x-ndjson` or `text/csv` the list comes as a file: all runs from the cursor on, or `limit`
-    of them if that is given.
+    of them if that is given. That a file was taken out is an entry of the audit trail.
     """
     store, now = state_of(request).store, datetime.now(UTC)
     filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor", *PastFilter.model_fields}))
@@ -70,6 +71,7 @@ def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunS
     pages = follow_pages(lambda cursor: list_from(cursor, min(PAGE_SIZE, limit or PAGE_SIZE)), query.cursor)
     # What is wrong with the question is said before anything else is.
     first = next(pages)
+    record_export(store, f"runs as {media_type}", principal=principal_of(request).name, asked=query)
     items = islice((run for page in chain([first], pages) for run in page.items), limit)
     lines = json_lines(items) if media_type == JSON_LINES else csv_lines(items)
     return StreamingResponse(lines, media_type=media_type)

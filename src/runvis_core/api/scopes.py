@@ -37,6 +37,7 @@ ROUTES: Final[Mapping[tuple[str, str], Scope]] = {
     ("GET", f"{API}/health"): Scope.READ,
     ("GET", f"{API}/search"): Scope.READ,
     ("GET", f"{API}/stream"): Scope.READ,
+    ("GET", f"{API}/evidence"): Scope.READ,
     ("GET", f"{API}/checkpoints"): Scope.READ,
     ("GET", f"{API}/proofs/{{name:path}}"): Scope.READ,
     ("GET", "/checkpoint"): Scope.READ,

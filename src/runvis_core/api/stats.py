@@ -33,6 +33,7 @@ class GridQuery(DefinitionFilter):
 
     limit: int = Field(default=DEFAULT_RUNS, ge=1, le=MAX_RUNS, description="How many runs at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the grid before: older runs.")
+    first_step: int = Field(default=0, ge=0, le=1_000_000, description="From which step on, counted from 0.")
 
 
 @router.get("/stats")
@@ -66,5 +67,11 @@ def get_definition_grid(request: Request, name: DefinitionName, query: Annotated
     """Return a definition's last runs beside one another: steps by runs, with all attempts of each step."""
     filters = DefinitionFilter(engine=query.engine, deployment=query.deployment)
     return get_grid(
-        state_of(request).store, name, filters, limit=query.limit, cursor=query.cursor, now=datetime.now(UTC)
+        state_of(request).store,
+        name,
+        filters,
+        limit=query.limit,
+        cursor=query.cursor,
+        first_step=query.first_step,
+        now=datetime.now(UTC),
     )

@@ -6,15 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-import orjson
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from runvis_core.api.log_tail import LogTail
+from runvis_core.api.log_tail import LogTail, TailPage, Told
 from runvis_core.api.problems import ProblemError
 from runvis_core.errors import UnreachableError
-from runvis_core.services.answers import EntryView
 from runvis_core.services.filters import Word
 from runvis_core.services.problems import INVALID
 
@@ -37,6 +35,11 @@ class StreamQuery(BaseModel):
     deployment: Word | None = Field(default=None, description="Only those of this installation of an engine.")
     kind: list[Word] = Field(default_factory=list[str], description="Only these kinds of facts: state, failure, …")
     run: Word | None = Field(default=None, description="Only facts about the run of this whole id.")
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether nothing is left out."""
+        return not (self.engine or self.deployment or self.kind or self.run)
 
 
 @router.get(
@@ -85,10 +88,10 @@ async def _events(tail: LogTail, query: StreamQuery, after: int) -> AsyncIterato
         except UnreachableError:
             # The client comes back, and goes on from here.
             return
-        frames = [_frame(entry) for entry in page.items if _is_wanted(entry, query)]
+        frames = _wanted(page, query)
         after = page.after
         if frames:
-            yield b"".join(frames)
+            yield frames
             said_at = time.monotonic()
         silent_for = time.monotonic() - said_at
         if silent_for >= HEARTBEAT_SECONDS:
@@ -99,15 +102,17 @@ async def _events(tail: LogTail, query: StreamQuery, after: int) -> AsyncIterato
             await tail.wait_beyond(after, HEARTBEAT_SECONDS - silent_for)
 
 
-def _frame(entry: EntryView) -> bytes:
-    return b"id: %d\nevent: entry\ndata: %s\n\n" % (entry.position, orjson.dumps(entry.model_dump(mode="json")))
+def _wanted(page: TailPage, query: StreamQuery) -> bytes:
+    """Return what a page has for one stream: hundreds may tell of the same one, most of them of little of it."""
+    if query.is_of_all:
+        return page.frames
+    told = page.items if query.run is None else page.by_run.get(query.run, [])
+    return b"".join(one.frame for one in told if _is_wanted(one, query))
 
 
-def _is_wanted(entry: EntryView, query: StreamQuery) -> bool:
-    event = entry.event
+def _is_wanted(told: Told, query: StreamQuery) -> bool:
     return (
-        query.engine in (None, event.get("engine"))
-        and query.deployment in (None, event.get("deployment"))
-        and query.run in (None, event.get("run_id"))
-        and (not query.kind or event.get("kind") in query.kind)
+        (not query.kind or told.entry.kind in query.kind)
+        and (query.engine is None or query.engine == told.event.get("engine"))
+        and (query.deployment is None or query.deployment == told.event.get("deployment"))
     )

@@ -84,8 +84,9 @@ def new_epoch_command(
     settings = settings_for(url)
     with open_store_at(settings, must_exist=True) as store:
         from runvis_core.services.checkpoints import declare_epoch
+        from runvis_core.services.decisions import local_principal
 
-        note = declare_epoch(store, settings, reason=reason, now=datetime.now(UTC))
+        note = declare_epoch(store, settings, reason=reason, principal=local_principal(), now=datetime.now(UTC))
     typer.echo(clean(note, keep_lines=True), nl=False)
 
 

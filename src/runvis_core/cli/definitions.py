@@ -21,7 +21,7 @@ from runvis_core.cli.options import (
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, state_text, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
-from runvis_core.services.answers import DefinitionDetail, DefinitionSummary
+from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, StartView
 from runvis_core.services.filters import DefinitionFilter, Dimension
 from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, Trend
 
@@ -156,6 +156,9 @@ def grid_command(
     deployment: DeploymentOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many runs to show.")] = 10,
     cursor: CursorOption = None,
+    first_step: Annotated[
+        int, typer.Option("--first-step", min=0, max=1_000_000, help="From which step on, counted from 0.")
+    ] = 0,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -169,13 +172,18 @@ def grid_command(
     """
     filters = DefinitionFilter(engine=engine, deployment=deployment)
     with open_source(url) as source:
-        found = source.get_grid(definition, filters, limit=limit, cursor=cursor)
+        found = source.get_grid(definition, filters, limit=limit, cursor=cursor, first_step=first_step)
     if output is not Format.TABLE:
         print_one(found, output)
         return
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     _print_grid(found)
+    shown_to = found.first_step + len(found.rows)
+    if len(found.rows) < found.step_count:
+        typer.echo(
+            f"steps {found.first_step} to {shown_to - 1} of {found.step_count}; others: --first-step N", err=True
+        )
     if found.next_cursor:
         typer.echo(f"there are older ones: --cursor {found.next_cursor}", err=True)
 
@@ -226,8 +234,10 @@ def _print_definition(found: DefinitionDetail) -> None:
     if found.cut_versions:
         out.print(f"… {found.cut_versions} older versions")
     if found.witnesses:
-        alone = " (server only: no process of these runs records)" if found.witnesses == ["follower"] else ""
-        out.print(f"recent runs told by {', '.join(found.witnesses)}{alone}")
+        out.print(f"recent runs told by {_told_by(found)}")
+    for start in found.starts:
+        origin = f"started from {clean(start.definition)}" if start.definition else "started from no deployment"
+        out.print(f"  {start.runs} {origin}, told by {_told_by(start)}", highlight=False)
     if found.recent_runs:
         runs = table("RUN", "STATE", "TRY", "STARTED (UTC)", "DURATION")
         for run in found.recent_runs:
@@ -240,6 +250,11 @@ def _print_definition(found: DefinitionDetail) -> None:
             )
         out.print()
         out.print(runs)
+
+
+def _told_by(said: DefinitionDetail | StartView) -> str:
+    alone = " (server only: no process of these runs records)" if said.server_only else ""
+    return f"{', '.join(said.witnesses)}{alone}"
 
 
 def _print_structure(out: Any, structure: Any) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
-from runvis_core.cli.options import DeploymentOption, EngineOption, StoreOption, parse_moment
-from runvis_core.cli.source import open_store_at, settings_for
+from runvis_core.cli.options import DeploymentOption, EngineOption, UrlOption, parse_moment
+from runvis_core.cli.source import open_source
+from runvis_core.services.evidence_pack import Subject, write_pack
 
 
 def evidence_command(
@@ -22,7 +24,7 @@ def evidence_command(
     ] = None,
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
-    url: StoreOption = None,
+    url: UrlOption = None,
 ) -> None:
     """Write an auditor's pack: a definition's runs, corrections, what is missing, erasures, and how to check it all.
 
@@ -34,10 +36,13 @@ def evidence_command(
 
       runvis evidence --definition forecast --engine prefect --from 30d --output evidence/
     """
-    with open_store_at(settings_for(url), must_exist=True) as store:
-        from runvis_core.services.evidence import Subject, collect_evidence, write_pack
-
-        now = datetime.now(UTC)
-        pack = collect_evidence(store, Subject(definition, since, until or now, engine, deployment), now=now)
-        write_pack(pack, output)
-    typer.echo(f"{output}: {pack.runs} runs in {pack.entries} entries, up to position {pack.position} of the log")
+    said = {"definition": definition, "engine": engine, "deployment": deployment}
+    try:
+        subject = Subject.model_validate({**said, "since": since, "until": until or datetime.now(UTC)})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise typer.BadParameter(fault["msg"], param_hint=f"--{fault['loc'][0]}") from error
+    with open_source(url) as source:
+        pack = source.collect_evidence(subject)
+    write_pack(pack, output)
+    typer.echo(f"{output}: {pack.runs} runs in {pack.entries} entries; README.md in it says how to check them")

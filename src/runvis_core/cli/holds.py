@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
 
 import typer
+from rich.text import Text
 
 from runvis_core.cli.administration import open_administration
 from runvis_core.cli.exits import Group
 from runvis_core.cli.options import DeploymentOption, EngineOption, OutputOption, UrlOption
-from runvis_core.cli.output import Format, cell, console, print_one, print_page, table
+from runvis_core.cli.output import Format, cell, print_list, print_one
 from runvis_core.cli.text import clean, name_moment
 from runvis_core.services.decision_answers import HoldRequest, HoldView
 
@@ -53,20 +55,7 @@ def list_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -> 
     """
     with open_administration(url) as administration:
         items = administration.list_holds()
-    if output is not Format.TABLE:
-        print_page(items, output)
-        return
-    if not items:
-        typer.echo("no holds", err=True)
-        return
-    rows = table("ID", "COVERS", "PLACED (UTC)", "BY", "REASON", "RELEASED (UTC)")
-    for item in items:
-        released = name_moment(item.released_at)
-        placed = name_moment(item.placed_at)
-        rows.add_row(
-            cell(item.hold_id), cell(_covered(item)), placed, cell(item.placed_by), cell(item.reason), released
-        )
-    console().print(rows)
+    print_list(items, output, _COLUMNS, nothing="no holds")
 
 
 def _covered(hold: HoldView) -> str:
@@ -77,6 +66,16 @@ def _covered(hold: HoldView) -> str:
         "definition": hold.definition,
     }
     return ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+
+
+_COLUMNS: Final[Mapping[str, Callable[[HoldView], Text | str]]] = {
+    "ID": lambda hold: cell(hold.hold_id),
+    "COVERS": lambda hold: cell(_covered(hold)),
+    "PLACED (UTC)": lambda hold: name_moment(hold.placed_at),
+    "BY": lambda hold: cell(hold.placed_by),
+    "REASON": lambda hold: cell(hold.reason),
+    "RELEASED (UTC)": lambda hold: name_moment(hold.released_at),
+}
 
 
 @holds.command("release")

@@ -80,13 +80,15 @@ def add_command(reason: ReasonOption, file: FileOption = None, url: StoreOption 
         from runvis_core.ledger.keyring import read_keys, write_keys
         from runvis_core.ledger.notes import new_key
         from runvis_core.services.checkpoints import current_name, declare
+        from runvis_core.services.decisions import local_principal
 
         keyring = read_keys(key_file)
         key = new_key(keyring.signing[0].name)
         name = current_name(store, keyring.signing)
         added = keyring._replace(signing=[*keyring.signing, key])
         write_keys(key_file, added, replace=True)
-        declare(store, added.signing, ADD_KEY, key.verifier._replace(name=name).encode(), reason=reason)
+        subject = key.verifier._replace(name=name).encode()
+        declare(store, added.signing, ADD_KEY, subject, reason=reason, principal=local_principal())
     typer.echo(clean(key.verifier.encode()))
 
 
@@ -111,6 +113,7 @@ def revoke_command(
         from runvis_core.ledger.declarations import REVOKE_KEY
         from runvis_core.ledger.keyring import read_keys, write_keys
         from runvis_core.services.checkpoints import current_name, declare
+        from runvis_core.services.decisions import local_principal
 
         keyring = read_keys(key_file)
         gone = [key for key in keyring.signing if key.verifier.key_id.hex() == key_id.lower()]
@@ -120,7 +123,7 @@ def revoke_command(
         if not left:
             raise SettingsError("this is the only key: add another one first, with `runvis keys add`")
         revoked = gone[0].verifier._replace(name=current_name(store, keyring.signing))
-        declare(store, left, REVOKE_KEY, revoked.key_id.hex(), reason=reason)
+        declare(store, left, REVOKE_KEY, revoked.key_id.hex(), reason=reason, principal=local_principal())
         write_keys(key_file, keyring._replace(signing=left, retired=[*keyring.retired, gone[0].verifier]), replace=True)
     typer.echo(f"{clean(gone[0].verifier.encode())} signs no more")
 

@@ -51,9 +51,10 @@ def checkpoint_command(against: AgainstOption = None, key: KeyOption = None, url
             typer.echo(clean(_last_note(source), keep_lines=True), nl=False)
         return
     with open_store_at(settings, must_exist=True) as store:
-        from runvis_core.services.checkpoints import make_checkpoint
+        from runvis_core.services.checkpoints import order_checkpoint
+        from runvis_core.services.decisions import local_principal
 
-        made = make_checkpoint(store, settings)
+        made = order_checkpoint(store, settings, principal=local_principal())
     typer.echo(clean(made.checkpoint.note, keep_lines=True), nl=False)
     for trouble in made.troubles:
         typer.echo(f"runvis: {clean(trouble)}", err=True)

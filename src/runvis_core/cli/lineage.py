@@ -15,7 +15,7 @@ from rich.text import Text
 
 from runvis_core.cli.dot import dot_lines
 from runvis_core.cli.exits import Group
-from runvis_core.cli.options import DeploymentOption, EngineOption, UrlOption
+from runvis_core.cli.options import AsOfOption, DeploymentOption, EngineOption, KnownAtOption, UrlOption
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_moment
@@ -32,6 +32,7 @@ from runvis_core.services.lineage_answers import (
     LineageRef,
     Loop,
 )
+from runvis_core.services.past_filter import PastFilter
 
 lineage = typer.Typer(cls=Group, no_args_is_help=True, help="What reads, writes and starts what, and its loops.")
 
@@ -65,6 +66,8 @@ def show_command(
     ] = DEFAULT_NODES,
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     output: GraphOption = GraphFormat.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -76,12 +79,14 @@ def show_command(
 
       runvis lineage show s3://shop/sales --down --depth 5
 
+      runvis lineage show orders --as-of 2d
+
       runvis lineage show orders -o dot | dot -Tsvg -o orders.svg
     """
     direction = "both" if up == down else "up" if up else "down"
     query = _query(node=node, engine=engine, deployment=deployment, direction=direction, depth=depth, max_nodes=limit)
     with open_source(url) as source:
-        found = source.get_lineage(query)
+        found = source.get_lineage(query, PastFilter(as_of=as_of, known_at=known_at))
     if output in (GraphFormat.JSON, GraphFormat.JSONL):
         print_one(found, Format(output.value))
     elif output is GraphFormat.CSV:
@@ -99,6 +104,8 @@ def loops_command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=MAX_LOOPS, help="How many to show.")
     ] = DEFAULT_LOOPS,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     output: GraphOption = GraphFormat.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -113,7 +120,7 @@ def loops_command(
       runvis lineage loops -o dot | dot -Tsvg -o loops.svg
     """
     with open_source(url) as source:
-        page = source.list_loops(limit=limit)
+        page = source.list_loops(PastFilter(as_of=as_of, known_at=known_at), limit=limit)
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output in (GraphFormat.JSON, GraphFormat.JSONL):

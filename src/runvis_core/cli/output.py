@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import typer
 from pydantic import BaseModel
@@ -23,6 +23,7 @@ from runvis_core.services.answers import AttemptView, RunSummary
 from runvis_core.services.exports import csv_lines
 
 _WIDTH_WITHOUT_TERMINAL: Final = 200
+M = TypeVar("M", bound=BaseModel)
 
 _STATE_STYLES: Final[dict[State, tuple[str, str]]] = {
     State.QUEUED: ("◌", "dim"),
@@ -102,6 +103,22 @@ def table(*columns: str) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def print_list(
+    items: Sequence[M], output: Format, columns: Mapping[str, Callable[[M], Text | str]], *, nothing: str
+) -> None:
+    """Print a whole list; as a table with these columns, or `nothing` on stderr where there is none."""
+    if output is not Format.TABLE:
+        print_page(items, output)
+        return
+    if not items:
+        typer.echo(nothing, err=True)
+        return
+    rows = table(*columns)
+    for item in items:
+        rows.add_row(*(show(item) for show in columns.values()))
+    console().print(rows)
 
 
 def cell(value: Any) -> Text:

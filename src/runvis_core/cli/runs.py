@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -27,8 +28,7 @@ from runvis_core.cli.run_page import print_run, print_tree
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
-from runvis_core.services.answers import EntryPage, EntryView, RunSummary
-from runvis_core.services.exports import PAGE_SIZE, follow_pages
+from runvis_core.services.answers import EntryPage, EntryView, Page, RunSummary
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.past_filter import PastFilter
 
@@ -101,12 +101,11 @@ def list_command(
     with open_source(url) as source:
         past = _past(as_of, known_at)
         if every:
-            pages = follow_pages(
-                lambda place: source.list_runs(filters, limit=PAGE_SIZE, cursor=place, past=past), cursor
-            )
-            print_page((run for page in pages for run in page.items), output)
+            print_page(source.export_runs(filters, cursor=cursor, past=past), output)
             return
-        page = source.list_runs(filters, limit=limit, cursor=cursor, past=past)
+        page = _first_page(
+            lambda place, most: source.list_runs(filters, limit=most, cursor=place, past=past), cursor, limit
+        )
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output is not Format.TABLE:
@@ -118,6 +117,18 @@ def list_command(
     _print_table(page.items)
     if page.next_cursor:
         typer.echo(f"there are more: --cursor {page.next_cursor}", err=True)
+
+
+def _first_page(
+    read: Callable[[str | None, int], Page[RunSummary]], cursor: str | None, limit: int
+) -> Page[RunSummary]:
+    """Return a page with `limit` runs, or all: a page of the store's may be short and have a next one."""
+    page = read(cursor, limit)
+    items = page.items
+    while page.next_cursor is not None and len(items) < limit:
+        page = read(page.next_cursor, limit - len(items))
+        items = [*items, *page.items]
+    return page.model_copy(update={"items": items})
 
 
 def _filters(**given: Any) -> RunFilter:

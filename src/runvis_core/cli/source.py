@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import typer
+from pydantic import BaseModel
+
+from runvis_core.cli.text import clean
 from runvis_core.client import Client
-from runvis_core.errors import SettingsError
+from runvis_core.errors import SettingsError, StoreError
 from runvis_core.services.answers import (
     DefinitionDetail,
     DefinitionSummary,
@@ -22,6 +27,8 @@ from runvis_core.services.answers import (
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
 from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
+from runvis_core.services.evidence_pack import Pack, Subject
+from runvis_core.services.exports import PAGE_SIZE, follow_pages
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
@@ -42,6 +49,12 @@ class Source(Protocol):
         self, filters: RunFilter, *, limit: int, cursor: str | None = None, past: PastFilter = PRESENT
     ) -> Page[RunSummary]:
         """Return a page of runs, newest first, as they are or were."""
+        ...
+
+    def export_runs(
+        self, filters: RunFilter, *, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Iterator[RunSummary]:
+        """Yield all runs, newest first, and let the audit trail tell of it."""
         ...
 
     def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
@@ -88,7 +101,9 @@ class Source(Protocol):
         """Return how a definition's runs went over time."""
         ...
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another."""
         ...
 
@@ -112,6 +127,10 @@ class Source(Protocol):
         """Return the proof bundle of a run."""
         ...
 
+    def collect_evidence(self, subject: Subject) -> Pack:
+        """Return an auditor's pack."""
+        ...
+
     def get_tile(self, path: str) -> bytes:
         """Return a tile of the log's tree by its C2SP path."""
         ...
@@ -126,12 +145,12 @@ class Source(Protocol):
         """Return a page of corrections, the last recorded first."""
         ...
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
-        """Return what is around a node."""
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
+        """Return what is or was around a node."""
         ...
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
-        """Return the loops of the whole graph."""
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, as they are or were."""
         ...
 
     def list_notice_rules(self) -> RuleStatuses:
@@ -152,6 +171,17 @@ class StoreSource:
         from runvis_core.services.asking import list_runs_at
 
         return list_runs_at(self._store, filters, past, limit=limit, cursor=cursor, now=datetime.now(UTC))
+
+    def export_runs(
+        self, filters: RunFilter, *, cursor: str | None = None, past: PastFilter = PRESENT
+    ) -> Iterator[RunSummary]:
+        """Yield all runs, newest first, and let the audit trail tell of it."""
+        pages = follow_pages(lambda place: self.list_runs(filters, limit=PAGE_SIZE, cursor=place, past=past), cursor)
+        # What is wrong with the question is said before anything is taken out.
+        first = next(pages)
+        self._note_export("runs", asked=filters)
+        for page in chain([first], pages):
+            yield from page.items
 
     def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
         """Return all that is or was known about a run."""
@@ -217,11 +247,15 @@ class StoreSource:
 
         return get_trend(self._store, name, filters, since=since, until=until, step=step, now=datetime.now(UTC))
 
-    def get_grid(self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None) -> Grid:
+    def get_grid(
+        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+    ) -> Grid:
         """Return a definition's last runs beside one another."""
         from runvis_core.services.grids import get_grid
 
-        return get_grid(self._store, name, filters, limit=limit, cursor=cursor, now=datetime.now(UTC))
+        return get_grid(
+            self._store, name, filters, limit=limit, cursor=cursor, first_step=first_step, now=datetime.now(UTC)
+        )
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""
@@ -251,7 +285,17 @@ class StoreSource:
         """Return the proof bundle of a run."""
         from runvis_core.services.proofs import prove_run
 
-        return prove_run(self._store, name).data
+        proof = prove_run(self._store, name)
+        self._note_export(f"proof of run {proof.run_id}", entries=proof.entries)
+        return proof.data
+
+    def collect_evidence(self, subject: Subject) -> Pack:
+        """Return an auditor's pack."""
+        from runvis_core.services.evidence import collect_evidence
+
+        pack = collect_evidence(self._store, subject, now=datetime.now(UTC))
+        self._note_export(f"evidence of {subject.definition}", asked=subject, runs=pack.runs)
+        return pack
 
     def get_tile(self, path: str) -> bytes:
         """Return a tile of the log's tree by its C2SP path."""
@@ -273,23 +317,33 @@ class StoreSource:
 
         return list_corrections(self._store, filters, limit=limit, cursor=cursor)
 
-    def get_lineage(self, query: LineageQuery) -> Lineage:
-        """Return what is around a node."""
+    def get_lineage(self, query: LineageQuery, past: PastFilter = PRESENT) -> Lineage:
+        """Return what is or was around a node."""
         from runvis_core.services.lineage import get_lineage
 
-        return get_lineage(self._store, query)
+        return get_lineage(self._store, query, past, now=datetime.now(UTC))
 
-    def list_loops(self, *, limit: int) -> Page[Loop]:
-        """Return the loops of the whole graph."""
+    def list_loops(self, past: PastFilter = PRESENT, *, limit: int) -> Page[Loop]:
+        """Return the loops of the whole graph, as they are or were."""
         from runvis_core.services.lineage import list_loops
 
-        return list_loops(self._store, limit=limit)
+        return list_loops(self._store, past, limit=limit, now=datetime.now(UTC))
 
     def list_notice_rules(self) -> RuleStatuses:
         """Return how each rule for notices is doing."""
         from runvis_core.services.notify.status import list_rules
 
         return list_rules(self._store)
+
+    def _note_export(self, what: str, *, asked: BaseModel | None = None, **details: int) -> None:
+        """Let the audit trail tell of an export, where this user may write to the store."""
+        from runvis_core.services.decisions import local_principal, record_export
+
+        try:
+            record_export(self._store, what, principal=local_principal(), asked=asked, **details)
+        except StoreError as error:
+            # Who has the database itself and may only read it can take out what they like: it is said, not forbidden.
+            typer.echo(f"note: the audit trail does not tell of this: {clean(str(error))}", err=True)
 
 
 def settings_for(url: str | None, **overrides: object) -> Settings:

@@ -124,7 +124,7 @@ def _print_health(found: Health) -> None:
     counts = f"{found.failing_count} definitions failing, {found.late_count} late, {found.silent_count} runs silent"
     out.print(Text(counts, style="bold"))
     if found.failing:
-        rows = table("FAILING", "ENGINE", "LAST RUN", "SINCE (UTC)", "LAST GOOD (UTC)", "WHY")
+        rows = table("FAILING", "ENGINE", "LAST RUN", "SINCE (UTC)", "LAST GOOD (UTC)", "BLOCKS", "WHY")
         for one in found.failing:
             rows.add_row(*_failing(one))
         out.print(rows)
@@ -151,5 +151,11 @@ def _failing(one: DefinitionHealth) -> tuple[Any, ...]:
         state_text(one.last_run, corrected=one.last_run.corrected) if one.last_run else "–",
         name_moment(one.failing_since),
         name_moment(good.started_at or good.queued_at) if good else "never",
+        _blocks(one),
         cell(why or None),
     )
+
+
+def _blocks(one: DefinitionHealth) -> Text:
+    more = one.blocks_count - 1
+    return cell(f"{one.blocks[0].name} and {more} more" if more > 0 else one.blocks[0].name if one.blocks else None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
+from rich.text import Text
 
 from runvis_core.cli.administration import open_administration
 from runvis_core.cli.exits import Group
 from runvis_core.cli.options import OutputOption, UrlOption
-from runvis_core.cli.output import Format, cell, console, print_one, print_page, table
+from runvis_core.cli.output import Format, cell, print_list, print_one
 from runvis_core.cli.text import clean, name_moment
 from runvis_core.model.decision import Scope
 from runvis_core.model.state import Witness
@@ -29,7 +31,7 @@ def new_command(
     witness: Annotated[
         list[Witness] | None, typer.Option(help="As whom it may tell them; may be given several times.")
     ] = None,
-    team: Annotated[str | None, typer.Option(help="The team whose events it may bring, where they name one.")] = None,
+    team: Annotated[str | None, typer.Option(help="The engine's team whose events alone it may bring.")] = None,
     days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="In how many days it expires.")] = DEFAULT_DAYS,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
@@ -78,30 +80,24 @@ def list_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -> 
     """
     with open_administration(url) as administration:
         items = administration.list_tokens()
-    if output is not Format.TABLE:
-        print_page(items, output)
-        return
-    if not items:
-        typer.echo("no tokens", err=True)
-        return
-    rows = table("ID", "NAME", "SCOPES", "FOR", "ISSUED (UTC)", "BY", "EXPIRES (UTC)", "VALID")
-    for item in items:
-        rows.add_row(
-            cell(item.token_id),
-            cell(item.name),
-            cell(", ".join(item.scopes)),
-            cell(_bound_to(item)),
-            name_moment(item.issued_at),
-            cell(item.issued_by),
-            name_moment(item.expires_at),
-            "yes" if item.valid else ("revoked" if item.revoked_at else "expired"),
-        )
-    console().print(rows)
+    print_list(items, output, _COLUMNS, nothing="no tokens")
 
 
 def _bound_to(token: TokenView) -> str:
     parts = [", ".join(token.deployments), ", ".join(token.witnesses), f"team {token.team}" if token.team else ""]
     return "; ".join(part for part in parts if part) or "–"
+
+
+_COLUMNS: Final[Mapping[str, Callable[[TokenView], Text | str]]] = {
+    "ID": lambda token: cell(token.token_id),
+    "NAME": lambda token: cell(token.name),
+    "SCOPES": lambda token: cell(", ".join(token.scopes)),
+    "FOR": lambda token: cell(_bound_to(token)),
+    "ISSUED (UTC)": lambda token: name_moment(token.issued_at),
+    "BY": lambda token: cell(token.issued_by),
+    "EXPIRES (UTC)": lambda token: name_moment(token.expires_at),
+    "VALID": lambda token: "yes" if token.valid else ("revoked" if token.revoked_at else "expired"),
+}
 
 
 @tokens.command("revoke")

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from runvis_core.emit.notice import never_raises
 from runvis_core.model.cause import Cause
-from runvis_core.model.event import ArtifactEvent, DatasetEvent, MetricEvent, NoteEvent
+from runvis_core.model.event import ArtifactEvent, DatasetEvent, MetricEvent, NoteEvent, build_kinds
 
 if TYPE_CHECKING:
     from runvis_core.emit.recorder import Recorder
@@ -81,6 +81,7 @@ class CurrentRun:
             return
         said = {name: value for name, value in fields.items() if value is not None}
         occurred_at: datetime = recorder.clock()
+        build_kinds((kind,))  # User code calls from any thread.
         event = kind(
             engine=recorder.engine,
             deployment=recorder.deployment,

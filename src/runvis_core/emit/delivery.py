@@ -10,14 +10,13 @@ from uuid import UUID
 
 from runvis_core.emit.circuit import Circuit
 from runvis_core.emit.courier import Courier
-from runvis_core.emit.drain import deliver_abandoned, find_spools
 from runvis_core.emit.notice import never_raises, warn
 from runvis_core.emit.outbox import Outbox
 from runvis_core.emit.switch import OffSwitch
 from runvis_core.emit.transport import Transport, open_transport
 from runvis_core.errors import RefusedError, RunVisError
 from runvis_core.model.heartbeat import Heartbeat
-from runvis_core.settings import Settings
+from runvis_core.worker_settings import WorkerSettings
 
 MAX_BATCH_ITEMS: Final = 500
 MAX_BATCH_BYTES: Final = 1024 * 1024
@@ -30,7 +29,7 @@ MAX_BEATS: Final = 10_000
 JUDGEABLE_BUDGET_SECONDS: Final = 1.0
 """A store that doesn't answer within less may only be slow."""
 
-TransportOpener = Callable[[Settings], Transport]
+TransportOpener = Callable[[WorkerSettings], Transport]
 
 
 class Delivery:
@@ -38,7 +37,7 @@ class Delivery:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: WorkerSettings,
         outbox: Outbox,
         circuit: Circuit,
         switch: OffSwitch,
@@ -118,6 +117,7 @@ class Delivery:
                 self._thread.start()
 
     def _run(self) -> None:
+        self.outbox.sync_entry()
         while self._await_work():
             if not self._deliver() and not self._circuit.wait_seconds():
                 self._circuit.note_failure("delivery failed; the log says why")
@@ -193,6 +193,8 @@ class Delivery:
         if not self._adopts or now - self._adopted_at < ADOPT_INTERVAL_SECONDS:
             return
         self._adopted_at = now
+        from runvis_core.emit.drain import deliver_abandoned, find_spools  # No task's process gets here.
+
         for path in find_spools(self._settings.spool_dir / self._settings.get_deployment()):
             if self._stop.is_set():
                 return

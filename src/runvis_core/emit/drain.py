@@ -17,7 +17,7 @@ from runvis_core.emit.spool import SUFFIX, SpoolReader, lock, read_ack, remove_s
 from runvis_core.emit.switch import DISABLED_FILE
 from runvis_core.emit.transport import Transport, open_transport
 from runvis_core.errors import DeliveryError, SettingsError
-from runvis_core.settings import Settings
+from runvis_core.worker_settings import WorkerSettings
 
 MAX_BATCH_ITEMS: Final = 500
 MAX_BATCH_BYTES: Final = 1024 * 1024
@@ -117,11 +117,11 @@ def deliver_abandoned(path: Path, courier: Courier) -> bool:
 
 
 def drain_spool(
-    settings: Settings,
+    settings: WorkerSettings,
     *,
     watch: bool = False,
     progress: Callable[[DrainReport], None] | None = None,
-    opener: Callable[[Settings], Transport] = open_transport,
+    opener: Callable[[WorkerSettings], Transport] = open_transport,
 ) -> DrainReport:
     """Deliver what dead processes left in the spool's folder, of all deployments. Living ones keep their own files.
 

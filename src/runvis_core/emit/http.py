@@ -8,17 +8,17 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-import httpx
 import orjson
 
 from runvis_core.emit.circuit import public_address
+from runvis_core.emit.posting import Answer, Poster, PostingErrors, TimeLimits
 from runvis_core.emit.transport import Outcome
 from runvis_core.errors import DeliveryError, RefusedError, SettingsError
 from runvis_core.model.heartbeat import Heartbeat
-from runvis_core.settings import Settings
+from runvis_core.worker_settings import WorkerSettings
 
 EVENTS_PATH: Final = "/api/v1/events"
-TIMEOUT: Final = httpx.Timeout(10.0, connect=3.0)
+LIMITS: Final = TimeLimits(connect=3.0, read=10.0)
 PAUSE_SECONDS: Final = 60.0
 """How long to leave a server alone that asked for a pause and didn't say how long."""
 
@@ -28,16 +28,14 @@ PROBLEM: Final = "application/problem+json"
 class HttpTransport:
     """Posts batches to a server. Not for more than one thread."""
 
-    def __init__(self, settings: Settings, *, timeout: httpx.Timeout = TIMEOUT) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._address = f"{(settings.url or '').rstrip('/')}{EVENTS_PATH}"
         self._public_address = public_address(self._address)
         self._token: str | None = None
         self._has_token = False
         self._paused_seconds: float | None = None
-        # Loading the system's certificates takes longer than everything else here, and plain http needs none.
-        verify = not self._address.startswith("http://")
-        self._client = httpx.Client(timeout=timeout, verify=verify)
+        self._poster = Poster(self._address, LIMITS)
 
     def deliver(self, items: Sequence[bytes]) -> Sequence[Outcome]:
         """Post items; return the server's outcome of each."""
@@ -48,9 +46,9 @@ class HttpTransport:
         reply = _json(response)
         outcomes = _outcomes(reply, len(items))
         if _is_refusal(response):
-            if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY and outcomes is not None:
+            if response.status == HTTPStatus.UNPROCESSABLE_ENTITY and outcomes is not None:
                 return outcomes  # Each item was refused, and it says why.
-            raise RefusedError(f"{response.status_code} {_detail(response, reply)}")
+            raise RefusedError(f"{response.status} {_detail(response, reply)}")
         if reply.get("paused"):
             self._paused_seconds = _retry_after(response) or PAUSE_SECONDS
         if outcomes is not None:
@@ -65,33 +63,33 @@ class HttpTransport:
             orjson.dumps({"items": [], "heartbeats": [beat.model_dump(mode="json") for beat in beats]})
         )
         if _is_refusal(response):
-            raise RefusedError(f"{response.status_code} {_detail(response, _json(response))}")
+            raise RefusedError(f"{response.status} {_detail(response, _json(response))}")
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close the connection."""
+        self._poster.close()
 
-    def _post(self, content: bytes) -> httpx.Response:
+    def _post(self, content: bytes) -> Answer:
         response = self._send(content)
-        if response.status_code == HTTPStatus.UNAUTHORIZED and self._read_token():
+        if response.status == HTTPStatus.UNAUTHORIZED and self._read_token():
             response = self._send(content)  # The token was renewed meanwhile.
         if response.is_success or _is_refusal(response):
             return response
-        said = f"{response.status_code} {_detail(response, _json(response))}{_remedy(response)}"
+        said = f"{response.status} {_detail(response, _json(response))}{_remedy(response)}"
         raise DeliveryError(
             f"{self._public_address} answered {said}",
             retry_after_seconds=_retry_after(response),
         )
 
-    def _send(self, content: bytes) -> httpx.Response:
+    def _send(self, content: bytes) -> Answer:
         if not self._has_token:
             self._read_token()
         headers = {"Content-Type": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
-            return self._client.post(self._address, content=content, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            return self._poster.post(content, headers)
+        except PostingErrors as error:
             raise DeliveryError(f"{self._public_address} can't be reached: {type(error).__name__}: {error}") from error
 
     def _read_token(self) -> bool:
@@ -105,18 +103,18 @@ class HttpTransport:
         return changed
 
 
-def _is_refusal(response: httpx.Response) -> bool:
+def _is_refusal(response: Answer) -> bool:
     """Whether the batch is at fault. Everything else may pass, so it never discards anything.
 
     A proxy may say 413 too; a 400 or 422 must be a RunVis server's, in its own form.
     """
-    if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return True
     is_problem = response.headers.get("Content-Type", "").startswith(PROBLEM)
-    return is_problem and response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
+    return is_problem and response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
+def _json(response: Answer) -> dict[str, Any]:
     try:
         reply = orjson.loads(response.content)
     except orjson.JSONDecodeError:
@@ -133,20 +131,20 @@ def _outcomes(reply: dict[str, Any], number: int) -> list[Outcome] | None:
     return said if len(said) == number else None
 
 
-def _detail(response: httpx.Response, reply: dict[str, Any]) -> str:
-    detail = reply.get("detail") or reply.get("title") or response.reason_phrase
+def _detail(response: Answer, reply: dict[str, Any]) -> str:
+    detail = reply.get("detail") or reply.get("title") or response.reason
     return str(detail)[:500]
 
 
-def _remedy(response: httpx.Response) -> str:
-    if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+def _remedy(response: Answer) -> str:
+    if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ": set RUNVIS_TOKEN or RUNVIS_TOKEN_FILE to a token that the server takes"
-    if response.status_code == HTTPStatus.NOT_FOUND:
+    if response.status == HTTPStatus.NOT_FOUND:
         return ": is RUNVIS_URL a RunVis server's?"
     return ""
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: Answer) -> float | None:
     """Return the seconds that the server asks us to wait; it may say a number or a date."""
     text = response.headers.get("Retry-After")
     if text is None:

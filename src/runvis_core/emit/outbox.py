@@ -79,6 +79,14 @@ class Outbox:
             except OSError as error:
                 warn(f"RunVis can't sync its spool to the disk: {error}. A loss of power may take the last events.")
 
+    def sync_entry(self) -> None:
+        """Have the spool file's place on the disk by the time when a durable event comes, on a thread that may wait."""
+        writer = self._writer
+        if writer is not None:
+            # What is wrong will be said when it counts.
+            with suppress(OSError):
+                writer.sync_entry()
+
     def _keep(self, items: list[bytes]) -> None:
         if self._writer is not None:
             try:

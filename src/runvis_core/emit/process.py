@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from threading import Lock
 
 from runvis_core.emit.notice import warn
-from runvis_core.emit.recorder import Recorder
+from runvis_core.emit.recorder import Recorder, own_version
 from runvis_core.errors import SettingsError
+from runvis_core.model.event import build_kinds
 from runvis_core.model.state import Witness
-from runvis_core.settings import Settings, load_settings
+from runvis_core.worker_settings import WorkerSettings, load_worker_settings
 
 _recorders: dict[tuple[str, str, Witness], Recorder] = {}
 _lock = Lock()
@@ -23,7 +24,7 @@ def process_recorder(
     witness: Witness,
     versions: Mapping[str, str] | None = None,
     adopts: bool = False,
-    settings: Settings | None = None,
+    settings: WorkerSettings | None = None,
 ) -> Recorder:
     """Return this process's recorder; it closes when the process exits, and survives a fork.
 
@@ -39,17 +40,27 @@ def process_recorder(
         return recorder
 
 
+def prepare_for_forks(settings: WorkerSettings) -> None:
+    """Do once, in a process that forks others which record, what each of them would do for itself."""
+    if settings.disabled or settings.url is None:
+        return
+    build_kinds()
+    own_version()
+    if settings.url.startswith(("http://", "https://")):
+        import runvis_core.emit.http  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+
 def _make(
     engine: str,
     component: str,
     witness: Witness,
     versions: Mapping[str, str] | None,
     adopts: bool,
-    settings: Settings | None,
+    settings: WorkerSettings | None,
 ) -> Recorder:
     try:
         return Recorder(
-            settings or load_settings(),
+            settings or load_worker_settings(),
             component=component,
             engine=engine,
             witness=witness,
@@ -61,5 +72,5 @@ def _make(
         return Recorder(_dormant_settings(), component=component, engine=engine, witness=witness)
 
 
-def _dormant_settings() -> Settings:
-    return Settings.model_construct(disabled=True)
+def _dormant_settings() -> WorkerSettings:
+    return WorkerSettings.model_construct(disabled=True)

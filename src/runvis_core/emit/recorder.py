@@ -7,8 +7,9 @@ import platform
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from importlib import metadata
+from functools import cache
 from threading import RLock
+from typing import Final
 from uuid import UUID
 from weakref import WeakSet
 
@@ -20,17 +21,28 @@ from runvis_core.emit.redaction import Redactor
 from runvis_core.emit.sealing import Parcel, Sealer
 from runvis_core.emit.switch import OffSwitch
 from runvis_core.emit.transport import open_transport
-from runvis_core.model.event import EventBase, ProducerClosedEvent, ProducerOpenedEvent
+from runvis_core.model.event import EventBase, ProducerClosedEvent, ProducerOpenedEvent, build_kinds
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
-from runvis_core.settings import Settings
+from runvis_core.worker_settings import WorkerSettings
 
 Clock = Callable[[], datetime]
+
+TASK: Final = "task"
+"""The component whose processes are many and short: each builds only those kinds of events that it says."""
 
 
 def utc_now() -> datetime:
     """Return this machine's time."""
     return datetime.now(UTC)
+
+
+@cache
+def own_version() -> str:
+    """Return RunVis's version. It is looked for among all that is installed, so once; a forked child knows it, too."""
+    from importlib.metadata import version
+
+    return version("runvis")
 
 
 class Recorder:
@@ -43,7 +55,7 @@ class Recorder:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: WorkerSettings,
         *,
         component: str,
         engine: str,
@@ -72,6 +84,8 @@ class Recorder:
         self._lock = RLock()
         self._delivery: Delivery | None = None
         _recorders.add(self)
+        if component != TASK and not self.is_dormant:
+            build_kinds()
         if settings.disabled:
             say_once("RunVis is disabled by RUNVIS_DISABLED.")
         elif settings.url is None:
@@ -99,10 +113,16 @@ class Recorder:
             engine=self.engine,
             deployment=self.deployment,
             witness=self.witness,
+            team=self._sealer.team,
             occurred_at=self.clock(),
             interval_seconds=interval_seconds,
         )
         (self._delivery or self._open()).beat(beat)
+
+    @never_raises(otherwise=None)
+    def speak_for(self, team: str | None) -> None:
+        """Say from now on that events and signs of life come from this team of the engine; None for no team."""
+        self._sealer.team = team
 
     @never_raises(otherwise=None)
     def mask(self, values: Iterable[str]) -> None:
@@ -171,7 +191,7 @@ class Recorder:
             component=self.component,
             host=socket.gethostname()[:250] or None,
             pid=os.getpid(),
-            versions={"runvis": metadata.version("runvis"), "python": platform.python_version(), **self._versions},
+            versions={"runvis": own_version(), "python": platform.python_version(), **self._versions},
         )
 
     def _closing_event(self, outbox: Outbox) -> ProducerClosedEvent:

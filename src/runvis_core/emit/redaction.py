@@ -27,6 +27,17 @@ MIN_SECRET_CHARACTERS: Final = 5
 """Registered values that are shorter are left: they would mask half of every text."""
 MAX_DEPTH: Final = 32
 MAX_ITEMS: Final = 10_000
+MAX_KEYS: Final = 4096
+MAX_KEY_CHARACTERS: Final = 100
+"""How many keys, and how long ones, a redactor knows by heart."""
+
+_PLAIN: Final = "plain"
+_NAMING: Final = "naming"
+"""What lies under the key may be the name of a secret beside it."""
+_TEXT: Final = "text"
+"""The key may hold what any text may."""
+_HIDING: Final = "hiding"
+"""What a key means for what lies under it."""
 
 _NAME_KEYS: Final = frozenset(
     {"name", "key", "Name", "Key", "variable", "field", "header", "option", "parameter", "label", "id"}
@@ -44,6 +55,7 @@ IDENTITY_FIELDS: Final = frozenset(
         "deployment",
         "occurred_at",
         "witness",
+        "team",
         "producer",
         "sequence",
         "bodies",
@@ -77,6 +89,7 @@ class Redactor:
         self._names_pattern = find_names_in_texts(secret_names)
         self._values: frozenset[str] = frozenset()
         self._values_pattern: re.Pattern[str] | None = None
+        self._keys: dict[str, str] = {}
 
     def mask(self, values: Iterable[str]) -> None:
         """Register values as secret, wherever they appear from now on. Those under five characters are left."""
@@ -88,10 +101,19 @@ class Redactor:
         # The longest first: one secret may begin another.
         self._values_pattern = re.compile("|".join(map(re.escape, sorted(self._values, key=len, reverse=True))))
 
-    def clears(self, value: Mapping[str, Any], *, max_characters: int) -> bool:
-        """Whether it is certain that there is nothing to redact or to cut: so it is with most, and quickly seen."""
+    def clears(
+        self, content: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *, max_characters: int
+    ) -> bool:
+        """Whether it is certain that there is nothing to redact or to cut: so it is with most, and quickly seen.
+
+        `fields` are an event's own: what identifies things is passed over in them, since it stays as it is.
+        """
         texts: list[str] = []
-        if not self._collect(value, texts, 1):
+        if fields is not None:
+            said = {name: value for name, value in fields.items() if name not in IDENTITY_FIELDS}
+            if not self._collect(said, texts, 1):
+                return False
+        if content and not self._collect(content, texts, 1):
             return False
         text = "\n".join(texts)
         return len(text) <= max_characters and not self._hints(text)
@@ -108,17 +130,26 @@ class Redactor:
         """Gather a value's texts; return False as soon as a name or the depth says that there is something to do."""
         if depth >= MAX_DEPTH:
             return False
-        is_pair = False
-        items = value
-        if value.__class__ is dict:
-            for key, item in value.items():
-                if self.is_secret(key) or (key in _NAME_KEYS and item.__class__ is str and self.names_a_secret(item)):
-                    return False
-                if not key.isidentifier():
-                    texts.append(key)
-            items = value.values()
-        else:
-            is_pair = len(value) == 2
+        if value.__class__ is not dict:
+            return self._collect_items(value, texts, depth)
+        known = self._keys
+        for key, item in value.items():
+            verdict = known.get(key)
+            if verdict is None:
+                verdict = self._judge(key)
+            kind = item.__class__
+            if verdict is _TEXT:
+                texts.append(key)
+            elif verdict is not _PLAIN and (verdict is _HIDING or (kind is str and self.names_a_secret(item))):
+                return False
+            if kind is str:
+                texts.append(item)
+            elif (kind is dict or kind is list or kind is tuple) and not self._collect(item, texts, depth + 1):
+                return False
+        return True
+
+    def _collect_items(self, items: Any, texts: list[str], depth: int) -> bool:
+        is_pair = len(items) == 2
         for item in items:
             kind = item.__class__
             if kind is str:
@@ -128,6 +159,18 @@ class Redactor:
             elif (kind is dict or kind is list or kind is tuple) and not self._collect(item, texts, depth + 1):
                 return False
         return True
+
+    def _judge(self, key: str) -> str:
+        """Say what a key means for what lies under it, and remember that: the same keys come again and again."""
+        if self.is_secret(key):
+            verdict = _HIDING
+        elif key in _NAME_KEYS:
+            verdict = _NAMING
+        else:
+            verdict = _PLAIN if key.isidentifier() else _TEXT
+        if len(self._keys) < MAX_KEYS and len(key) <= MAX_KEY_CHARACTERS:
+            self._keys[key] = verdict
+        return verdict
 
     def redact_fields(
         self, fields: Mapping[str, Any], *, max_characters: int, max_items: int = MAX_ITEMS

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from runvis_core.emit.redaction import IDENTITY_FIELDS, Redactor, cut
+from runvis_core.emit.redaction import Redactor, cut
 from runvis_core.errors import RunVisError
 from runvis_core.model.encoding import MAX_EVENT_BYTES, SALT_BYTES, body_digest, encode, event_fields
 from runvis_core.model.event import EventBase, SnapshotEvent, StateEvent
@@ -22,6 +22,9 @@ _STAMP_BYTES: Final = 100
 """What the producer's id and the sequence number add to an event."""
 _LIMITS: Final = ((MAX_TEXT_CHARACTERS, 10_000), (1_024, 200), (128, 30))
 """Longest text and most items: the first that makes an event small enough is taken."""
+
+
+_ENDING_KINDS: Final = (StateEvent, SnapshotEvent)
 
 
 class EventTooLargeError(RunVisError):
@@ -45,6 +48,8 @@ class Sealer:
     """Seals events by one redactor's rules."""
 
     def __init__(self, redactor: Redactor) -> None:
+        self.team: str | None = None
+        """The team that each event says it comes from."""
         self._redactor = redactor
 
     def seal(self, event: EventBase) -> Parcel:
@@ -53,13 +58,15 @@ class Sealer:
         # The stamp says them, once the event has its number.
         fields.pop("producer", None)
         fields.pop("sequence", None)
-        before = b"{"
-        if event.content:
-            before = self._seal_content(fields, event.content)
-        return Parcel(before, self._encode_fields(fields)[1:], _ends_a_run(event))
+        if self.team is not None:
+            fields["team"] = self.team
+        content = event.content
+        is_clear = self._redactor.clears(content, fields, max_characters=MAX_TEXT_CHARACTERS)
+        before = self._seal_content(fields, content, is_clear=is_clear) if content else b"{"
+        return Parcel(before, self._encode_fields(fields, is_clear=is_clear)[1:], _ends_a_run(event))
 
-    def _seal_content(self, fields: dict[str, Any], content: dict[str, Any]) -> bytes:
-        is_clear = self._redactor.clears(content, max_characters=MAX_BODY_TEXT_CHARACTERS)
+    def _seal_content(self, fields: dict[str, Any], content: dict[str, Any], *, is_clear: bool) -> bytes:
+        is_clear = is_clear or self._redactor.clears(content, max_characters=MAX_BODY_TEXT_CHARACTERS)
         refs: dict[str, Any] = {**fields.get("bodies", {})}
         attached: dict[str, dict[str, str]] = {}
         # One draw for all: each asks the system.
@@ -79,9 +86,8 @@ class Sealer:
     def _encode_body(self, name: str, value: Any) -> bytes:
         return encode(self._redactor.redact(value, name=name, max_characters=MAX_BODY_TEXT_CHARACTERS))
 
-    def _encode_fields(self, fields: dict[str, Any]) -> bytes:
-        said = {name: value for name, value in fields.items() if name not in IDENTITY_FIELDS}
-        if self._redactor.clears(said, max_characters=MAX_TEXT_CHARACTERS):
+    def _encode_fields(self, fields: dict[str, Any], *, is_clear: bool) -> bytes:
+        if is_clear or self._redactor.clears({}, fields, max_characters=MAX_TEXT_CHARACTERS):
             data = encode(fields)
             if len(data) <= MAX_EVENT_BYTES - _STAMP_BYTES:
                 return data
@@ -94,4 +100,4 @@ class Sealer:
 
 
 def _ends_a_run(event: EventBase) -> bool:
-    return isinstance(event, StateEvent | SnapshotEvent) and event.state is not None and event.state.is_terminal
+    return isinstance(event, _ENDING_KINDS) and event.state is not None and event.state.is_terminal

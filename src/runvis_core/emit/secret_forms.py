@@ -75,20 +75,22 @@ def is_one_of(name: str, names: frozenset[str]) -> bool:
 
 HINTS: Final = re.compile(
     r"""
-      pass(?:w|p|c|_|\W) | pwd | p(?<=\bdap)i[0-9a-f]{8}
-    | key | k(?<=tok)en | k(?<=cook)ie | k(?<=\bsk)[-_] | k(?<=\brk)_ | k(?<=ak)ia
-    | c(?<=sec)ret | cred | u(?<=au)th(?!or(?!i[sz])) | bearer | basic\s | j(?<=eyj) | jwt | dsn | z(?<=aiz)a
-    | _(?<=gh[pousr]_) | _(?<=_pat_) | _(?<=npm_) | _(?<=\brvt_) | _(?<=\bhf_) | _(?<=v1_) | _(?<=shp(?:at|ss|ca|pa)_)
-    | _(?<=whsec_)
-    | -(?=u\s) | -(?=user[\s=]) | -(?<=glpat-) | -(?<=xox[a-z]-) | -(?<=xapp-) | -(?<=pypi-) | -(?=begin)
-    | \.(?<=\bsg\.) | \.(?<=hv[sbr]\.) | \.(?<=ya29\.) | a(?<=\ba)sia[0-9a-z]{16}
+      c(?: red | (?<=sec)ret | (?<=whsec)_ )
+    | u(?: (?<=au)th(?!or(?!i[sz])) | (?<=-u)(?=\s | ser[\s=]) )
+    | g(?: h[pousr]_ | (?<=\bsg)\. )
+    | p(?: ass[wpc_\W] | wd | (?<=\bdap)i[0-9a-f]{8} | ypi- | (?<=glp)at- | (?<=_p)at_ | (?<=np)m_
+         | (?<=shp)(?:at|ss|ca|pa)_ )
+    | v(?: 1_ | (?<=\brv)t_ | (?<=hv)[sbr]\. )
+    | b(?: earer | asic\s | (?<=-b)egin )
+    | k(?: ey | (?<=tok)en | (?<=cook)ie | (?<=\bsk)[-_] | (?<=\brk)_ | (?<=ak)ia )
+    | f(?<=\bhf)_ | x(?: ox[a-z]- | app- ) | ya29\. | j(?: wt | (?<=eyj) ) | dsn | z(?<=aiz)a | i(?<=\basi)a[0-9a-z]{16}
     """,
     re.VERBOSE,
 )
 """Finds at least one place in every lower-case text that holds a secret by the rules below; most texts have none.
 
-Each alternative begins with a single, preferably rare character, so that the search skips what begins none of them:
-it runs over everything that is recorded, the expressions below only over what it hits.
+It runs over everything that is recorded, the expressions below only over what it hits. So each alternative begins with
+a single letter, preferably a rare one, and no two with the same: the search skips what begins none of them.
 """
 
 FORMS: Final = re.compile(

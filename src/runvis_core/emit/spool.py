@@ -167,6 +167,10 @@ class SpoolWriter:
     def sync(self) -> None:
         """Wait until what was appended would survive a loss of power. Raises `OSError`."""
         os.fdatasync(self._descriptor)
+        self.sync_entry()
+
+    def sync_entry(self) -> None:
+        """Wait until the file itself, and the folders above, would still be found. Once is enough. Raises `OSError`."""
         if not self._is_entered:
             _sync_folders(self.path.parent)
             self._is_entered = True

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from runvis_core.errors import StoreAddressError
 from runvis_core.model.heartbeat import Heartbeat
-from runvis_core.settings import Settings
+from runvis_core.worker_settings import WorkerSettings
 
 Outcome = dict[str, Any]
 """What became of one item: `index`, `status`, and for a refused one `field` and `reason`."""
@@ -35,11 +35,11 @@ class Transport(Protocol):
         ...
 
 
-def open_transport(settings: Settings) -> Transport:
+def open_transport(settings: WorkerSettings) -> Transport:
     """Return the transport for `settings.url`. Raises `StoreAddressError` where none answers to it."""
     url = settings.url or ""
     if url.startswith(("http://", "https://")):
-        from runvis_core.emit.http import HttpTransport  # httpx is loaded when something is to be sent, not before.
+        from runvis_core.emit.http import HttpTransport  # Loaded when something is to be sent, not before.
 
         return HttpTransport(settings)
     return _plugin_transport(url)

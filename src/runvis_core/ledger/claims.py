@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, select
 
 from runvis_core.errors import LedgerError
@@ -12,6 +13,7 @@ from runvis_core.ledger.checkpoints import Checkpoint, parse_checkpoint
 from runvis_core.ledger.declarations import EPOCH, Declaration, Trust
 from runvis_core.ledger.notes import VerifierKey, parse_note, parse_signatures, signature_holds
 from runvis_core.ledger.tiles import WIDTH
+from runvis_core.model.decision import DECLARATION, Declared
 from runvis_core.store import tables as t
 
 
@@ -47,13 +49,21 @@ class Claims:
     def _read_declarations(self, connection: Connection) -> None:
         rows = connection.execute(select(t.declarations).order_by(t.declarations.c.number)).all()
         self._require_order("declaration", (row.number for row in rows))
-        for row in rows:
+        notes: dict[int, str] = {row.number: row.note for row in rows}
+        for number, (position, note) in find_declared(connection).items():
+            if number not in notes:
+                self.problems.append(f"declaration {number}: removed, and entry {position} has it")
+            elif notes[number] != note:
+                self.problems.append(f"declaration {number}: is not the one that entry {position} has")
+            # What the log says counts: a key that was revoked stays revoked.
+            notes[number] = note
+        for number, note in sorted(notes.items()):
             if not self._is_checking_signatures:
                 continue
             try:
-                self.notes.append(_told(self.trust.accept(row.note)))
+                self.notes.append(_told(self.trust.accept(note)))
             except LedgerError as error:
-                self.problems.append(f"declaration {row.number}: {error}")
+                self.problems.append(f"declaration {number}: {error}")
 
     def _read_checkpoints(self, rows: Sequence[Any]) -> Iterator[Claim]:
         self._require_order("checkpoint", (row.number for row in rows))
@@ -140,6 +150,25 @@ class Claims:
                 missing = f"{expected}" if number == expected + 1 else f"{expected} to {number - 1}"
                 self.problems.append(f"{what} {missing}: removed, or {what} {number}: added")
             expected = number + 1
+
+
+def find_declared(connection: Connection) -> dict[int, tuple[int, str]]:
+    """Return by number the declarations that the log's entries tell of, each with its entry's position."""
+    query = (
+        select(t.entries.c.position, t.entries.c.entry)
+        .join(t.decisions, t.decisions.c.position == t.entries.c.position)
+        .where(t.decisions.c.name == DECLARATION)
+        .order_by(t.entries.c.position)
+    )
+    found: dict[int, tuple[int, str]] = {}
+    for row in connection.execute(query):
+        try:
+            declared = Declared.model_validate(orjson.loads(row.entry)["event"]["details"])
+        except (ValueError, KeyError, TypeError):
+            # An entry that was bent is named where entries are looked at.
+            continue
+        found[declared.number] = (row.position, declared.note)
+    return found
 
 
 def _told(declared: Declaration) -> str:

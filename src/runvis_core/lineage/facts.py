@@ -2,7 +2,8 @@
 
 A fact becomes known at one position: that of the entry which completes it. A task wrote a dataset when the dataset is
 told and the task is named; so did the DAG run that contains it, once that is named, too. What a run is, is what the
-first identity said of it. So the facts that the first `n` entries tell are the same in whatever portions they are read.
+first identity said of it; its parent is the first that one of them told, and so is its cause. So the facts that the
+first `n` entries tell are the same in whatever portions they are read, also where witnesses contradict one another.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ class RunKey(NamedTuple):
     deployment: str
     native_key: str
 
+    @staticmethod
+    def read(said: Mapping[str, Any]) -> RunKey:
+        """Return the key that an identity's fields tell."""
+        return RunKey(*(stored(said[name]) for name in RunKey._fields))
+
     @property
     def thing(self) -> UUID:
         """Return the id of the thing."""
@@ -56,7 +62,7 @@ class NamedRun:
     """A run as far as identities have said what it is."""
 
     definition: Node
-    key: RunKey
+    thing: UUID
     known_at: int
     parent: UUID | None = None
     parent_at: int = 0
@@ -83,34 +89,34 @@ class Container(NamedTuple):
 
 
 class NamedRuns:
-    """Runs as identities named them. What is not known of a run is asked for by `missing`."""
+    """Runs as identities named them."""
 
     def __init__(self) -> None:
         self._runs: dict[UUID, NamedRun] = {}
+
+    def add(self, run_id: UUID, run: NamedRun) -> None:
+        """Take a run as it was named before."""
+        self._runs[run_id] = run
 
     def hear(self, position: int, said: Mapping[str, Any]) -> None:
         """Take an identity, the fields of its event; of one run they come in order of position."""
         run_id = UUID(said["run_id"])
         known = self._runs.get(run_id)
         if known is None:
-            key = RunKey(*(_text(said[name]) for name in RunKey._fields))
+            key = RunKey.read(said)
             definition = Node(
                 "definition",
-                _text(said["definition"]),
+                stored(said["definition"]),
                 engine=key.engine,
                 deployment=key.deployment,
-                definition_kind=_text(said["definition_kind"]),
+                definition_kind=stored(said["definition_kind"]),
             )
-            known = self._runs[run_id] = NamedRun(definition, key, position)
+            known = self._runs[run_id] = NamedRun(definition, key.thing, position)
         known.hear(position, said)
 
     def find(self, run_id: UUID) -> NamedRun | None:
         """Return a run as far as it was named."""
         return self._runs.get(run_id)
-
-    def news(self, after: int) -> list[UUID]:
-        """Return the runs of which something was said after a position."""
-        return [run_id for run_id, run in self._runs.items() if run.is_news(after)]
 
     def containers(self, run_id: UUID) -> Iterator[Container]:
         """Yield the run and what contains it, up to the top or to the first that nobody named."""
@@ -140,76 +146,54 @@ class DatasetUse(NamedTuple):
 
 
 class Causing(NamedTuple):
-    """A run started another one, as is known since a position."""
+    """A run started another one, as an entry at a position says."""
 
     caused: UUID
     cause: UUID
     position: int
 
 
-class EdgeFact(NamedTuple):
-    """One run's proof of an edge."""
+class Fact(NamedTuple):
+    """One proof of an edge."""
 
     position: int
+    """Of the entry that completed it."""
+    told_at: int
+    """The position of the entry that told the use or the start itself: its moment is the fact's."""
     kind: EdgeKind
     source: Node
     target: Node
+    subject: UUID
+    """What counts once for the edge: the run that read or wrote, the thing that was started."""
     run_id: UUID
+    cause: UUID | None = None
+    """The thing that started it."""
 
 
-class TriggerFact(NamedTuple):
-    """One thing's start by another, and the definitions of both."""
-
-    position: int
-    source: Node
-    target: Node
-    thing: UUID
-    cause: UUID
-    run_id: UUID
-
-
-def dataset_facts(runs: NamedRuns, uses: Iterable[DatasetUse]) -> list[EdgeFact]:
-    """Return what the uses of datasets prove: of each run, of what contains it, each edge once."""
-    first: dict[tuple[UUID, str, str, str], int] = {}
-    for run_id, position, direction, namespace, name in uses:
-        key = (run_id, direction, namespace, name)
-        first[key] = min(position, first.get(key, position))
-    facts: dict[tuple[Any, ...], EdgeFact] = {}
-    for (run_id, direction, namespace, name), told_at in first.items():
+def dataset_facts(runs: NamedRuns, uses: Iterable[DatasetUse]) -> Iterator[Fact]:
+    """Yield what uses of datasets prove: of the run itself, and of what contains it."""
+    for run_id, told_at, direction, namespace, name in uses:
         dataset = Node("dataset", name, namespace=namespace)
         for run, known_at in runs.containers(run_id):
             position = max(told_at, known_at)
             if direction == "write":
-                fact = EdgeFact(position, "writes", run.definition, dataset, run_id)
+                yield Fact(position, told_at, "writes", run.definition, dataset, run_id, run_id)
             else:
-                fact = EdgeFact(position, "reads", dataset, run.definition, run_id)
-            key = (run_id, fact.kind, fact.source.node_id, fact.target.node_id)
-            if key not in facts or position < facts[key].position:
-                facts[key] = fact
-    return list(facts.values())
+                yield Fact(position, told_at, "reads", dataset, run.definition, run_id, run_id)
 
 
-def trigger_facts(runs: NamedRuns, causings: Iterable[Causing]) -> list[TriggerFact]:
-    """Return what the causings prove: each thing's start by each definition once, when it was first known."""
-    facts: dict[tuple[UUID, UUID], TriggerFact] = {}
+def trigger_facts(runs: NamedRuns, causings: Iterable[Causing]) -> Iterator[Fact]:
+    """Yield what the causings prove: that a thing was started by the cause, and by what contains that."""
     for caused, cause, told_at in causings:
         started = runs.find(caused)
         if started is None or caused == cause:
             continue
         for run, known_at in runs.containers(cause):
             position = max(told_at, known_at, started.known_at)
-            thing = started.key.thing
-            fact = TriggerFact(position, run.definition, started.definition, thing, run.key.thing, caused)
-            key = (thing, run.definition.node_id)
-            if key not in facts or _order(fact) < _order(facts[key]):
-                facts[key] = fact
-    return list(facts.values())
+            source, target = run.definition, started.definition
+            yield Fact(position, told_at, "triggers", source, target, started.thing, caused, run.thing)
 
 
-def _order(fact: TriggerFact) -> tuple[int, bytes, bytes]:
-    return (fact.position, fact.cause.bytes, fact.run_id.bytes)
-
-
-def _text(value: Any) -> str:
-    # As the store's columns have it: PostgreSQL's text holds no NUL.
+def stored(value: Any) -> str:
+    """Return a text as the store's columns have it: PostgreSQL's text holds no NUL."""
     return str(value).replace("\0", "\ufffd")

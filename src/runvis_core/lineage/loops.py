@@ -37,7 +37,8 @@ class Graph:
         waiting = deque([start])
         while waiting:
             node = waiting.popleft()
-            for target in self._after[node]:
+            # In one order, whatever that of the edges: of several shortest ways it is always the same.
+            for target in sorted(self._after[node]):
                 if target == start:
                     way = [node]
                     while way[-1] != start:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select, tuple_
 
-from runvis_core.lineage.facts import (
-    EdgeFact,
-    Node,
-    TriggerFact,
-    dataset_facts,
-    trigger_facts,
-)
-from runvis_core.lineage.lookup import Lookup, chunks
-from runvis_core.lineage.tally import EdgeRow, add_facts
+from runvis_core.lineage.checking import find_differences
+from runvis_core.lineage.facts import DatasetUse, Fact, Node, dataset_facts, stored, trigger_facts
+from runvis_core.lineage.lookup import Link, Lookup
+from runvis_core.lineage.nodes import ToldNodes, chunks, find_nodes
+from runvis_core.lineage.tally import EdgeRow, KeptFact, Key, add_facts
 from runvis_core.lineage.turns import Chains, Trigger, Turn
 from runvis_core.store import tables as t
 from runvis_core.store.log import StoredEntry
@@ -29,7 +26,7 @@ TellTurns = Callable[[list[Turn], dict[int, Node]], None]
 
 
 class LineageStep:
-    """Keeps nodes, edges, triggers and turns. `tell` is called with new loops once they are durable."""
+    """Keeps runs' names, nodes, facts, edges, triggers and turns. `tell` is called with new loops once durable."""
 
     name = "lineage"
 
@@ -38,169 +35,201 @@ class LineageStep:
 
     def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> Callable[[], None] | None:
         """Add what the entries complete; return what tells of new loops."""
-        told = {entry.position: orjson.loads(entry.entry)["event"] for entry in entries if entry.kind in _KINDS}
-        if not told:
-            return None
-        taken = _Taking(connection, entries[0].position - 1, entries[-1].position, told)
-        edges, triggers = taken.facts()
-        triggers = _without_known(connection, triggers)
-        edges += [EdgeFact(fact.position, "triggers", fact.source, fact.target, fact.run_id) for fact in triggers]
-        numbers = _number_nodes(connection, taken.nodes(edges))
-        moments = _Moments(entries)
-        _add_edges(connection, edges, numbers, moments)
-        turns = _add_triggers(connection, triggers, numbers)
-        new = _add_turns(connection, turns, moments)
+        new = take_entries(connection, connection, entries)
         if not new or self._tell is None:
             return None
         tell, nodes = self._tell, find_nodes(connection, {number for turn in new for number in turn.path})
         return lambda: tell(new, nodes)
 
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
+        return find_differences(connection, self.name, take_entries)
+
+
+def take_entries(own: Connection, log: Connection, entries: Sequence[StoredEntry]) -> list[Turn]:
+    """Add to `own` tables what entries complete, given the `log` up to them; return the turns that are news."""
+    read = {entry.position: orjson.loads(entry.entry) for entry in entries if entry.kind in _KINDS}
+    if not read:
+        return []
+    portion = _Portion(own, log, entries[0].position - 1, entries[-1].position, read)
+    facts = portion.facts()
+    numbers = portion.nodes(facts).keep(own)
+    kept, triggers = portion.keep_facts(facts, numbers)
+    _add_edges(own, kept)
+    return _add_turns(own, _find_turns(own, triggers), portion.moments)
+
 
 class _Moments:
-    """When entries were recorded, by position. Facts are completed by entries of the portion that is taken."""
+    """When entries were recorded, and when what they tell happened, by position."""
 
-    def __init__(self, entries: Sequence[StoredEntry]) -> None:
-        self._entries = {entry.position: entry for entry in entries}
-        self._known: dict[int, Any] = {}
+    def __init__(self, log: Connection, read: dict[int, dict[str, Any]]) -> None:
+        self._log = log
+        self._known = {position: _moments_of(envelope) for position, envelope in read.items()}
 
-    def __getitem__(self, position: int) -> Any:
-        if position not in self._known:
-            self._known[position] = self._entries[position].parse().recorded_at
-        return self._known[position]
+    def read(self, positions: Iterable[int]) -> None:
+        """Read the entries at positions, as far as they are not known."""
+        for chunk in chunks({position for position in positions if position not in self._known}):
+            query = select(t.entries.c.position, t.entries.c.entry).where(t.entries.c.position.in_(chunk))
+            self._known.update((row.position, _moments_of(orjson.loads(row.entry))) for row in self._log.execute(query))
+
+    def recorded(self, position: int) -> datetime:
+        """Return when an entry was recorded that was read."""
+        return self._known[position][0]
+
+    def happened(self, position: int) -> datetime:
+        """Return from when on what an entry tells that was read belongs to the past."""
+        return self._known[position][1]
 
 
-class _Taking:
+def _moments_of(envelope: dict[str, Any]) -> tuple[datetime, datetime]:
+    recorded_at = datetime.fromisoformat(envelope["recorded_at"])
+    return recorded_at, min(recorded_at, datetime.fromisoformat(envelope["event"]["occurred_at"]))
+
+
+class _Portion:
     """One portion of entries, those after `after` up to `until`, and what they complete."""
 
-    def __init__(self, connection: Connection, after: int, until: int, told: dict[int, dict[str, Any]]) -> None:
-        self._after, self._until, self._told = after, until, told
-        self._lookup = Lookup(connection, until)
+    def __init__(
+        self, own: Connection, log: Connection, after: int, until: int, read: dict[int, dict[str, Any]]
+    ) -> None:
+        self._own, self._after, self._until = own, after, until
+        self._told: dict[int, dict[str, Any]] = {position: envelope["event"] for position, envelope in read.items()}
+        self._lookup = Lookup(own, log, until)
         self._runs = self._lookup.runs
+        self.moments = _Moments(log, read)
 
-    def facts(self) -> tuple[list[EdgeFact], list[TriggerFact]]:
-        """Return the facts that became known in this portion."""
+    def facts(self) -> list[Fact]:
+        """Return what becomes known in this portion, in the order in which it does; some of it several times."""
         lookup = self._lookup
-        by_kind: dict[str, set[UUID]] = {"identity": set(), "dataset": set(), "link": set()}
-        for said in self._told.values():
-            if said["kind"] in by_kind:
-                by_kind[said["kind"]].add(UUID(said["run_id"]))
-        lookup.name_runs(by_kind["identity"] | by_kind["dataset"] | by_kind["link"])
-        news = set(self._runs.news(self._after)) & by_kind["identity"]
+        news = lookup.hear_identities(self._told, after=self._after)
         # What such a run contains may have been waiting for its name.
         touched = news | lookup.find_contained(news)
-        uses = lookup.find_uses(touched | by_kind["dataset"])
-        causings = lookup.find_causings(touched, linking=by_kind["link"])
+        uses = {*lookup.find_uses(touched), *self._uses()}
+        links = [Link.read(position, said) for position, said in self._told.items() if said["kind"] == "link"]
+        causings = lookup.find_causings(touched, links)
         lookup.name_containers({use.run_id for use in uses} | {causing.cause for causing in causings})
-        edges = dataset_facts(self._runs, uses)
-        triggers = trigger_facts(self._runs, causings)
-        return self._new(edges), self._new(triggers)
+        found = [
+            fact
+            for facts in (dataset_facts(self._runs, uses), trigger_facts(self._runs, causings))
+            for fact in facts
+            if self._after < fact.position <= self._until
+        ]
+        self.moments.read({position for fact in found for position in (fact.position, fact.told_at)})
+        return sorted(found, key=self._order)
 
-    def _new(self, facts: list[Any]) -> list[Any]:
-        return [fact for fact in facts if self._after < fact.position <= self._until]
+    def _order(self, fact: Fact) -> tuple[Any, ...]:
+        cause = fact.cause or fact.run_id
+        return (fact.position, self.moments.happened(fact.told_at), cause.bytes, fact.run_id.bytes)
 
-    def nodes(self, edges: Iterable[EdgeFact]) -> dict[UUID, tuple[int, Node]]:
+    def _uses(self) -> Iterator[DatasetUse]:
+        for position, said in self._told.items():
+            if said["kind"] == "dataset":
+                names = (stored(said[name]) for name in ("direction", "namespace", "name"))
+                yield DatasetUse(UUID(said["run_id"]), position, *names)
+
+    def nodes(self, facts: Iterable[Fact]) -> ToldNodes:
         """Return the nodes that this portion told of, and at which position each was told first."""
-        found: dict[UUID, tuple[int, Node]] = {}
-
-        def note(position: int, node: Node) -> None:
-            known = found.get(node.node_id)
-            if known is None or position < known[0]:
-                found[node.node_id] = (position, node)
-
+        found = ToldNodes()
         for position, said in self._told.items():
             if said["kind"] == "identity":
                 run = self._runs.find(UUID(said["run_id"]))
                 if run is not None and run.known_at == position:
-                    note(position, run.definition)
+                    found.note(position, run.definition)
             elif said["kind"] == "dataset_declared":
-                namespace, name = (said[field].replace("\0", "\ufffd") for field in ("namespace", "name"))
-                note(position, Node("dataset", name, namespace=namespace))
-        for fact in edges:
-            note(fact.position, fact.source)
-            note(fact.position, fact.target)
+                found.note(position, Node("dataset", stored(said["name"]), namespace=stored(said["namespace"])))
+        for fact in facts:
+            found.note(fact.position, fact.source)
+            found.note(fact.position, fact.target)
+        return found
+
+    def keep_facts(self, facts: list[Fact], numbers: dict[UUID, int]) -> tuple[list[KeptFact], list[Trigger]]:
+        """Add the facts; return those that an edge doesn't count yet, and the starts of things among them.
+
+        What was known before is left out: a start is told by several witnesses, and for each of its attempts. Only
+        where it happened earlier than was known, that is kept.
+        """
+        told = [(self._kept(fact, numbers), fact) for fact in facts]
+        happened = self._find_happened(fact for fact, _ in told)
+        started = self._find_started(fact.subject for fact, _ in told if fact.kind == "triggers")
+        rows: list[KeptFact] = []
+        first: list[KeptFact] = []
+        triggers: list[Trigger] = []
+        for kept, fact in told:
+            known = happened.get(kept.proof)
+            if known is not None:
+                if kept.happened_at < known:
+                    rows.append(kept)
+                    happened[kept.proof] = kept.happened_at
+                continue
+            if fact.kind == "triggers":
+                if (kept.subject, kept.source) in started:
+                    continue
+                started.add((kept.subject, kept.source))
+                triggers.append(_trigger(kept, fact))
+            rows.append(kept)
+            first.append(kept)
+            happened[kept.proof] = kept.happened_at
+        if rows:
+            self._own.execute(insert(t.lineage_facts), [row._asdict() for row in rows])
+        if triggers:
+            self._own.execute(insert(t.lineage_triggers), [trigger._asdict() for trigger in triggers])
+        return first, triggers
+
+    def _kept(self, fact: Fact, numbers: dict[UUID, int]) -> KeptFact:
+        return KeptFact(
+            numbers[fact.source.node_id],
+            numbers[fact.target.node_id],
+            fact.kind,
+            fact.subject,
+            fact.position,
+            self.moments.happened(fact.told_at),
+            self.moments.recorded(fact.position),
+            fact.run_id,
+        )
+
+    def _find_happened(self, facts: Iterable[KeptFact]) -> dict[tuple[int, int, str, UUID], datetime]:
+        """Return since when those of the proofs that were known stand."""
+        columns = t.lineage_facts.c
+        key = tuple_(columns.source, columns.target, columns.kind, columns.subject)
+        found: dict[tuple[int, int, str, UUID], datetime] = {}
+        for chunk in chunks({fact.proof for fact in facts}):
+            query = select(t.lineage_facts).where(key.in_(chunk)).order_by(columns.position)
+            for row in self._own.execute(query):
+                found[row.source, row.target, row.kind, row.subject] = row.happened_at
+        return found
+
+    def _find_started(self, things: Iterable[UUID]) -> set[tuple[UUID, int]]:
+        columns = t.lineage_triggers.c
+        found: set[tuple[UUID, int]] = set()
+        for chunk in chunks(set(things)):
+            query = select(columns.thing, columns.source).where(columns.thing.in_(chunk))
+            found.update((row.thing, row.source) for row in self._own.execute(query))
         return found
 
 
-def find_nodes(connection: Connection, numbers: Iterable[int]) -> dict[int, Node]:
-    """Return nodes by their numbers."""
-    columns = t.lineage_nodes.c
-    found: dict[int, Node] = {}
-    for chunk in chunks(numbers):
-        for row in connection.execute(select(t.lineage_nodes).where(columns.number.in_(chunk))):
-            found[row.number] = node_of(row)
-    return found
+def _trigger(kept: KeptFact, fact: Fact) -> Trigger:
+    assert fact.cause is not None, "a start has a cause"
+    return Trigger(kept.subject, kept.source, kept.target, fact.cause, kept.run_id, kept.position, kept.happened_at)
 
 
-def node_of(row: Any) -> Node:
-    """Return the node that a row of `lineage_nodes` says."""
-    return Node(row.kind, row.name, row.engine, row.deployment, row.definition_kind, row.namespace)
-
-
-def _without_known(connection: Connection, facts: list[TriggerFact]) -> list[TriggerFact]:
-    """Leave out what was known before: a thing's start is told by several witnesses, and for each of its attempts."""
-    columns, nodes = t.lineage_triggers.c, t.lineage_nodes.c
-    known: set[tuple[UUID, UUID]] = set()
-    for chunk in chunks({fact.thing for fact in facts}):
-        query = select(columns.thing, nodes.node_id).join(t.lineage_nodes, nodes.number == columns.source)
-        known.update((row.thing, row.node_id) for row in connection.execute(query.where(columns.thing.in_(chunk))))
-    return [fact for fact in facts if (fact.thing, fact.source.node_id) not in known]
-
-
-def _number_nodes(connection: Connection, found: dict[UUID, tuple[int, Node]]) -> dict[UUID, int]:
-    """Return the numbers of nodes by id; new ones are numbered in the order in which the log told of them."""
-    columns = t.lineage_nodes.c
-    numbers: dict[UUID, int] = {}
-    for chunk in chunks(found):
-        query = select(columns.node_id, columns.number).where(columns.node_id.in_(chunk))
-        numbers.update((row.node_id, row.number) for row in connection.execute(query))
-    new = sorted((item for item in found.items() if item[0] not in numbers), key=lambda item: (item[1][0], item[0].hex))
-    if new:
-        last = connection.execute(select(func.max(columns.number))).scalar_one() or 0
-        rows: list[dict[str, Any]] = []
-        for number, (node_id, (_, node)) in enumerate(new, last + 1):
-            numbers[node_id] = number
-            rows.append({"number": number, "node_id": node_id, **node._asdict()})
-        connection.execute(insert(t.lineage_nodes), rows)
-    return numbers
-
-
-def _add_edges(connection: Connection, facts: list[EdgeFact], numbers: dict[UUID, int], moments: _Moments) -> None:
-    keyed = [((numbers[fact.source.node_id], numbers[fact.target.node_id], fact.kind), fact) for fact in facts]
+def _add_edges(own: Connection, facts: list[KeptFact]) -> None:
     columns = t.lineage_edges.c
-    known: dict[tuple[int, int, str], EdgeRow] = {}
-    wanted = {key for key, _ in keyed}
-    for chunk in chunks({source for source, _, _ in wanted}):
-        targets = {target for source, target, _ in wanted if source in set(chunk)}
-        for part in chunks(targets):
-            query = select(t.lineage_edges).where(columns.source.in_(chunk), columns.target.in_(part))
-            for row in connection.execute(query):
-                if (row.source, row.target, row.kind) in wanted:
-                    known[row.source, row.target, row.kind] = EdgeRow.read(row)
-    new, changed = add_facts(known, keyed, moments)
+    known: dict[Key, EdgeRow] = {}
+    key = tuple_(columns.source, columns.target, columns.kind)
+    for chunk in chunks({fact.edge for fact in facts}):
+        for row in own.execute(select(t.lineage_edges).where(key.in_(chunk))):
+            known[row.source, row.target, row.kind] = EdgeRow.read(row)
+    new, changed = add_facts(known, facts)
     if new:
-        connection.execute(insert(t.lineage_edges), new)
+        own.execute(insert(t.lineage_edges), new)
     if changed:
-        connection.execute(EdgeRow.update(), changed)
+        own.execute(EdgeRow.update(), changed)
 
 
-def _add_triggers(connection: Connection, facts: list[TriggerFact], numbers: dict[UUID, int]) -> list[Turn]:
-    """Add starts of things; return the turns that they close, in the order in which they became known."""
-    if not facts:
-        return []
-    facts = sorted(facts, key=lambda fact: (fact.position, numbers[fact.source.node_id], fact.thing.bytes))
-    new = [
-        Trigger(
-            fact.thing,
-            numbers[fact.source.node_id],
-            numbers[fact.target.node_id],
-            fact.cause,
-            fact.run_id,
-            fact.position,
-        )
-        for fact in facts
-    ]
-    connection.execute(insert(t.lineage_triggers), [trigger._asdict() for trigger in new])
-    chains = Chains(_fetch_chains(connection, new))
+def _find_turns(own: Connection, triggers: list[Trigger]) -> list[Turn]:
+    """Return the turns that new starts close, in the order in which they became known."""
+    new = sorted(triggers, key=lambda trigger: (trigger.position, trigger.source, trigger.thing.bytes))
+    chains = Chains(new, lambda column, things: _read_triggers(own, column, things))
     turns: dict[UUID, Turn] = {}
     for trigger in new:
         for turn in chains.turns_closed_by(trigger):
@@ -208,50 +237,24 @@ def _add_triggers(connection: Connection, facts: list[TriggerFact], numbers: dic
     return list(turns.values())
 
 
-def _fetch_chains(connection: Connection, new: list[Trigger]) -> set[Trigger]:
-    """Return all triggers above and below the new ones, as far as a turn may be long."""
-    columns = t.lineage_triggers.c
-    found = set(new)
-    for known, step in ((columns.thing, "cause"), (columns.cause, "thing")):
-        level = {getattr(trigger, step) for trigger in new}
-        seen: set[UUID] = set()
-        for _ in range(MAX_LEVELS):
-            level -= seen
-            if not level or len(found) > MAX_FETCHED:
-                break
-            seen |= level
-            rows = [
-                Trigger(*row)
-                for chunk in chunks(level)
-                for row in connection.execute(select(t.lineage_triggers).where(known.in_(chunk)))
-            ]
-            found.update(rows)
-            level = {getattr(trigger, step) for trigger in rows}
-    # What is below may have been started by others than the new ones, too.
-    for chunk in chunks({trigger.thing for trigger in found}):
-        found.update(
-            Trigger(*row) for row in connection.execute(select(t.lineage_triggers).where(columns.thing.in_(chunk)))
-        )
-    return found
+def _read_triggers(own: Connection, column: str, things: Iterable[UUID]) -> Iterator[Trigger]:
+    for chunk in chunks(things):
+        query = select(t.lineage_triggers).where(t.lineage_triggers.c[column].in_(chunk))
+        yield from (Trigger(*row) for row in own.execute(query))
 
 
-MAX_LEVELS: Final = 64
-MAX_FETCHED: Final = 20_000
-"""How many triggers are looked at for the turns of one portion."""
-
-
-def _add_turns(connection: Connection, turns: list[Turn], moments: _Moments) -> list[Turn]:
+def _add_turns(own: Connection, turns: list[Turn], moments: _Moments) -> list[Turn]:
     """Add the turns that are new; return those that are the first through their definitions."""
     things, cycles = t.lineage_turns.c.thing, t.lineage_turns.c.cycle
     known: set[UUID] = set()
     for chunk in chunks({turn.thing for turn in turns}):
-        known.update(connection.scalars(select(things).where(things.in_(chunk))))
+        known.update(own.scalars(select(things).where(things.in_(chunk))))
     new = [turn for turn in turns if turn.thing not in known]
     if not new:
         return []
     old: set[UUID] = set()
     for chunk in chunks({turn.cycle for turn in new}):
-        old.update(connection.scalars(select(cycles).where(cycles.in_(chunk)).distinct()))
+        old.update(own.scalars(select(cycles).where(cycles.in_(chunk)).distinct()))
     rows = [
         {
             "thing": turn.thing,
@@ -259,11 +262,12 @@ def _add_turns(connection: Connection, turns: list[Turn], moments: _Moments) -> 
             "cycle": turn.cycle,
             "run_id": turn.run_id,
             "position": turn.position,
-            "seen_at": moments[turn.position],
+            "seen_at": moments.recorded(turn.position),
+            "happened_at": turn.happened_at,
         }
         for turn in new
     ]
-    connection.execute(insert(t.lineage_turns), rows)
+    own.execute(insert(t.lineage_turns), rows)
     first: dict[UUID, Turn] = {}
     for turn in new:
         if turn.cycle not in old:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import orjson
 from sqlalchemy import bindparam, update
 from sqlalchemy.sql.dml import Update
 
-from runvis_core.lineage.facts import EdgeFact
 from runvis_core.store import tables as t
 
 KEPT_RUNS: Final = 5
@@ -20,10 +20,31 @@ Key = tuple[int, int, str]
 """An edge: the numbers of its nodes, and its kind."""
 
 
-class Moments(Protocol):
-    """When entries were recorded, by position."""
+class KeptFact(NamedTuple):
+    """A row of `lineage_facts`: by an entry's word, a run showed an edge, since a moment."""
 
-    def __getitem__(self, position: int) -> datetime: ...
+    source: int
+    target: int
+    kind: str
+    subject: UUID
+    """What counts once for the edge: the run that read or wrote, the thing that was started."""
+    position: int
+    """Of the entry with which it became known."""
+    happened_at: datetime
+    """From when on it belongs to the past. A second row of a subject tells of an earlier moment than those before."""
+    seen_at: datetime
+    """When the entry was recorded."""
+    run_id: UUID
+
+    @property
+    def edge(self) -> Key:
+        """The edge that it shows."""
+        return (self.source, self.target, self.kind)
+
+    @property
+    def proof(self) -> tuple[int, int, str, UUID]:
+        """What counts once."""
+        return (*self.edge, self.subject)
 
 
 class EdgeRow(NamedTuple):
@@ -64,17 +85,17 @@ class EdgeRow(NamedTuple):
 
 
 def add_facts(
-    known: Mapping[Key, EdgeRow], facts: Iterable[tuple[Key, EdgeFact]], moments: Moments
+    known: Mapping[Key, EdgeRow], facts: Iterable[KeptFact]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rows of new edges and the changes of known ones, given facts that none of them counts yet."""
-    by_key: dict[Key, list[EdgeFact]] = {}
-    for key, fact in facts:
-        by_key.setdefault(key, []).append(fact)
+    by_key: dict[Key, list[KeptFact]] = {}
+    for fact in facts:
+        by_key.setdefault(fact.edge, []).append(fact)
     new: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     for key in sorted(by_key):
         before = known.get(key)
-        after = _added(before, by_key[key], moments)
+        after = _added(before, by_key[key])
         source, target, kind = key
         if before is None:
             new.append({"source": source, "target": target, "kind": kind, **after.values()})
@@ -84,16 +105,17 @@ def add_facts(
     return new, changed
 
 
-def _added(before: EdgeRow | None, facts: list[EdgeFact], moments: Moments) -> EdgeRow:
-    first, last = min(fact.position for fact in facts), max(fact.position for fact in facts)
+def _added(before: EdgeRow | None, facts: list[KeptFact]) -> EdgeRow:
+    facts = sorted(facts, key=lambda fact: fact.position)
+    first, last = facts[0], facts[-1]
     runs = dict(before.last_runs) if before else {}
-    runs.update((str(fact.run_id), fact.position) for fact in sorted(facts, key=lambda fact: fact.position))
+    runs.update((str(fact.run_id), fact.position) for fact in facts)
     kept = tuple(sorted(runs.items(), key=lambda run: (-run[1], run[0]))[:KEPT_RUNS])
     return EdgeRow(
-        before.first_position if before else first,
-        before.first_seen_at if before else moments[first],
-        last,
-        moments[last],
+        before.first_position if before else first.position,
+        before.first_seen_at if before else first.seen_at,
+        last.position,
+        last.seen_at,
         (before.run_count if before else 0) + len(facts),
         kept,
     )

@@ -16,6 +16,7 @@ TOKEN_REVOKED: Final = "token revoked"  # noqa: S105
 HOLD_PLACED: Final = "hold placed"
 HOLD_RELEASED: Final = "hold released"
 ERASURE: Final = "erasure"
+DECLARATION: Final = "declaration"
 
 
 class Scope(StrEnum):
@@ -39,7 +40,7 @@ class Binding(BaseModel):
     witnesses: frozenset[Witness] = frozenset()
     """As whom it may tell them."""
     team: Short | None = None
-    """The team whose facts it may bring, where an event names a team."""
+    """The engine's team whose facts it may bring: events that name it, about runs that no other team told of."""
 
 
 class TokenIssued(BaseModel):
@@ -71,6 +72,17 @@ class Held(BaseModel):
         if all(value is None for value in (self.run_id, self.engine, self.deployment, self.definition)):
             raise ValueError("a hold names a run, an engine, a deployment or a definition")
         return self
+
+
+class Declared(BaseModel):
+    """The details of a `declaration`: what the log's keys say of themselves, so that the log testifies to it too."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(ge=1)
+    """Its place among the log's declarations."""
+    note: str
+    """The signed note."""
 
 
 class ErasedBody(BaseModel):

@@ -10,10 +10,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel
 
 from runvis_core.errors import BodyMismatchError
 from runvis_core.model.event import EventBase, parse_event
 from runvis_core.model.identity import NIL, timestamp
+from runvis_core.model.state import Relation, State, TriggerKind, Witness
 
 MAX_ENTRY_BYTES: Final = 60 * 1024
 """The most that an entry may have, so that others' log formats, with their 16 bit lengths, can hold it."""
@@ -23,6 +25,8 @@ SALT_BYTES: Final = 16
 
 _SORTED: Final = orjson.OPT_SORT_KEYS
 _NIL: Final = str(NIL)
+_PLAIN: Final = frozenset({str, UUID, dict, tuple, int, float, bool, State, Witness, TriggerKind, Relation})
+"""Classes that orjson encodes as we want them."""
 
 
 class Body(NamedTuple):
@@ -81,29 +85,24 @@ def _without_surrogates(value: Any) -> Any:
 
 
 def event_fields(event: EventBase) -> dict[str, Any]:
-    """Return what an event says as JSON values, without what it leaves at its default and without its content."""
-    fields: dict[str, Any] = {"kind": event.kind, "event_id": str(event.event_id)}
+    """Return what an event says, as `encode` takes it: without what it leaves at its default, and without content."""
+    fields: dict[str, Any] = {"kind": event.kind, "event_id": event.event_id}
     values = event.__dict__
     for name in event.model_fields_set:
         if name != "content" and name != "event_id":
             value = values[name]
-            kind = value.__class__
             # An engine's process seals on its own time: what is plain already, and most is, is told apart by its class.
-            fields[name] = value if kind is str or (kind is dict and name != "bodies") else _plain(value)
+            fields[name] = value if value.__class__ in _PLAIN else _plain(value)
+    if "bodies" in fields:
+        fields["bodies"] = {name: _plain(ref) for name, ref in event.bodies.items()}
     return fields
 
 
 def _plain(value: Any) -> Any:
-    if value.__class__ is str or value is None:
-        return value
-    if isinstance(value, datetime):
+    if value.__class__ is datetime:
         return timestamp(value)
-    if isinstance(value, UUID):
-        return str(value)
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, BaseModel):
+        return {name: _plain(item) for name, item in value.__dict__.items() if item is not None}
     return value
 
 

@@ -32,10 +32,9 @@ Parts that are large or personal go into `content`, by name; sealing (`encoding.
 and leaves its salted digest in `bodies`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from collections.abc import Collection, Mapping
+from threading import RLock
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -67,7 +66,7 @@ Json = dict[str, JsonValue]
 class BodyRef(BaseModel):
     """What an event keeps of a body: its salted digest (SHA-256 over salt and content) and its size in bytes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     digest: Digest
     size: int = Field(ge=0)
@@ -76,7 +75,7 @@ class BodyRef(BaseModel):
 class Trigger(BaseModel):
     """Why a run started. Who started it is a person's name and so lies in the body `actor`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     kind: TriggerKind
     native: Short | None = None
@@ -86,10 +85,10 @@ class Trigger(BaseModel):
 class EventBase(BaseModel, frozen=True):
     """What every event says: which engine's fact it is, when it happened, and who tells it."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     envelope_fields: ClassVar[frozenset[str]] = frozenset(
-        {"event_id", "occurred_at", "witness", "producer", "sequence", "bodies", "content"}
+        {"event_id", "occurred_at", "witness", "team", "producer", "sequence", "bodies", "content"}
     )
 
     kind: str
@@ -104,6 +103,8 @@ class EventBase(BaseModel, frozen=True):
     """The engine's clock."""
     witness: Witness
     """Who tells it: `worker`, `scheduler`, `follower`, `import`, `reconciler`, `operator`."""
+    team: Short | None = None
+    """The engine's team whose worker tells it, where the engine has teams and says which."""
     producer: UUID | None = None
     """The process that tells it, where it numbers its events."""
     sequence: int | None = Field(default=None, ge=0)
@@ -114,7 +115,7 @@ class EventBase(BaseModel, frozen=True):
     """Bodies on their way to being sealed, by name."""
 
     @model_validator(mode="after")
-    def _derive_event_id(self) -> EventBase:
+    def _derive_event_id(self) -> Self:
         if self.event_id is NIL or self.event_id == NIL:
             object.__setattr__(self, "event_id", self.derived_id())
         return self
@@ -186,6 +187,10 @@ class IdentityEvent(RunEvent, frozen=True):
         return (self._said(),)
 
 
+STARTED_FROM: Final = "started_from"
+"""The key in a run's engine context under which it says from which other definition it was started."""
+
+
 class ContextEvent(RunEvent, frozen=True):
     """Inputs, code, environment: sent at the start and again before the end, merged key by key.
 
@@ -198,7 +203,10 @@ class ContextEvent(RunEvent, frozen=True):
     environment: Json = Field(default_factory=dict)
     """`host`, `pid`, `python`, `packages`, allowed variables."""
     engine_context: Json = Field(default_factory=dict)
-    """What the engine says of the run that has no word of ours: operator, pool, queue, logical date."""
+    """What the engine says of the run that has no word of ours: operator, pool, queue, logical date.
+
+    `started_from` is the other definition by which the engine started the run: a deployment of the flow.
+    """
     tags: tuple[str, ...] = ()
     """The engine's tags or labels."""
     owner: Short | None = None
@@ -301,7 +309,7 @@ class LinkEvent(RunEvent, frozen=True):
     """The other run, by the native key of the same engine and deployment."""
 
     @model_validator(mode="after")
-    def _names_a_target(self) -> LinkEvent:
+    def _names_a_target(self) -> Self:
         if (self.target_run_id is None) == (self.target_native_key is None):
             raise ValueError("a link names its target by either target_run_id or target_native_key")
         return self
@@ -375,7 +383,7 @@ class PresumptionEvent(RunEvent, frozen=True):
     """What it rests on: the last sign of life, what the engine answered."""
 
     @model_validator(mode="after")
-    def _lost_has_a_terminal_state(self) -> PresumptionEvent:
+    def _lost_has_a_terminal_state(self) -> Self:
         if (self.verdict is Verdict.LOST) != (self.state is not None and self.state.is_terminal):
             raise ValueError("a presumption has a terminal state when, and only when, its verdict is 'lost'")
         return self
@@ -512,9 +520,9 @@ class DecisionEvent(EventBase, frozen=True):
 
     kind: Literal["decision"] = "decision"
     decision: Short
-    """`token issued`, `token revoked`, `hold placed`, `hold released` or `erasure`."""
+    """`token issued`, `token revoked`, `hold placed`, `hold released`, `erasure` or `declaration`."""
     subject: Name
-    """What it is about: the id of a token or hold, the name of a run."""
+    """What it is about: the id of a token or hold, the name of a run, a key of the log."""
     run_id: UUID | None = None
     """The run that it is about, where it is about one."""
     reason: str | None = None
@@ -585,6 +593,22 @@ EVENT_KINDS: Final[Mapping[str, type[EventBase]]] = {
 
 STORE_MADE_KINDS: Final = frozenset({"attestation", "conflict", "decision", "access"})
 """Kinds that only the store itself may append."""
+
+
+_building: Final = RLock()
+
+
+def build_kinds(kinds: Collection[type[EventBase]] = EVENT_KINDS.values()) -> None:
+    """Make kinds of events ready for use, which takes a millisecond for each: else the first event of a kind does it.
+
+    A process with several threads must have done so before they make events: not every pydantic lets two of them begin.
+    """
+    if all(kind.__pydantic_complete__ for kind in kinds):
+        return
+    # Reentrant: a signal's handler may record, too.
+    with _building:
+        for kind in kinds:
+            kind.model_rebuild()
 
 
 def parse_event(raw: Any) -> EventBase:

@@ -432,14 +432,33 @@ class DefinitionSummary(Answer):
     last_run: RunRef | None = None
 
 
+class StartView(Answer):
+    """Runs of a definition that were started from another one, such as a deployment of a flow."""
+
+    definition: str | None = None
+    """The definition that they were started from; None for those that were started from none."""
+    runs: int
+    """How many of the recent runs these are."""
+    witnesses: list[str]
+    """Who told of them."""
+    server_only: bool
+    """Whether the engine's server alone told of them: no process of theirs records."""
+    last_run: RunRef
+
+
 class DefinitionDetail(DefinitionSummary):
     """A definition, its versions (newest first, the newest with its structure) and its recent runs."""
 
     versions: list[DefinitionVersion] = Field(default_factory=list[DefinitionVersion])
     cut_versions: int = 0
     witnesses: list[str] = Field(default_factory=list[str])
-    """Who told of the recent runs. `follower` alone is server only: no process of theirs records."""
+    """Who told of the recent runs."""
+    server_only: bool = False
+    """Whether the engine's server alone told of the recent runs: no process of theirs records."""
+    starts: list[StartView] = Field(default_factory=list[StartView])
+    """The recent runs by what they were started from, if some were started from another definition."""
     recent_runs: list[RunRef] = Field(default_factory=list[RunRef])
+    """The recent runs; of a definition that others are started from, such as a deployment, those that were."""
 
 
 class Check(Answer):

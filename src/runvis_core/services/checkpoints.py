@@ -14,14 +14,17 @@ from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import LedgerError, NotFoundError, RunVisError, SettingsError, UnreachableError
 from runvis_core.ledger.checkpoints import Checkpoint, parse_checkpoint, sign_checkpoint
+from runvis_core.ledger.claims import find_declared
 from runvis_core.ledger.declarations import EPOCH, Declaration, parse_declaration, sign_declaration
 from runvis_core.ledger.keyring import read_keys
 from runvis_core.ledger.made import MadeCheckpoint
 from runvis_core.ledger.notes import SigningKey, parse_note, parse_signatures
 from runvis_core.ledger.stored_tiles import LedgerStep, tail_of, tree_of
 from runvis_core.ledger.tree import prove_consistency, range_hash
+from runvis_core.model.decision import DECLARATION, Declared
 from runvis_core.plugins import Plugins, plugin_manager
 from runvis_core.services.checkpoint_file import find_last_checkpoint
+from runvis_core.services.decisions import CHECKPOINT, record_access, record_decision
 from runvis_core.services.ledger_answers import CheckpointPage, CheckpointView
 from runvis_core.services.reading import reading
 from runvis_core.settings import Settings
@@ -76,6 +79,18 @@ def make_checkpoint(store: Store, settings: Settings, *, plugins: Plugins | None
     troubles = _hand_on(store, settings, made, number, plugins or plugin_manager())
     with reading(store) as connection:
         return Made(_view(connection, _last(connection, number=number)), True, troubles)
+
+
+def order_checkpoint(store: Store, settings: Settings, *, principal: str) -> Made:
+    """Make a checkpoint as `make_checkpoint` does, because somebody wants it now: the audit trail tells who did.
+
+    Those that are made at intervals are no entries, or the log would never rest.
+    """
+    made = make_checkpoint(store, settings)
+    if made.is_new:
+        said: dict[str, Any] = {"number": made.checkpoint.number, "size": made.checkpoint.size}
+        record_access(store, CHECKPOINT, made.checkpoint.origin, principal=principal, details=said)
+    return made
 
 
 def signing_keys(settings: Settings) -> list[SigningKey]:
@@ -133,8 +148,11 @@ def list_checkpoints(store: Store, *, limit: int, before: int | None = None) -> 
         return CheckpointPage(items=[_view(connection, row) for row in connection.execute(query).all()])
 
 
-def declare(store: Store, keys: Sequence[SigningKey], verb: str, subject: str, *, reason: str) -> str:
-    """Sign and keep a declaration at the log's present size; return its note. Raises `NoteError`, `LedgerError`."""
+def declare(store: Store, keys: Sequence[SigningKey], verb: str, subject: str, *, reason: str, principal: str) -> str:
+    """Sign and keep a declaration at the log's present size; return its note. Raises `NoteError`, `LedgerError`.
+
+    It becomes an entry, too: the next checkpoint covers it, and it can't be taken away without being missed.
+    """
     catch_up(store, [LedgerStep()])
     with _writing(store) as connection:
         size = connection.execute(select(t.head.c.position)).scalar_one()
@@ -144,16 +162,29 @@ def declare(store: Store, keys: Sequence[SigningKey], verb: str, subject: str, *
         note = sign_declaration(Declaration(at, verb, subject, reason), named)
         number = max((row.number for row in _declarations(connection)), default=0) + 1
         connection.execute(insert(t.declarations), [{"number": number, "made_at": store.clock(), "note": note}])
+    _tell_of_declarations(store, principal=principal)
     return note
 
 
-def declare_epoch(store: Store, settings: Settings, *, reason: str, now: datetime) -> str:
+def _tell_of_declarations(store: Store, *, principal: str) -> None:
+    """Make each declaration an entry that is none yet: the last one, and one after which a process was killed."""
+    with reading(store) as connection:
+        told = find_declared(connection)
+        untold = [row for row in _declarations(connection) if row.number not in told]
+    for row in untold:
+        said = parse_declaration(_text_of(row.note))
+        details = Declared(number=row.number, note=row.note).model_dump(mode="json")
+        subject = f"{said.verb} {said.subject}"[:1000]
+        record_decision(store, DECLARATION, subject, details, principal=principal, reason=said.reason or None)
+
+
+def declare_epoch(store: Store, settings: Settings, *, reason: str, principal: str, now: datetime) -> str:
     """Declare that the log goes on from here under a new name, since what it was before can't be gone on from.
 
     For a store that was restored from an older copy. Returns the declaration.
     """
     keys = signing_keys(settings)
-    return declare(store, keys, EPOCH, f"{keys[0].name}/epoch-{now:%Y%m%dT%H%M%SZ}", reason=reason)
+    return declare(store, keys, EPOCH, f"{keys[0].name}/epoch-{now:%Y%m%dT%H%M%SZ}", reason=reason, principal=principal)
 
 
 def keep_checkpointing(

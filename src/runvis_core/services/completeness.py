@@ -17,6 +17,7 @@ from runvis_core.services.completeness_answers import (
     Completeness,
     CompletenessFilter,
     GapView,
+    NumberSpan,
     RunGap,
 )
 from runvis_core.services.reading import chunks, reading
@@ -98,6 +99,23 @@ def find_producers(
     )
     for row in connection.execute(unknown):
         yield Producer(row, read_numbers("[]", row.numbers, None, is_closed=False), [])
+
+
+def find_producers_heard(
+    connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime
+) -> Iterator[Producer]:
+    """Yield the producers that were open in a span of time, and heard since it began."""
+    query = (
+        select(producers, refusals.c.numbers)
+        .outerjoin(refusals, refusals.c.producer == producers.c.producer)
+        .where(producers.c.last_heard_at >= since, func.coalesce(producers.c.opened_at, since) < until)
+        .where(*_of(producers, filters))
+        .order_by(producers.c.producer)
+    )
+    for row in connection.execute(query):
+        is_closed = row.closed_at is not None
+        numbers = read_numbers(row.received, row.numbers, row.closed_sequence, is_closed=is_closed)
+        yield Producer(row, numbers, view_gaps(row, numbers))
 
 
 def _between(moment: Any, since: datetime, until: datetime) -> ColumnElement[bool]:
@@ -218,7 +236,8 @@ class _Account:
             return
         names = ("run_id", "engine", "deployment", "definition", "native_id")
         said = {name: getattr(row, name) for name in names}
-        self._runs.append(RunGap(**said, completeness=record.completeness))
+        spans = [NumberSpan(producer=span[0], low=span[1], high=span[2]) for span in _sorted(record)]
+        self._runs.append(RunGap(**said, completeness=record.completeness, spans=spans))
 
     def _key(self, day: date | None, row: Any, producer: UUID | None = None) -> tuple[Any, ...]:
         definition = row.definition if self.by is By.DEFINITION else None
@@ -252,6 +271,10 @@ class _Account:
             runs=self._runs,
             cut_runs=self._cut_runs,
         )
+
+
+def _sorted(record: RunRecord) -> list[tuple[UUID, int, int]]:
+    return sorted(record.missing | record.refused, key=lambda span: (str(span[0]), span[1]))
 
 
 _NUMBERS: Final = (

@@ -76,6 +76,14 @@ class AccountRow(Answer):
     """Of how many of the runs it can't be known whether they are whole."""
 
 
+class NumberSpan(Answer):
+    """Numbers of a producer, the first and the last one."""
+
+    producer: UUID
+    low: int
+    high: int
+
+
 class RunGap(Answer):
     """A run whose record is not whole."""
 
@@ -85,6 +93,8 @@ class RunGap(Answer):
     definition: str | None = None
     native_id: str | None = None
     completeness: RunCompleteness
+    spans: list[NumberSpan] = Field(default_factory=list[NumberSpan])
+    """The numbers that never came, or were refused, and may have been about it."""
 
 
 class Completeness(Answer):

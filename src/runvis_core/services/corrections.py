@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from runvis_core.services.answers import Page
 from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_position, write_cursor
 from runvis_core.services.reading import find_entries, reading
 from runvis_core.store.database import Store
 from runvis_core.store.tables import corrections, runs
@@ -37,8 +37,8 @@ def list_corrections(
             .order_by(corrections.c.position.desc())
         )
         if cursor is not None:
-            (position,) = read_cursor(cursor, of=_LIST, filters=filters)
-            query = query.where(corrections.c.position < int(position))
+            (before,) = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_position,))
+            query = query.where(corrections.c.position < before)
         rows = connection.execute(query.limit(limit + 1)).all()
         page, more = rows[:limit], len(rows) > limit
         items = _summaries(connection, page)

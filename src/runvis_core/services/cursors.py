@@ -6,12 +6,14 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
 from runvis_core.errors import CursorError
+from runvis_core.services.filters import is_storable
 
 _CHECK_BYTES: Final = 12
 _MAX_LENGTH: Final = 8192
@@ -23,8 +25,11 @@ def write_cursor(place: Sequence[str], *, of: str, filters: BaseModel) -> str:
     return base64.urlsafe_b64encode(_check(data, of, filters) + data).decode("ascii").rstrip("=")
 
 
-def read_cursor(cursor: str, *, of: str, filters: BaseModel) -> list[str]:
-    """Return the place that `cursor` names. Raises `CursorError` if this list with these filters did not make it."""
+def read_cursor(cursor: str, *, of: str, filters: BaseModel, kinds: Sequence[Callable[[str], Any]]) -> list[Any]:
+    """Return the place that `cursor` names, each part read by its kind.
+
+    Raises `CursorError` if this list with these filters did not make it.
+    """
     if len(cursor) > _MAX_LENGTH:
         raise _foreign(of)
     try:
@@ -32,9 +37,37 @@ def read_cursor(cursor: str, *, of: str, filters: BaseModel) -> list[str]:
     except (binascii.Error, ValueError):
         raise _foreign(of) from None
     check, data = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
-    if check != _check(data, of, filters) or write_cursor(json.loads(data), of=of, filters=filters) != cursor:
+    if check != _check(data, of, filters):
         raise _foreign(of)
-    return json.loads(data)
+    try:
+        # Anybody can compute the check, so nothing is taken for granted of what it stands for.
+        said: Any = json.loads(data)
+        place = cast("list[Any]", said) if isinstance(said, list) else []
+        if write_cursor(place, of=of, filters=filters) == cursor:
+            return [kind(part) for kind, part in zip(kinds, place, strict=True)]
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        pass
+    raise _foreign(of)
+
+
+def read_moment(text: str) -> datetime:
+    """Read the time of a place."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def read_position(text: str) -> int:
+    """Read the position in the log of a place. Raises `ValueError` for one that no log has."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError(text)
+    return number
+
+
+def read_name(text: str) -> str:
+    """Read the name of a place. Raises `ValueError` for one that no store has."""
+    if not is_storable(text):
+        raise ValueError(text)
+    return text
 
 
 def _check(data: bytes, of: str, filters: BaseModel) -> bytes:

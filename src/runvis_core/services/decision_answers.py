@@ -30,7 +30,7 @@ class TokenRequest(BaseModel):
     witnesses: frozenset[Witness] = frozenset()
     """As whom it may tell them: needed to ingest."""
     team: Short | None = None
-    """The team for which it may bring events, where they name one."""
+    """The engine's team for which alone it may bring events: each must name it."""
     days: int = Field(default=DEFAULT_DAYS, ge=1, le=MAX_DAYS)
     """In how many days it expires."""
 
@@ -48,7 +48,7 @@ class TokenView(Answer):
     witnesses: list[Witness]
     """As whom it may tell them; empty for all."""
     team: str | None = None
-    """For which team, where events name one."""
+    """For which team of the engine alone; none for all."""
     issued_at: AwareDatetime
     issued_by: str
     expires_at: AwareDatetime

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel, JsonValue
 from sqlalchemy import select
 
 from runvis_core.model.encoding import seal
@@ -21,6 +22,8 @@ from runvis_core.store.tables import decisions
 ENGINE: Final = "runvis"
 DEPLOYMENT: Final = "store"
 """Whose facts these are: no engine's, the store's own."""
+EXPORT: Final = "export"
+CHECKPOINT: Final = "checkpoint"
 
 
 def local_principal() -> str:
@@ -59,6 +62,14 @@ def record_access(
     """Record that somebody looked at something, took it out or had it made; return the entry's position."""
     event = AccessEvent(**_envelope(store), access=access, subject=subject[:1000], details=details or {})
     return _append(store, event, principal)
+
+
+def record_export(
+    store: Store, what: str, *, principal: str, asked: BaseModel | None = None, **details: JsonValue
+) -> int:
+    """Record that somebody took something out of the store: `what` says so, `asked` by which question."""
+    said = asked.model_dump(mode="json", exclude_defaults=True) if asked is not None else {}
+    return record_access(store, EXPORT, what, principal=principal, details={**said, **details})
 
 
 def list_audit(store: Store, *, limit: int, before: int | None = None, name: str | None = None) -> AuditPage:

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, and_, func, select, tuple_
 
 from runvis_core.errors import NotFoundError
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, DefinitionVersion, Page, RunRef
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_name, write_cursor
 from runvis_core.services.filters import DefinitionFilter, is_storable
 from runvis_core.services.reading import find_entries, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.services.starts import find_started, find_starts, is_server_only
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
 from runvis_core.store.tables import bodies, definition_versions, definitions, runs
@@ -50,7 +51,8 @@ def list_definitions(
             if (value := getattr(filters, name)) is not None:
                 query = query.where(definitions.c[name] == value)
         if cursor is not None:
-            query = query.where(tuple_(*_KEY) > tuple_(*read_cursor(cursor, of=_LIST, filters=filters)))
+            place = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_name,) * len(_KEY))
+            query = query.where(tuple_(*_KEY) > tuple_(*place))
         rows = connection.execute(query).all()
         items = _summaries(connection, rows[:limit])
     more = len(rows) > limit
@@ -75,12 +77,18 @@ def get_definition(store: Store, name: str, filters: DefinitionFilter) -> Defini
             versions[0] = _with_bodies(connection, found[0], versions[0])
         recent = select(*REF_COLUMNS).where(*_runs_of(row)).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
         refs = run_refs(connection, connection.execute(recent.limit(RECENT_RUNS)))
+        if not refs and versions and (parent := versions[0].parent_definition) is not None:
+            of_parent = (runs.c.engine == row.engine, runs.c.deployment == row.deployment, runs.c.definition == parent)
+            refs = find_started(connection, of_parent, row.definition, RECENT_RUNS)
         told_by = count_entries(connection, [ref.run_id for ref in refs]).values()
+        witnesses = sorted({name for _, names in told_by for name in names})
         return DefinitionDetail(
             **dict(summary),
             versions=versions,
             cut_versions=max(0, summary.version_count - MAX_VERSIONS),
-            witnesses=sorted({name for _, names in told_by for name in names}),
+            witnesses=witnesses,
+            server_only=is_server_only(witnesses),
+            starts=find_starts(connection, _runs_of(row)),
             recent_runs=refs,
         )
 
@@ -105,6 +113,21 @@ def find_versions_between(
     occurred_at = definition_versions.c.occurred_at
     query = select(definition_versions).where(of_definition, occurred_at >= since, occurred_at < until)
     found = connection.execute(query.order_by(definition_versions.c.position).limit(MAX_VERSIONS)).all()
+    return _versions(connection, found)
+
+
+def find_versions_until(
+    connection: Connection, row: Any, *, position: int, moment: datetime | None
+) -> list[DefinitionVersion]:
+    """Return the versions of a definition that the log told of up to a position, and that there were by a moment.
+
+    The newest first, at most `MAX_VERSIONS`.
+    """
+    of_definition = and_(*(column == value for column, value in zip(_VERSION_KEY, row, strict=True)))
+    query = select(definition_versions).where(of_definition, definition_versions.c.position <= position)
+    if moment is not None:
+        query = query.where(definition_versions.c.occurred_at <= moment)
+    found = connection.execute(query.order_by(definition_versions.c.position.desc()).limit(MAX_VERSIONS)).all()
     return _versions(connection, found)
 
 

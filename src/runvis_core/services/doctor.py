@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -13,6 +13,7 @@ from runvis_core.services.answers import Check
 from runvis_core.services.clock import check_clock
 from runvis_core.services.completeness import check_completeness
 from runvis_core.services.reading import reading
+from runvis_core.services.starts import check_capture
 from runvis_core.store.database import Store
 from runvis_core.store.roles import find_power
 from runvis_core.store.schema import changed_guards, newest_version, schema_version
@@ -47,6 +48,7 @@ def examine_store(store: Store, *, now: datetime) -> list[Check]:
         *([check_sqlite(sqlite3.sqlite_version_info)] if store.engine.dialect.name == "sqlite" else []),
         *heard,
         check_completeness(store, now=now),
+        check_capture(store, since=now - timedelta(days=1)),
     ]
 
 

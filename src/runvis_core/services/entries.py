@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from runvis_core.services.answers import EntryPage, EntryView
 from runvis_core.services.names import resolve_run
@@ -21,6 +21,27 @@ def list_entries(store: Store, *, after: int, limit: int) -> EntryPage:
         query = select(entries.c.position, entries.c.entry).where(entries.c.position > after)
         rows = connection.execute(query.order_by(entries.c.position).limit(limit)).all()
         return _page(connection, rows, after=after)
+
+
+class RawEntry(NamedTuple):
+    """An entry as it lies in the log, with what is said of its run beside it."""
+
+    position: int
+    run_id: UUID | None
+    kind: str
+    entry: bytes
+    """Exactly the bytes that were hashed."""
+    definition: str | None
+    native_id: str | None
+
+
+def list_raw_entries(store: Store, *, after: int, limit: int) -> list[RawEntry]:
+    """Return the entries that come after a position, in the log's order, unread: for whoever passes them on."""
+    with reading(store) as connection:
+        columns = (entries.c.position, entries.c.run_id, entries.c.kind, entries.c.entry)
+        query = select(*columns, runs.c.definition, runs.c.native_id)
+        query = query.outerjoin(runs, runs.c.run_id == entries.c.run_id).where(entries.c.position > after)
+        return [RawEntry(*row) for row in connection.execute(query.order_by(entries.c.position).limit(limit))]
 
 
 def list_last_entries(store: Store, *, limit: int) -> EntryPage:
@@ -71,3 +92,10 @@ def _runs_of(connection: Connection, run_ids: set[str]) -> dict[Any, Any]:
         query = query.where(runs.c.run_id.in_([UUID(run_id) for run_id in chunk]))
         found.update((str(row.run_id), row) for row in connection.execute(query))
     return found
+
+
+def find_last_position(store: Store, run_id: UUID, *, until: int | None = None) -> int | None:
+    """Return the position of the last entry about a run, up to a position; None if there is none."""
+    query = select(func.max(entries.c.position)).where(entries.c.run_id == run_id)
+    with reading(store) as connection:
+        return connection.scalar(query if until is None else query.where(entries.c.position <= until))

@@ -6,26 +6,25 @@ The same log gives the same bytes: nothing in the pack says when or where it was
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 from pydantic import BaseModel
 from sqlalchemy import Connection, select
 
-from runvis_core.errors import NotFoundError, SettingsError
+from runvis_core.errors import NotFoundError, WideQuestionError
 from runvis_core.model.encoding import leaf_hash
 from runvis_core.services.answers import RunDetail, TreeNode
 from runvis_core.services.checkpoints import find_checkpoint
 from runvis_core.services.completeness import get_completeness
 from runvis_core.services.completeness_answers import By, CompletenessFilter
+from runvis_core.services.evidence_pack import Pack, Subject
 from runvis_core.services.evidence_readme import README
-from runvis_core.services.past import PastRuns, reading_past
+from runvis_core.services.past import Past, PastRuns, reading_past
 from runvis_core.services.past_details import describe_past_run
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.proofs import prove_run
@@ -33,38 +32,20 @@ from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_completeness import judge_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
-from runvis_core.store.tables import decisions, entries, erasures, head, runs
+from runvis_core.store.log import parse_entry
+from runvis_core.store.tables import decisions, entries, erasures, runs
 
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip file can say: it is no time of anything."""
-
-
-class Subject(NamedTuple):
-    """Of which runs a pack is."""
-
-    definition: str
-    since: datetime
-    until: datetime
-    engine: str | None = None
-    deployment: str | None = None
+MAX_RUNS: Final = 5000
+"""Of how many runs a server makes a pack; with what ran inside them."""
 
 
-class Pack(NamedTuple):
-    """A pack's files by name, and what it holds."""
-
-    files: dict[str, bytes]
-    runs: int
-    entries: int
-    position: int
-    """The position of the log up to which it tells."""
-
-
-def collect_evidence(store: Store, subject: Subject, *, now: datetime) -> Pack:
+def collect_evidence(store: Store, subject: Subject, *, now: datetime, most: int | None = None) -> Pack:
     """Return the pack of a definition's runs in a span of time, with what ran inside them.
 
-    Raises `NotFoundError` where there are none.
+    Raises `NotFoundError` where there are none, `WideQuestionError` where there are more than `most`.
     """
-    with reading_past(store, PastFilter(), now=now) as (connection, past):
+    with reading_past(store, PastFilter(), now=now) as (connection, _):
+        past, recorded_at = _find_end(connection)
         wanted = _find_runs(connection, subject, past.position)
         if not wanted:
             raise NotFoundError(f"there are no runs of {subject.definition!r} in that time")
@@ -72,6 +53,11 @@ def collect_evidence(store: Store, subject: Subject, *, now: datetime) -> Pack:
         details: dict[UUID, RunDetail] = {}
         level = wanted
         while level:
+            if most is not None and len(details) + len(level) > most:
+                raise WideQuestionError(
+                    f"a server makes a pack of at most {most} runs, with what ran inside them: ask for less time, or "
+                    "run `runvis evidence` at the store itself"
+                )
             found = [describe_past_run(past_runs, run, str(run.row.run_id)) for run in past_runs.load(level)]
             details.update((detail.run_id, detail) for detail in found)
             level = [run_id for detail in found for run_id in _inside(detail.tree) if run_id not in details]
@@ -84,7 +70,6 @@ def collect_evidence(store: Store, subject: Subject, *, now: datetime) -> Pack:
             "completeness-of-runs.jsonl": _lines(_wholeness(connection, list(details))),
             "erasures.jsonl": _lines(_erasures(connection, [entry["position"] for entry in logged])),
         }
-        recorded_at = connection.execute(select(head.c.recorded_at)).scalar_one()
     account = get_completeness(
         store,
         CompletenessFilter(
@@ -102,27 +87,21 @@ def collect_evidence(store: Store, subject: Subject, *, now: datetime) -> Pack:
     proven = _prove(store, first_positions, files)
     files["README.md"] = _readme(subject, past.position, recorded_at, details, logged, proven)
     files["SHA256SUMS"] = _sums(files)
-    return Pack(files, len(details), len(logged), past.position)
+    return Pack(files)
 
 
-def write_pack(pack: Pack, output: Path) -> None:
-    """Write a pack as a zip file, or into a new folder. Raises `SettingsError` where something is there already."""
-    if output.exists():
-        raise SettingsError(f"{output} is there already: name a folder or .zip file that is not")
-    try:
-        if output.suffix == ".zip":
-            with zipfile.ZipFile(output, "x", zipfile.ZIP_STORED) as archive:
-                for name, data in sorted(pack.files.items()):
-                    member = zipfile.ZipInfo(name, _EPOCH)
-                    # As on any system: what is in the file is all that it says.
-                    member.create_system, member.external_attr = 3, 0o644 << 16
-                    archive.writestr(member, data)
-            return
-        for name, data in pack.files.items():
-            (output / name).parent.mkdir(parents=True, exist_ok=True)
-            (output / name).write_bytes(data)
-    except OSError as error:
-        raise SettingsError(f"the pack can't be written to {output}: {error}") from error
+def _find_end(connection: Connection) -> tuple[Past, datetime | None]:
+    """Return the end of what a pack tells, and when its last entry was recorded.
+
+    That somebody looked at the log, or took a pack out, is an entry too, and no part of what a pack is about: with it
+    no two packs would be the same.
+    """
+    columns = entries.c
+    query = select(columns.position, columns.entry).where(columns.kind != "access")
+    last = connection.execute(query.order_by(columns.position.desc()).limit(1)).one_or_none()
+    if last is None:
+        return Past(None, 0), None
+    return Past(None, last.position), parse_entry(last.position, bytes(last.entry)).recorded_at
 
 
 def _find_runs(connection: Connection, subject: Subject, position: int) -> list[UUID]:

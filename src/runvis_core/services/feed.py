@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import BindParameter, Connection, bindparam, func, select, tuple_
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, FailureView, Page, RunSummary
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.reading import chunks, reading
-from runvis_core.services.run_summaries import summarise
+from runvis_core.services.run_summaries import find_failures, summarise
 from runvis_core.services.runs import list_runs
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
@@ -70,7 +71,7 @@ def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened
     run_ids = [run.run_id for run in found]
     counts = _count_inside(connection, run_ids)
     attempts = _count_attempts(connection, run_ids)
-    failed = find_failed_inside(connection, [run.run_id for run in found if _is_unexplained(run)])
+    failed = find_failed_inside(connection, [run.run_id for run in found if is_unexplained(run)])
     inside = {run_id: _inside(connection, run_id) for run_id in opened if counts.get(run_id)}
     return [
         FeedRow(
@@ -84,7 +85,8 @@ def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened
     ]
 
 
-def _is_unexplained(run: RunSummary) -> bool:
+def is_unexplained(run: RunSummary) -> bool:
+    """Return whether a run failed and does not say why itself."""
     failed = run.effective_state in (State.FAILED, State.TIMED_OUT)
     return failed and (run.failure is None or not (run.failure.message or run.failure.error_type))
 
@@ -101,21 +103,24 @@ def _count_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID,
     return counts
 
 
-def _count_attempts(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
+# Built once each: to build such a statement takes longer than to run it.
+_RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
+
+
+@cache
+def _attempt_counts() -> Any:
     other = runs.alias("other")
+    same = tuple_(other.c.native_key, other.c.engine, other.c.deployment) == tuple_(
+        runs.c.native_key, runs.c.engine, runs.c.deployment
+    )
+    query = select(runs.c.run_id, func.count(other.c.run_id).label("attempts")).join(other, same)
+    return query.where(runs.c.run_id.in_(_RUN_IDS), other.c.became_run_id.is_(None)).group_by(runs.c.run_id)
+
+
+def _count_attempts(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(run_ids):
-        query = (
-            select(runs.c.run_id, func.count(other.c.run_id).label("attempts"))
-            .join(
-                other,
-                tuple_(other.c.native_key, other.c.engine, other.c.deployment)
-                == tuple_(runs.c.native_key, runs.c.engine, runs.c.deployment),
-            )
-            .where(runs.c.run_id.in_(chunk), other.c.became_run_id.is_(None))
-            .group_by(runs.c.run_id)
-        )
-        counts.update((row.run_id, row.attempts) for row in connection.execute(query))
+        counts.update((row.run_id, row.attempts) for row in connection.execute(_attempt_counts(), {"run_ids": chunk}))
     return counts
 
 
@@ -145,20 +150,18 @@ def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[
         above = below
         if not above:
             break
-    told: dict[UUID, RunSummary] = {}
+    told: dict[UUID, FailureView | None] = {}
     for chunk in chunks([row.run_id for row in reasons.values()]):
-        found = connection.execute(select(runs).where(runs.c.run_id.in_(chunk))).all()
-        told.update((run.run_id, run) for run in summarise(connection, found))
+        found = select(runs.c.run_id, runs.c.record).where(runs.c.run_id.in_(chunk))
+        told |= find_failures(connection, connection.execute(found).all())
     return {
-        top: InsideFailure(
-            run_id=row.run_id, definition=row.definition, attempt=row.attempt, failure=told[row.run_id].failure
-        )
+        top: InsideFailure(run_id=row.run_id, definition=row.definition, attempt=row.attempt, failure=told[row.run_id])
         for top, row in reasons.items()
     }
 
 
-def _failed_children(connection: Connection, parents: Sequence[UUID]) -> list[Any]:
-    """Return of each parent the child that failed first, in its last attempt."""
+@cache
+def _first_failures() -> Any:
     later = runs.alias("later")
     tried_again = (
         select(later.c.run_id)
@@ -171,25 +174,29 @@ def _failed_children(connection: Connection, parents: Sequence[UUID]) -> list[An
         )
         .exists()
     )
+    order = (runs.c.ended_at, runs.c.first_position)
+    numbered = (
+        select(
+            runs.c.run_id,
+            runs.c.parent_run_id,
+            runs.c.definition,
+            runs.c.attempt,
+            func.row_number().over(partition_by=runs.c.parent_run_id, order_by=order).label("place"),
+        )
+        .where(
+            runs.c.parent_run_id.in_(_RUN_IDS),
+            runs.c.effective_state.in_(FAILED),
+            runs.c.became_run_id.is_(None),
+            ~tried_again,
+        )
+        .subquery()
+    )
+    return select(numbered).where(numbered.c.place == 1)
+
+
+def _failed_children(connection: Connection, parents: Sequence[UUID]) -> list[Any]:
+    """Return of each parent the child that failed first, in its last attempt."""
     found: list[Any] = []
     for chunk in chunks(parents):
-        numbered = (
-            select(
-                runs.c.run_id,
-                runs.c.parent_run_id,
-                runs.c.definition,
-                runs.c.attempt,
-                func.row_number()
-                .over(partition_by=runs.c.parent_run_id, order_by=(runs.c.ended_at, runs.c.first_position))
-                .label("place"),
-            )
-            .where(
-                runs.c.parent_run_id.in_(chunk),
-                runs.c.effective_state.in_(FAILED),
-                runs.c.became_run_id.is_(None),
-                ~tried_again,
-            )
-            .subquery()
-        )
-        found += connection.execute(select(numbered).where(numbered.c.place == 1)).all()
+        found += connection.execute(_first_failures(), {"run_ids": chunk}).all()
     return found

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Any, Final, cast
+from itertools import chain, pairwise
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 import orjson
 from sqlalchemy import Connection, literal, select, tuple_
 
 from runvis_core.model.state import TriggerKind
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.reading import chunks, find_bodies_at, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, attempt_fields, run_refs
-from runvis_core.services.run_trees import child_edges
+from runvis_core.services.run_trees import PARENTS, child_edges
 from runvis_core.services.schedules import find_due_times
 from runvis_core.services.stats_answers import Grid, GridAttempt, GridCell, GridColumn, GridRow
 from runvis_core.store.database import Store
@@ -31,27 +31,37 @@ MAX_ATTEMPTS: Final = 20
 """How many attempts a cell shows; a mapped step has those of all its parts."""
 MAX_CHILDREN: Final = 20_000
 """How many attempts of steps a grid reads."""
+MAX_STEPS: Final = 200
+"""How many steps a grid shows; more are counted."""
 MAX_DUE: Final = 100
 _LIST: Final = "grid"
 
 
 def get_grid(
     store: Store, name: str, filters: DefinitionFilter, *, limit: int = DEFAULT_RUNS, cursor: str | None = None,
-    now: datetime,
+    first_step: int = 0, now: datetime,
 ) -> Grid:  # fmt: skip
     """Return the last runs of a definition, or those before a cursor, with the steps that ran right inside them.
 
     Steps that a run's version of the definition has and that did not run have a cell without attempts. A run that was
-    due by the schedule (in UTC) and is absent has a column without a run. Raises `NotFoundError` and `CursorError`.
+    due by the schedule (in UTC) and is absent has a column without a run. Of more than `MAX_STEPS` steps those from the
+    `first_step` on are shown, counted from 0. Raises `NotFoundError` and `CursorError`.
     """
     with reading(store) as connection:
         row = find_definition(connection, name, filters)
         found = _find_runs(connection, row, limit, cursor, filters)
         shown, more = found[:limit][::-1], len(found) > limit
-        children, is_cut = _find_children(connection, [run.run_id for run in shown])
         versions = _Versions(connection, shown)
+        named = _Named.of(row.definition, versions.steps_of_all(shown), first_step)
+        children, is_cut = _find_children(connection, [run.run_id for run in shown], named)
         columns = _columns(connection, row, shown, versions, until=now if cursor is None else None)
     rows = _rows(row.definition, columns, shown, children, versions)
+    step_count = len(rows) if named is None else named.step_count
+    if named is not None:
+        wanted = dict.fromkeys(named.steps)
+        rows = [one for one in rows if one.step in wanted]
+    elif step_count > MAX_STEPS:
+        rows = rows[first_step : first_step + MAX_STEPS]
     last = found[limit - 1] if more else None
     return Grid(
         engine=row.engine,
@@ -60,6 +70,8 @@ def get_grid(
         kind=row.definition_kind,
         columns=columns,
         rows=rows,
+        step_count=step_count,
+        first_step=first_step,
         next_cursor=write_cursor([last.sort_at.isoformat(), str(last.run_id)], of=_LIST, filters=filters)
         if last
         else None,
@@ -78,25 +90,45 @@ def _find_runs(
         runs.c.became_run_id.is_(None),
     )
     if cursor is not None:
-        sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters)
-        place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+        sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID))
+        place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
         query = query.where(tuple_(runs.c.sort_at, runs.c.run_id) < place)
     return connection.execute(query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit + 1)).all()
 
 
-def _find_children(connection: Connection, run_ids: list[UUID]) -> tuple[dict[UUID, list[Any]], bool]:
+class _Named(NamedTuple):
+    """Of very many steps that the versions name those that are shown."""
+
+    steps: list[str]
+    definitions: list[str]
+    """How runs of them may be called."""
+    step_count: int
+
+    @staticmethod
+    def of(definition: str, steps: list[str], first_step: int) -> _Named | None:
+        if len(steps) <= MAX_STEPS:
+            return None
+        shown = steps[first_step : first_step + MAX_STEPS]
+        return _Named(shown, [*shown, *(f"{definition}.{step}" for step in shown)], len(steps))
+
+
+def _find_children(
+    connection: Connection, run_ids: list[UUID], named: _Named | None
+) -> tuple[dict[UUID, list[Any]], bool]:
     """Return by run the attempts that ran right inside it, carried-over ones too, in the order in which they began."""
     children: dict[UUID, list[Any]] = defaultdict(list)
     left = MAX_CHILDREN
     for chunk in chunks(run_ids):
-        edges = child_edges(chunk)
+        edges = child_edges()
         query = (
             select(edges.c.parent, runs.c.sort_at, runs.c.native_key, *REF_COLUMNS)
             .join(runs, runs.c.run_id == edges.c.child)
             .order_by(runs.c.sort_at, runs.c.run_id)
             .limit(left + 1)
         )
-        for child in connection.execute(query):
+        if named is not None:
+            query = query.where(runs.c.definition.in_(named.definitions))
+        for child in connection.execute(query, {PARENTS.key: chunk}):
             left -= 1
             if left < 0:
                 return children, True
@@ -122,6 +154,10 @@ class _Versions:
     def name_of(self, version_id: UUID | None) -> str | None:
         row = self._rows.get(version_id) if version_id else None
         return (row.native_version or row.version[:12]) if row is not None else None
+
+    def steps_of_all(self, shown: Sequence[Any]) -> list[str]:
+        names = (self.steps_of(version_id) for version_id in {run.definition_version_id: None for run in shown})
+        return list(dict.fromkeys(chain.from_iterable(names)))
 
     def steps_of(self, version_id: UUID | None) -> list[str]:
         row = self._rows.get(version_id) if version_id else None

@@ -9,18 +9,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
+from runvis_core.lineage.facts import Node
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunRef
+from runvis_core.services.blocking import Blocked, find_blocked
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
 from runvis_core.services.runs import find_silent
 from runvis_core.services.schedules import find_missed
 from runvis_core.services.stats import DEFAULT_DAYS, begin_of
 from runvis_core.services.stats_answers import DefinitionHealth, EngineDay, Health
-from runvis_core.services.steps import FAILURES, ROLLUPS
+from runvis_core.services.steps import FAILURES, LINEAGE, ROLLUPS
 from runvis_core.store.database import Store
 from runvis_core.store.health import BAD
-from runvis_core.store.rollups import DAY, KIND
+from runvis_core.store.rollup_cells import DAY, KIND
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import definition_health, failures, rollups, runs
 
@@ -34,16 +36,18 @@ def get_health(store: Store, *, now: datetime) -> Health:
     """Return which definitions fail or are late, which runs are silent, and the last days of each engine.
 
     A definition fails while the last of its runs that succeeded, failed or timed out did not succeed. It is late when
-    its schedule (in UTC) says that a run should have begun since its last one did. Those that run inside others are
+    its schedule (in UTC) says that a run should have begun since its last one did. What fails blocks the definitions
+    that lie downstream of it in the lineage. Those that run inside others are
     left out: what holds them fails too.
     """
-    catch_up(store, [ROLLUPS, FAILURES])
+    catch_up(store, [ROLLUPS, FAILURES, LINEAGE])
     with reading(store) as connection:
         failing = _failing(connection)
         late = _late(connection, now)
         silent = find_silent(connection, now, limit=MAX_LOOKED_THROUGH)
         shown = [*failing[:SHOWN], *(row for row, _ in late[:SHOWN])]
         described = _describe(connection, shown)
+        blocked = find_blocked(connection, [_node_id(row) for row in failing[:SHOWN]])
         notes = [
             f"only {MAX_LOOKED_THROUGH} {what} were looked through"
             for what, found in (("failing definitions", failing), ("late definitions", late), ("silent runs", silent))
@@ -51,7 +55,7 @@ def get_health(store: Store, *, now: datetime) -> Health:
         ]
         return Health(
             at=now,
-            failing=[described[_key(row)] for row in failing[:SHOWN]],
+            failing=[_with_blocked(described[_key(row)], blocked.get(_node_id(row))) for row in failing[:SHOWN]],
             failing_count=len(failing),
             late=[
                 described[_key(row)].model_copy(update={"due_at": missed[0], "missed": len(missed)})
@@ -96,6 +100,17 @@ def _late(connection: Connection, now: datetime) -> list[tuple[Any, list[datetim
 
 def _key(row: Any) -> tuple[str, str, str, str]:
     return (row.engine, row.deployment, row.definition, row.definition_kind)
+
+
+def _node_id(row: Any) -> UUID:
+    return Node("definition", row.definition, row.engine, row.deployment).node_id
+
+
+def _with_blocked(one: DefinitionHealth, blocked: Blocked | None) -> DefinitionHealth:
+    if blocked is None:
+        return one
+    said = {"blocks": blocked.shown, "blocks_count": blocked.total, "blocks_cut": blocked.is_cut}
+    return one.model_copy(update=said)
 
 
 def _describe(connection: Connection, rows: list[Any]) -> dict[tuple[str, ...], DefinitionHealth]:

@@ -19,6 +19,7 @@ from runvis_core.model.state import Witness
 from runvis_core.plugins import Plugins, plugin_manager
 from runvis_core.services.garbage import searched_rarely
 from runvis_core.services.principals import UNBOUND, check_binding
+from runvis_core.services.teams import check_runs
 from runvis_core.store.database import Store
 from runvis_core.store.liveness import record_beats
 from runvis_core.store.outcome import Outcome
@@ -57,6 +58,12 @@ class _Parsed(NamedTuple):
     refusals: list[Refusal]
     """Those of the refused that a producer numbered."""
 
+    def refuse(self, place: int, item: Item, error: EventError) -> None:
+        """Note that the item at a place is refused."""
+        self.refused.append(Outcome(place, "refused", field=error.field, reason=error.reason))
+        if (refusal := find_refusal(item, error.reason)) is not None:
+            self.refusals.append(refusal)
+
 
 def ingest_items(
     store: Store,
@@ -81,6 +88,8 @@ def _ingest(
     store: Store, items: Sequence[Item], *, principal: str, binding: Binding, limits: EventLimits, plugins: Plugins
 ) -> list[Outcome]:
     parsed = _parse_all(items, binding, limits, plugins)
+    if binding.team is not None:
+        _refuse_strangers(parsed, items, check_runs(store, [one.event for one in parsed.events], binding.team))
     appended = store.log.append(parsed.events, principal=principal)
     outcomes = [
         outcome._replace(index=place) if outcome.index != place else outcome
@@ -127,13 +136,18 @@ def _parse_all(items: Sequence[Item], binding: Binding, limits: EventLimits, plu
             if has_hooks:
                 sealed = _with_hooks(sealed, plugins)
         except EventError as error:
-            parsed.refused.append(Outcome(index, "refused", field=error.field, reason=error.reason))
-            if (refusal := find_refusal(item, error.reason)) is not None:
-                parsed.refusals.append(refusal)
+            parsed.refuse(index, item, error)
         else:
             parsed.places.append(index)
             parsed.events.append(sealed)
     return parsed
+
+
+def _refuse_strangers(parsed: _Parsed, items: Sequence[Item], faults: Mapping[int, EventError]) -> None:
+    for at in sorted(faults, reverse=True):
+        place, error = parsed.places.pop(at), faults[at]
+        del parsed.events[at]
+        parsed.refuse(place, items[place], error)
 
 
 def find_refusal(item: Item, reason: str) -> Refusal | None:

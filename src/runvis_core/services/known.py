@@ -1,4 +1,4 @@
-"""Which events the log has had, and of which runs."""
+"""Which events the log has had, of which runs, and of which kinds."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def find_run_of_event(store: Store, event_id: UUID) -> UUID | None:
     query = select(entries.c.run_id).join(event_ids, event_ids.c.position == entries.c.position)
     with reading(store) as connection:
         return connection.execute(query.where(event_ids.c.event_id == event_id)).scalar_one_or_none()
+
+
+def find_runs_with(store: Store, kind: str, run_ids: Iterable[UUID]) -> set[UUID]:
+    """Return which of these runs have an event of a kind in the log."""
+    found: set[UUID] = set()
+    with reading(store) as connection:
+        for chunk in chunks(sorted(set(run_ids))):
+            query = select(entries.c.run_id).where(entries.c.run_id.in_(chunk), entries.c.kind == kind).distinct()
+            found |= set(connection.scalars(query))
+    return found

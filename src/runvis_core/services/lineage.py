@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
-import orjson
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Connection, func, select
 
 from runvis_core.lineage.graph import nodes_in_loops
 from runvis_core.lineage.loops import Graph
-from runvis_core.lineage.step import node_of
+from runvis_core.lineage.nodes import node_of
+from runvis_core.lineage.tally import Key
 from runvis_core.services.answers import Page
 from runvis_core.services.lineage_answers import (
     Lineage,
@@ -22,12 +22,13 @@ from runvis_core.services.lineage_answers import (
     Loop,
     LoopMember,
 )
+from runvis_core.services.lineage_edges import Edge, Edges, End, reading_edges
 from runvis_core.services.lineage_names import resolve_node
-from runvis_core.services.reading import chunks, reading
-from runvis_core.services.steps import LINEAGE
+from runvis_core.services.past import name_past
+from runvis_core.services.past_filter import PRESENT, PastFilter
+from runvis_core.services.reading import chunks
 from runvis_core.store.database import Store
-from runvis_core.store.steps import catch_up
-from runvis_core.store.tables import lineage_edges, lineage_nodes, lineage_turns
+from runvis_core.store.tables import lineage_nodes, lineage_turns
 
 MAX_MEMBERS: Final = 100
 """How many members of a loop are shown."""
@@ -37,16 +38,16 @@ EDGES_A_NODE: Final = 10
 """How many edges of a neighbourhood are shown for each node that it may have."""
 
 
-def get_lineage(store: Store, query: LineageQuery) -> Lineage:
-    """Return what is within a depth of a node. Raises `NotFoundError` for no such node, or for several.
+def get_lineage(store: Store, query: LineageQuery, past: PastFilter = PRESENT, *, now: datetime) -> Lineage:
+    """Return what is within a depth of a node, or was in a past.
 
-    It costs one query for each level and direction, whatever the size of the graph.
+    It costs one query for each level and direction, whatever the size of the graph. Raises `NotFoundError` for no such
+    node, or for several, and `PastError`.
     """
-    catch_up(store, [LINEAGE])
-    with reading(store) as connection:
-        node = resolve_node(connection, query)
-        around = _Neighbourhood(connection, node.number, query)
-        refs = _refs(connection, around.depths)
+    with reading_edges(store, past, now=now) as (edges, _):
+        node = resolve_node(edges.connection, query, edges.has_node())
+        around = _Neighbourhood(edges, node.number, query)
+        refs = _refs(edges.connection, around.depths)
         loops = nodes_in_loops((edge.source, edge.target) for edge in around.edges.values())
         nodes = [
             LineageNode(**dict(refs[number]), depth=depth, in_loop=number in loops)
@@ -55,7 +56,7 @@ def get_lineage(store: Store, query: LineageQuery) -> Lineage:
         return Lineage(
             node=refs[node.number],
             nodes=sorted(nodes, key=lambda node: (abs(node.depth), node.depth, node.label)),
-            edges=[_edge(row, refs) for _, row in sorted(around.edges.items())],
+            edges=[_edge(edge, refs) for _, edge in sorted(around.edges.items())],
             is_cut=around.is_cut,
         )
 
@@ -63,26 +64,27 @@ def get_lineage(store: Store, query: LineageQuery) -> Lineage:
 class _Neighbourhood:
     """Nodes by number with their depth, and the edges by which they were reached."""
 
-    def __init__(self, connection: Connection, start: int, query: LineageQuery) -> None:
+    def __init__(self, edges: Edges, start: int, query: LineageQuery) -> None:
         self.depths = {start: 0}
-        self.edges: dict[tuple[int, int, str], Any] = {}
+        self.edges: dict[Key, Edge] = {}
         self.is_cut = False
-        self._connection = connection
+        self._known = edges
         self._max_nodes = query.max_nodes
         self._max_edges = query.max_nodes * EDGES_A_NODE
-        for direction, here, there in (("down", "source", "target"), ("up", "target", "source")):
-            if query.direction in (direction, "both"):
-                self._walk(start, here, there, query.depth, 1 if direction == "down" else -1)
+        if query.direction in ("down", "both"):
+            self._walk(start, "source", "target", query.depth, 1)
+        if query.direction in ("up", "both"):
+            self._walk(start, "target", "source", query.depth, -1)
         # An edge to a node that had no room leads nowhere.
-        self.edges = {key: row for key, row in self.edges.items() if key[0] in self.depths and key[1] in self.depths}
+        self.edges = {key: edge for key, edge in self.edges.items() if key[0] in self.depths and key[1] in self.depths}
 
-    def _walk(self, start: int, here: str, there: str, depth: int, sign: int) -> None:
+    def _walk(self, start: int, here: End, there: End, depth: int, sign: int) -> None:
         level, seen = [start], {start}
         for step in range(1, depth + 1):
             found: list[int] = []
-            for row in self._edges_of(level, here, there):
-                self.edges[row.source, row.target, row.kind] = row
-                number = getattr(row, there)
+            for edge in self._edges_of(level, here):
+                self.edges[edge.key] = edge
+                number: int = getattr(edge, there)
                 if number in seen:
                     continue
                 seen.add(number)
@@ -94,58 +96,41 @@ class _Neighbourhood:
                 found.append(number)
             level = found
 
-    def _edges_of(self, level: list[int], here: str, there: str) -> Iterable[Any]:
-        columns = lineage_edges.c
+    def _edges_of(self, level: list[int], here: End) -> Iterable[Edge]:
         for chunk in chunks(level):
             room = self._max_edges - len(self.edges)
-            query = select(lineage_edges).where(columns[here].in_(chunk))
-            rows = self._connection.execute(query.order_by(columns[here], columns[there], columns.kind).limit(room + 1))
-            found = rows.all()
+            found = self._known.leading(here, chunk, limit=room + 1)
             self.is_cut = self.is_cut or len(found) > room
             yield from found[:room]
 
 
-def list_loops(store: Store, *, limit: int) -> Page[Loop]:
-    """Return the loops of the graph, those that turned last first, then the larger ones.
+def list_loops(store: Store, past: PastFilter = PRESENT, *, limit: int, now: datetime) -> Page[Loop]:
+    """Return the loops of the graph, or those of a past, those that turned last first, then the larger ones.
 
     The edges are read once. What is shown is bounded on any graph: each loop says how much of it is not shown, and a
-    note how many loops are not.
+    note how many loops are not. Raises `PastError`.
     """
-    catch_up(store, [LINEAGE])
-    with reading(store) as connection:
-        graph = _read_graph(connection)
-        turns = _Turns(connection)
+    with reading_edges(store, past, now=now) as (edges, then):
+        graph = edges.graph()
+        turns = _Turns(edges)
         found = [_Found(members, turns) for members in graph.find_loops()]
         found.sort(key=lambda loop: (-loop.last_turn, -len(loop.members), min(loop.members)))
         left_out = len(found) - limit
+        notes = [name_past(then)] if then is not None else []
         return Page[Loop](
-            items=_show(connection, graph, found[:limit]),
-            notes=[f"{left_out} more loops are not shown"] if left_out > 0 else [],
+            items=_show(edges, graph, found[:limit]),
+            notes=[*notes, f"{left_out} more loops are not shown"] if left_out > 0 else notes,
         )
-
-
-def _read_graph(connection: Connection) -> Graph:
-    # As the driver gives it: a graph has many edges, and the database puts those of one node together at less cost.
-    together = "array_agg" if connection.dialect.name == "postgresql" else "json_group_array"
-    size = (connection.execute(select(func.max(lineage_nodes.c.number))).scalar_one() or 0) + 1
-    cursor: Any = connection.connection.cursor()
-    try:
-        cursor.execute(f"SELECT source, {together}(target) FROM lineage_edges GROUP BY source")  # noqa: S608 - our own words
-        rows = cursor.fetchall()
-    finally:
-        cursor.close()
-    if together == "json_group_array":
-        return Graph(size, ((source, orjson.loads(targets)) for source, targets in rows))
-    return Graph(size, rows)
 
 
 class _Turns:
     """How often a chain of causes came back to each definition, and where in the log the last time is told."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, edges: Edges) -> None:
         columns = lineage_turns.c
-        query = select(columns.node, func.count(), func.max(columns.position)).group_by(columns.node)
-        self._known = {node: (count, position) for node, count, position in connection.execute(query)}
+        query = select(columns.node, func.count(), func.max(columns.position)).where(*edges.turns())
+        rows = edges.connection.execute(query.group_by(columns.node))
+        self._known = {node: (count, position) for node, count, position in rows}
 
     def count_of(self, node: int) -> int:
         """Return how often a definition was come back to."""
@@ -174,7 +159,7 @@ class _Found:
         return _Outline(cycle, shown, pairs[:MAX_EDGES], len(pairs))
 
     def show(
-        self, outline: _Outline, refs: dict[int, LineageRef], edges: dict[tuple[int, int], list[Any]], last: Any
+        self, outline: _Outline, refs: dict[int, LineageRef], edges: dict[tuple[int, int], list[Edge]], last: Any
     ) -> Loop:
         """Return the loop as it is answered."""
         rows = [row for pair in outline.pairs for row in edges[pair]]
@@ -185,7 +170,7 @@ class _Found:
             edges=[_edge(row, refs) for row in rows],
             kinds=sorted({row.kind for row in rows}),
             turns=self._turns.count_of(cycle[0]),
-            last_turn_at=last.seen_at if last else None,
+            last_turn_at=last.happened_at if last else None,
             last_turn_run_id=last.run_id if last else None,
             cut_members=len(self.members) - len(outline.shown),
             cut_edges=outline.edge_count - len(outline.pairs),
@@ -202,16 +187,17 @@ class _Outline(NamedTuple):
     edge_count: int
 
 
-def _show(connection: Connection, graph: Graph, found: list[_Found]) -> list[Loop]:
+def _show(known: Edges, graph: Graph, found: list[_Found]) -> list[Loop]:
+    connection = known.connection
     outlines = [loop.outline(graph) for loop in found]
     refs = _refs(connection, {number for outline in outlines for number in outline.shown})
-    edges = _edges_between(connection, [pair for outline in outlines for pair in outline.pairs])
+    edges = known.between(list(dict.fromkeys(pair for outline in outlines for pair in outline.pairs)))
     columns = lineage_turns.c
     last: dict[tuple[int, int], Any] = {}
     for chunk in chunks([loop.last_turn for loop in found if loop.last_turn]):
-        query = select(columns.seen_at, columns.run_id, columns.node, columns.position)
-        rows = connection.execute(query.where(columns.position.in_(chunk)).order_by(columns.thing.desc()))
-        last.update(((row.position, row.node), row) for row in rows)
+        query = select(columns.happened_at, columns.run_id, columns.node, columns.position)
+        counted = query.where(columns.position.in_(chunk), *known.turns()).order_by(columns.thing.desc())
+        last.update(((row.position, row.node), row) for row in connection.execute(counted))
     return [loop.show(outline, refs, edges, _first(last, loop)) for loop, outline in zip(found, outlines, strict=True)]
 
 
@@ -229,25 +215,15 @@ def _refs(connection: Connection, numbers: Iterable[int]) -> dict[int, LineageRe
     return found
 
 
-def _edges_between(connection: Connection, pairs: list[tuple[int, int]]) -> dict[tuple[int, int], list[Any]]:
-    columns = lineage_edges.c
-    found: dict[tuple[int, int], list[Any]] = {pair: [] for pair in pairs}
-    for chunk in chunks(pairs):
-        query = select(lineage_edges).where(tuple_(columns.source, columns.target).in_(chunk))
-        for row in connection.execute(query.order_by(columns.source, columns.target, columns.kind)):
-            found[row.source, row.target].append(row)
-    return found
-
-
-def _edge(row: Any, refs: dict[int, LineageRef]) -> LineageEdge:
+def _edge(edge: Edge, refs: dict[int, LineageRef]) -> LineageEdge:
     return LineageEdge(
-        source=refs[row.source].node_id,
-        target=refs[row.target].node_id,
-        kind=row.kind,
-        run_count=row.run_count,
-        first_position=row.first_position,
-        first_seen_at=row.first_seen_at,
-        last_position=row.last_position,
-        last_seen_at=row.last_seen_at,
-        last_run_ids=[UUID(run_id) for run_id, _ in orjson.loads(row.last_runs)],
+        source=refs[edge.source].node_id,
+        target=refs[edge.target].node_id,
+        kind=edge.kind,
+        run_count=edge.run_count,
+        first_position=edge.first_position,
+        first_seen_at=edge.first_seen_at,
+        last_position=edge.last_position,
+        last_seen_at=edge.last_seen_at,
+        last_run_ids=edge.last_run_ids,
     )

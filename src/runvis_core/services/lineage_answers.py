@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from runvis_core.services.answers import Answer
+from runvis_core.services.answers import Answer, RunRef
 from runvis_core.services.filters import Word
+from runvis_core.services.past_filter import PastFilter
 
 DEFAULT_DEPTH = 3
 MAX_DEPTH = 20
@@ -33,6 +34,24 @@ class LineageQuery(BaseModel):
     )
     depth: int = Field(default=DEFAULT_DEPTH, ge=1, le=MAX_DEPTH, description="How many edges away from it.")
     max_nodes: int = Field(default=DEFAULT_NODES, ge=1, le=MAX_NODES, description="How many nodes at most.")
+
+
+class PastLineageQuery(LineageQuery, PastFilter):
+    """Of which node, how far around it, and in which past."""
+
+
+class PastEdgeQuery(PastFilter):
+    """Which edge, and in which past."""
+
+    source: UUID = Field(description="The id of the node that it leads from.")
+    target: UUID = Field(description="The id of the node that it leads to.")
+    kind: Literal["reads", "writes", "triggers"] = Field(description="How.")
+
+
+class LoopQuery(PastFilter):
+    """How many loops, and of which past."""
+
+    limit: int = Field(default=DEFAULT_LOOPS, ge=1, le=MAX_LOOPS, description="How many loops at most.")
 
 
 class LineageRef(Answer):
@@ -87,6 +106,41 @@ class Lineage(Answer):
     """Those that were followed, between nodes that are shown."""
     is_cut: bool = False
     """Whether there were more nodes or edges within the depth than were asked for."""
+
+
+class Proof(Answer):
+    """A run that shows an edge."""
+
+    run: RunRef
+    """Who read, wrote, or was started."""
+    position: int
+    """The position of the entry with which that became known."""
+    happened_at: AwareDatetime
+    """When it read, wrote, or was started."""
+    seen_at: AwareDatetime
+    """When that became known."""
+
+
+class EdgeProofs(Answer):
+    """An edge and the runs that show it."""
+
+    source: LineageRef
+    target: LineageRef
+    kind: Literal["reads", "writes", "triggers"]
+    items: list[Proof]
+    """The last one to become known first."""
+    next_cursor: str | None = None
+
+
+class LoopTurn(Answer):
+    """A chain of causing runs that came back to the definition where it began."""
+
+    position: int
+    """The position of the entry with which that became known."""
+    happened_at: AwareDatetime
+    """When the last start of the chain happened."""
+    runs: list[RunRef]
+    """In the order in which they started one another: the first and the last one are of the same definition."""
 
 
 class LoopMember(LineageRef):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from runvis_core.emit.current import dataset_name
 from runvis_core.errors import NotFoundError
@@ -19,17 +19,18 @@ _SHOWN: Final = 5
 _MAX_SPLITS: Final = 100
 
 
-def resolve_node(connection: Connection, query: LineageQuery) -> Any:
-    """Return the row of the node that is meant.
+def resolve_node(connection: Connection, query: LineageQuery, has_node: ColumnElement[bool] | None = None) -> Any:
+    """Return the row of the node that is meant; `has_node` says which nodes were there.
 
     Raises `NotFoundError`, naming near ones, if there is none, or naming them if there are several.
     """
     columns = lineage_nodes.c
     name = query.node
-    named = select(lineage_nodes).where(columns.name == name).order_by(columns.number)
+    known = select(lineage_nodes) if has_node is None else select(lineage_nodes).where(has_node)
+    named = known.where(columns.name == name).order_by(columns.number)
     for column, wanted in ((columns.engine, query.engine), (columns.deployment, query.deployment)):
         named = named.where(column == wanted) if wanted is not None else named
-    addressed = select(lineage_nodes).where(columns.node_id.in_(list(_possible_ids(name)))).order_by(columns.number)
+    addressed = known.where(columns.node_id.in_(list(_possible_ids(name)))).order_by(columns.number)
     for statement in (addressed, named):
         found = connection.execute(statement.limit(_SHOWN + 1)).all()
         if len(found) == 1:
@@ -38,7 +39,7 @@ def resolve_node(connection: Connection, query: LineageQuery) -> Any:
             raise NotFoundError(
                 f"{name!r} means several: {_listed(found)}; say which by engine and deployment, or by its id"
             )
-    raise NotFoundError(_none_such(connection, name))
+    raise NotFoundError(_none_such(connection, name, known))
 
 
 def _possible_ids(name: str) -> Iterator[UUID]:
@@ -57,9 +58,9 @@ def _dataset_id(namespace: str, name: str) -> UUID:
     return Node("dataset", name, namespace=namespace).node_id
 
 
-def _none_such(connection: Connection, name: str) -> str:
+def _none_such(connection: Connection, name: str, known: Select[Any]) -> str:
     columns = lineage_nodes.c
-    query = select(lineage_nodes).where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
+    query = known.where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
     near = [row for row in connection.execute(query) if row.name.startswith(name)]
     hint = f"; there are {_listed(near)}" if near else ": give a definition's name or a dataset's address"
     return f"no lineage is known of {name!r}{hint}"

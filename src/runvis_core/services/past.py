@@ -26,7 +26,7 @@ from runvis_core.store.database import Store
 from runvis_core.store.intervals import AHEAD, EARLY, INTERVALS
 from runvis_core.store.log import NUL, parse_entry
 from runvis_core.store.rows import RUN_FIELDS
-from runvis_core.store.steps import catch_up
+from runvis_core.store.steps import Step, catch_up
 from runvis_core.store.tables import entries, head, interval_bounds, run_intervals, runs
 
 CLOCKS: Final = timedelta(minutes=1)
@@ -41,12 +41,14 @@ class Past(NamedTuple):
 
 
 @contextmanager
-def reading_past(store: Store, asked: PastFilter, *, now: datetime) -> Generator[tuple[Connection, Past]]:
-    """Open one consistent view of the store, with the projection that the past is found in at the log's head.
+def reading_past(
+    store: Store, asked: PastFilter, *, now: datetime, steps: Sequence[Step] = (INTERVALS,)
+) -> Generator[tuple[Connection, Past]]:
+    """Open one consistent view of the store, with the projections that the past is found in at the log's head.
 
     Raises `PastError` for a past that can't be told of, `UnreachableError` where the projection can't be brought up.
     """
-    catch_up(store, [INTERVALS])
+    catch_up(store, steps)
     with reading(store) as connection:
         yield connection, find_past(connection, asked, now=now)
 
@@ -102,6 +104,12 @@ def bounds(connection: Connection, past: Past) -> list[ColumnElement[bool]]:
         recorded_at = read_envelope(past.position, data).recorded_at
         latest.append(recorded_at + timedelta(seconds=seconds.get(AHEAD, 0)))
     return [run_intervals.c.sort_at <= min(latest)] if latest else []
+
+
+def name_past(past: Past) -> str:
+    """Return which past was told of, in words."""
+    of = f"as of {past.moment:%Y-%m-%d %H:%M:%S} UTC, " if past.moment is not None else ""
+    return f"{of}as known at position {past.position}"
 
 
 class PastRun(NamedTuple):

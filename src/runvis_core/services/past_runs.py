@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
 
 from runvis_core.errors import PastError
 from runvis_core.services.answers import Page, RunSummary
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
-from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, reading_past
+from runvis_core.services.names import resolve_run
+from runvis_core.services.past import PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
 from runvis_core.services.past_kin import find_past_ancestry, find_past_previous
 from runvis_core.services.run_summaries import Collected, Surroundings, describe, list_items
@@ -29,7 +30,7 @@ _FIELDS: Final = {
     "native_state": run_intervals.c.native_state,
     "trigger": run_intervals.c.trigger_kind,
 }
-_WITHOUT_PAST: Final = ("tag", "correlation", "silent")
+_WITHOUT_PAST: Final = ("tag", "correlation", "silent", "kind", "text")
 
 
 def list_past_runs(
@@ -40,49 +41,49 @@ def list_past_runs(
     The filters go by what was the case then. Raises `PastError` for a past that lies in the future and for filters that
     have none, `CursorError` for a cursor of another list.
     """
-    bound = PastRunFilter(**filters.model_dump(), **asked.model_dump())
-    conditions = list(_conditions(filters))
     with reading_past(store, asked, now=now) as (connection, past):
-        columns = run_intervals.c
-        query = (
-            select(columns.run_id, columns.sort_at)
-            .where(*covers(past), *bounds(connection, past), *conditions)
-            .order_by(columns.sort_at.desc(), columns.run_id.desc())
-        )
-        if cursor is not None:
-            query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=bound)))
-        rows = connection.execute(query.limit(limit + 1)).all()
-        page, more = rows[:limit], len(rows) > limit
         runs = PastRuns(connection, past)
-        items = summarise_past(runs, runs.load(row.run_id for row in page))
-    place = [page[-1].sort_at.isoformat(), str(page[-1].run_id)] if more else []
-    return Page(
-        items=items,
-        next_cursor=write_cursor(place, of=_LIST, filters=bound) if more else None,
-        notes=[name_past(past)],
+        found, next_cursor = find_past_runs(runs, filters, asked, limit=limit, cursor=cursor)
+        items = summarise_past(runs, found)
+    return Page(items=items, next_cursor=next_cursor, notes=[name_past(past)])
+
+
+def find_past_runs(
+    runs: PastRuns, filters: RunFilter, asked: PastFilter, *, limit: int, cursor: str | None
+) -> tuple[list[PastRun], str | None]:
+    """Return the runs of a page of a list of the past, newest first, and the cursor of the next page."""
+    bound = PastRunFilter(**filters.model_dump(), **asked.model_dump())
+    conditions = list(_conditions(runs.connection, filters))
+    columns = run_intervals.c
+    query = (
+        select(columns.run_id, columns.sort_at)
+        .where(*covers(runs.past), *bounds(runs.connection, runs.past), *conditions)
+        .order_by(columns.sort_at.desc(), columns.run_id.desc())
     )
+    if cursor is not None:
+        query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID))))
+    rows = runs.connection.execute(query.limit(limit + 1)).all()
+    page, more = rows[:limit], len(rows) > limit
+    place = [page[-1].sort_at.isoformat(), str(page[-1].run_id)] if more else []
+    next_cursor = write_cursor(place, of=_LIST, filters=bound) if more else None
+    return runs.load(row.run_id for row in page), next_cursor
 
 
-def name_past(past: Past) -> str:
-    """Return which past was told of, in words."""
-    of = f"as of {past.moment:%Y-%m-%d %H:%M:%S} UTC, " if past.moment is not None else ""
-    return f"{of}as known at position {past.position}"
-
-
-def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
-    place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
+def _after(sort_at: datetime, run_id: UUID) -> ColumnElement[bool]:
+    place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
     return tuple_(run_intervals.c.sort_at, run_intervals.c.run_id) < place
 
 
-def _conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:
-    for name in _WITHOUT_PAST:
-        if getattr(filters, name):
-            allowed = ", ".join([*_FIELDS, "state", "since", "until", "conflicting"])
-            raise PastError(f"{name}: a list of the past can't be narrowed by it; it can be by {allowed}")
+def _conditions(connection: Connection, filters: RunFilter) -> Iterable[ColumnElement[bool]]:
+    _refuse_untold(filters)
     yield run_intervals.c.became_run_id.is_(None)
     for name, column in _FIELDS.items():
         if (value := getattr(filters, name)) is not None:
             yield column == value
+    if filters.top:
+        yield run_intervals.c.parent_run_id.is_(None)
+    if filters.parent is not None:
+        yield run_intervals.c.parent_run_id == resolve_run(connection, filters.parent)
     if filters.state:
         yield run_intervals.c.effective_state.in_([state.value for state in filters.state])
     if filters.since is not None:
@@ -91,6 +92,13 @@ def _conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:
         yield run_intervals.c.sort_at < filters.until
     if filters.conflicting:
         yield run_intervals.c.corrected
+
+
+def _refuse_untold(filters: RunFilter) -> None:
+    for name in _WITHOUT_PAST:
+        if getattr(filters, name):
+            allowed = ", ".join([*_FIELDS, "parent", "top", "state", "since", "until", "conflicting"])
+            raise PastError(f"{name}: a list of the past can't be narrowed by it; it can be by {allowed}")
 
 
 def summarise_past(runs: PastRuns, found: Sequence[PastRun], *, whole: bool = False) -> list[RunSummary]:

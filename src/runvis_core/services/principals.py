@@ -24,27 +24,21 @@ class Principal:
 
 def check_binding(binding: Binding, event: EventBase) -> None:
     """Raise `EventError` for an event that is not the principal's to tell."""
-    fault = find_binding_fault(binding, deployment=event.deployment, witness=event.witness)
-    if fault is None and binding.team is not None:
-        team = _team_of(event)
-        if team is not None and team != binding.team:
-            fault = ("team", f"the token speaks for team '{binding.team}', not for '{team}'")
+    fault = find_binding_fault(binding, deployment=event.deployment, witness=event.witness, team=event.team)
     if fault is not None:
         raise EventError(f"event.{fault[0]}", fault[1])
 
 
-def find_binding_fault(binding: Binding, *, deployment: str, witness: str) -> tuple[str, str] | None:
+def find_binding_fault(binding: Binding, *, deployment: str, witness: str, team: str | None) -> tuple[str, str] | None:
     """Return which field of a report is not the principal's to say, and why; None if all are."""
     if binding.deployments and deployment not in binding.deployments:
         return "deployment", f"the token speaks for {_named(binding.deployments)}, not for '{deployment}'"
     if binding.witnesses and witness not in binding.witnesses:
         return "witness", f"the token speaks as {_named(binding.witnesses)}, not as '{witness}'"
+    if binding.team is not None and team != binding.team:
+        other = "none" if team is None else f"'{team}'"
+        return "team", f"the token speaks for team '{binding.team}', not for {other}"
     return None
-
-
-def _team_of(event: EventBase) -> Any:
-    engine_context: dict[str, Any] = getattr(event, "engine_context", {})
-    return engine_context.get("team")
 
 
 def _named(words: Any) -> str:

@@ -123,8 +123,13 @@ def _find_expected(connection: Connection, rows: Sequence[Any]) -> Expected:
             definitions[row.engine, row.deployment, row.definition_kind, row.definition] = row.first_heard_at
     key = (columns.engine, columns.deployment, columns.definition_kind)
     by_kind = select(*key, func.min(columns.first_heard_at).label("first_at")).group_by(*key)
-    # Read whole where a run's own definition was not heard: few rows per deployment, grouped by the primary key.
-    wanted = {(row.engine, row.deployment, row.definition_kind) for row in rows if row.definition_kind is not None}
+    # Only where a run's own definition was not heard: these rows are all that a deployment has.
+    wanted = {
+        (row.engine, row.deployment, row.definition_kind)
+        for row in rows
+        if row.definition_kind is not None
+        and (row.engine, row.deployment, row.definition_kind, row.definition) not in definitions
+    }
     kinds: dict[tuple[str, ...], datetime] = {}
     for engine, deployment, kind in sorted(wanted):
         query = by_kind.where(

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Table, and_, func, or_, select
+from sqlalchemy import BindParameter, Connection, Table, and_, bindparam, func, or_, select
 
 from runvis_core.model.state import State, Witness
 from runvis_core.services.ancestry import Ancestry, find_ancestry
@@ -207,28 +208,37 @@ class Collected:
         return self._rows.get(run_id, [])
 
 
+# Built once each: to build such a statement takes longer than to run it.
+_RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
+
+
+@cache
+def _collected(table: Table) -> Any:
+    numbered = (
+        select(
+            table,
+            func.row_number().over(partition_by=table.c.run_id, order_by=table.c.position).label("place"),
+            func.count().over(partition_by=table.c.run_id).label("total"),
+        )
+        .where(table.c.run_id.in_(_RUN_IDS))
+        .subquery()
+    )
+    query = select(numbered).where(numbered.c.place <= bindparam("most"))
+    return query.order_by(numbered.c.run_id, numbered.c.position)
+
+
 def _read_collected(connection: Connection, table: Table, run_ids: Sequence[UUID], *, limit: int) -> Collected:
     rows: dict[UUID, list[Any]] = defaultdict(list)
     cut: dict[UUID, int] = {}
     for chunk in chunks(run_ids):
-        numbered = (
-            select(
-                table,
-                func.row_number().over(partition_by=table.c.run_id, order_by=table.c.position).label("place"),
-                func.count().over(partition_by=table.c.run_id).label("total"),
-            )
-            .where(table.c.run_id.in_(chunk))
-            .subquery()
-        )
-        query = select(numbered).where(numbered.c.place <= limit).order_by(numbered.c.run_id, numbered.c.position)
-        for row in connection.execute(query):
+        for row in connection.execute(_collected(table), {"run_ids": chunk, "most": limit}):
             rows[row.run_id].append(row)
             cut[row.run_id] = max(0, row.total - limit)
     return Collected(rows, cut)
 
 
-def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, UUID]:
-    """Return by run the attempt before it, for runs that don't name it themselves."""
+@cache
+def _previous_attempts() -> Any:
     earlier = runs.alias("earlier")
     previous = (
         select(earlier.c.run_id)
@@ -247,10 +257,15 @@ def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[
         .limit(1)
         .scalar_subquery()
     )
+    return select(runs.c.run_id, previous.label("previous")).where(runs.c.run_id.in_(_RUN_IDS))
+
+
+def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, UUID]:
+    """Return by run the attempt before it, for runs that don't name it themselves."""
     found: dict[UUID, UUID] = {}
     for chunk in chunks([row.run_id for row in rows if row.retry_of is None and row.native_key is not None]):
-        query = select(runs.c.run_id, previous.label("previous")).where(runs.c.run_id.in_(chunk))
-        found.update((row.run_id, row.previous) for row in connection.execute(query) if row.previous is not None)
+        told = connection.execute(_previous_attempts(), {"run_ids": chunk})
+        found.update((row.run_id, row.previous) for row in told if row.previous is not None)
     return found
 
 
@@ -363,16 +378,7 @@ class _Page:
         return TriggerView(kind=row.trigger_kind, native=row.trigger_native, actor=actor)
 
     def _failure(self, context: Context, cut: dict[str, int]) -> FailureView | None:
-        failure = context.get("failure")
-        if failure is None:
-            return None
-        message = as_text(self._bodies.content(failure.get("message"), "failure.message", cut))
-        return FailureView(
-            error_type=failure.get("error_type"),
-            line=first_line(message) if message is not None else None,
-            message=message,
-            traceback=as_text(self._bodies.content(failure.get("traceback"), "", {})) if self._whole else None,
-        )
+        return _failure(context, self._bodies, cut, whole=self._whole)
 
     def _context(self, row: Any, context: Context, cut: dict[str, int]) -> ContextView:
         return ContextView(
@@ -384,6 +390,28 @@ class _Page:
             owner=row.owner,
             native_url=row.native_url,
         )
+
+
+def _failure(context: Context, bodies: _Bodies, cut: dict[str, int], *, whole: bool) -> FailureView | None:
+    failure = context.get("failure")
+    if failure is None:
+        return None
+    message = as_text(bodies.content(failure.get("message"), "failure.message", cut))
+    return FailureView(
+        error_type=failure.get("error_type"),
+        line=first_line(message) if message is not None else None,
+        message=message,
+        traceback=as_text(bodies.content(failure.get("traceback"), "", {})) if whole else None,
+    )
+
+
+def find_failures(connection: Connection, rows: Sequence[Any]) -> dict[UUID, FailureView | None]:
+    """Return by run what lists say of its failure."""
+    contexts, bodies = find_contexts(connection, rows), _Bodies(max_bytes=SMALL_BODY_BYTES)
+    for run_id, context in contexts.items():
+        bodies.want(run_id, context.get("failure", {}).get("message"))
+    bodies.load(connection)
+    return {run_id: _failure(context, bodies, {}, whole=False) for run_id, context in contexts.items()}
 
 
 def as_text(content: Any) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, exists, func, literal, select, tuple_, union
+from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, literal, select, tuple_, union
 
 from runvis_core.model.state import Relation
 from runvis_core.services.ancestry import find_caused
@@ -78,8 +78,17 @@ def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, 
     return inside, most
 
 
-def child_edges(parents: Sequence[UUID]) -> Any:
-    """Select `parent`, `child` and whether it was carried over, of what ran right inside some runs."""
+PARENTS: Final[BindParameter[Any]] = bindparam("parents", expanding=True)
+"""The runs that a statement is about."""
+
+
+@cache
+def child_edges() -> Any:
+    """Select `parent`, `child` and whether it was carried over, of what ran right inside `PARENTS`.
+
+    To build such a statement takes longer than to run it, so each is built once.
+    """
+    parents = PARENTS
     contained = select(runs.c.parent_run_id.label("parent"), runs.c.run_id.label("child"), literal(0).label("carried"))
     contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
     carried = select(links.c.run_id, links.c.target_run_id, literal(1))
@@ -92,7 +101,7 @@ def child_edges(parents: Sequence[UUID]) -> Any:
     return union(contained, carried, _carried_by_key(parents)).subquery("edges")
 
 
-def _carried_by_key(parents: Sequence[UUID]) -> Any:
+def _carried_by_key(parents: Any) -> Any:
     """Select the tries that a reopened parent names by native key: of each the last one before it was reopened."""
     later = runs.alias("later")
     of_key = and_(
@@ -115,27 +124,31 @@ def _carried_by_key(parents: Sequence[UUID]) -> Any:
     )
 
 
+@cache
+def _level() -> Any:
+    edges = child_edges()
+    # One that is both inside and carried over is inside.
+    order = (runs.c.sort_at, runs.c.run_id, edges.c.carried)
+    numbered = (
+        select(
+            edges.c.parent,
+            edges.c.carried,
+            runs.c.sort_at,
+            *REF_COLUMNS,
+            func.row_number().over(partition_by=edges.c.parent, order_by=order).label("place"),
+            func.count().over(partition_by=edges.c.parent).label("total"),
+        )
+        .join(runs, runs.c.run_id == edges.c.child)
+        .subquery()
+    )
+    query = select(numbered).where(numbered.c.place <= MAX_CHILDREN)
+    return query.order_by(numbered.c.sort_at, numbered.c.run_id, numbered.c.carried, numbered.c.parent)
+
+
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
     for chunk in chunks(parents):
-        edges = child_edges(chunk)
-        # One that is both inside and carried over is inside.
-        order = (runs.c.sort_at, runs.c.run_id, edges.c.carried)
-        numbered = (
-            select(
-                edges.c.parent,
-                edges.c.carried,
-                runs.c.sort_at,
-                *REF_COLUMNS,
-                func.row_number().over(partition_by=edges.c.parent, order_by=order).label("place"),
-                func.count().over(partition_by=edges.c.parent).label("total"),
-            )
-            .join(runs, runs.c.run_id == edges.c.child)
-            .subquery()
-        )
-        query = select(numbered).where(numbered.c.place <= MAX_CHILDREN)
-        query = query.order_by(numbered.c.sort_at, numbered.c.run_id, numbered.c.carried, numbered.c.parent)
-        for row in connection.execute(query):
+        for row in connection.execute(_level(), {PARENTS.key: chunk}):
             if row.place == 1:
                 found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)
             if row.run_id in found.rows:
@@ -149,12 +162,16 @@ def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> l
     return below
 
 
+@cache
+def _child_counts() -> Any:
+    edges = child_edges()
+    return select(edges.c.parent, func.count().label("children")).group_by(edges.c.parent)
+
+
 def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(parents):
-        edges = child_edges(chunk)
-        query = select(edges.c.parent, func.count().label("children")).group_by(edges.c.parent)
-        counts.update((row.parent, row.children) for row in connection.execute(query))
+        counts.update((row.parent, row.children) for row in connection.execute(_child_counts(), {PARENTS.key: chunk}))
     return counts
 
 

@@ -7,25 +7,28 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, exists, false, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, exists, false, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from runvis_core.services.ancestry import MAX_CORRELATED, find_correlated
 from runvis_core.services.answers import Page, RunSummary
-from runvis_core.services.cursors import read_cursor, write_cursor
+from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import begins_with, chunks, reading
 from runvis_core.services.run_summaries import summarise
 from runvis_core.services.steps import FAILURES
+from runvis_core.services.ways import MAX_WALKED, Place, Walked, count_up_to, fetch, gather, walk
 from runvis_core.store.database import Store
 from runvis_core.store.failures import find_words
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import corrections, failure_words, liveness, run_tags, runs
-from runvis_core.store.types import Id, Moment
+from runvis_core.store.types import Moment
 
 MAX_SILENT: Final = 10_000
+MAX_GATHERED: Final = 5_000
+"""Runs that a filter names by itself are looked at one by one, if they are no more than so many."""
 _LIST: Final = "runs"
 _FIELDS: Final = {
     "engine": runs.c.engine,
@@ -43,20 +46,41 @@ def list_runs(
     """Return the runs that the filters let through, newest first, and the cursor of the next page.
 
     The order is by when the run was first heard of, which never changes: whoever follows the cursors sees each run that
-    was there at the start exactly once. A run that waited under a provisional id is shown under its last one only.
+    was there at the start exactly once. No page looks through more than `MAX_WALKED` runs: where the filters let
+    through few of very many, it may be short, even empty, and still have a next one, and a note says how far it came.
+    A run that waited under a provisional id is shown under its last one only.
+
     Raises `CursorError` for a cursor of another list, and `NotFoundError` for a parent that there is not.
     """
     if filters.text is not None:
         catch_up(store, [FAILURES])
+    after = (
+        None if cursor is None else Place(*read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID)))
+    )
     with reading(store) as connection:
-        conditions, notes = run_conditions(connection, filters, now)
-        query = select(runs).where(*conditions).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
-        if cursor is not None:
-            query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=filters)))
-        rows = connection.execute(query.limit(limit + 1)).all()
-        page, more = rows[:limit], len(rows) > limit
+        walked, notes = _find(connection, filters, after, limit + 1, now)
+        page, more = fetch(connection, walked.places[:limit]), len(walked.places) > limit
         items = summarise(connection, page)
-    return Page(items=items, next_cursor=_cursor_after(page[-1], filters) if more else None, notes=notes)
+    last = walked.places[limit - 1] if more else walked.until
+    if not more and last is not None:
+        notes.append(
+            f"{MAX_WALKED:,} runs were looked through, back to {last.sort_at:%Y-%m-%d %H:%M} UTC; the next page goes on"
+            " from there"
+        )
+    return Page(items=items, next_cursor=None if last is None else _cursor_after(last, filters), notes=notes)
+
+
+def _find(
+    connection: Connection, filters: RunFilter, after: Place | None, limit: int, now: datetime
+) -> tuple[Walked, list[str]]:
+    """Return where the runs stand that the filters let through, by the fewest runs that have them all."""
+    parent = None if filters.parent is None else resolve_run(connection, filters.parent)
+    asked = _Asked(connection, filters, parent, now)
+    few = asked.few()
+    if few is not None:
+        return gather(connection, few, asked.conditions, filters=filters, after=after, limit=limit), asked.notes
+    found = walk(connection, filters, asked.conditions, after=after, parent=parent, limit=limit)
+    return found, asked.notes
 
 
 def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UUID]:
@@ -73,55 +97,77 @@ def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UU
     return [run_id for run_id in found if run_id in live]
 
 
-def _cursor_after(row: Any, filters: RunFilter) -> str:
-    return write_cursor([row.sort_at.isoformat(), str(row.run_id)], of=_LIST, filters=filters)
-
-
-def _after(sort_at: str, run_id: str) -> ColumnElement[bool]:
-    place = tuple_(literal(datetime.fromisoformat(sort_at), Moment), literal(UUID(run_id), Id))
-    return tuple_(runs.c.sort_at, runs.c.run_id) < place
+def _cursor_after(place: Place, filters: RunFilter) -> str:
+    return write_cursor([place.sort_at.isoformat(), str(place.run_id)], of=_LIST, filters=filters)
 
 
 def run_conditions(
     connection: Connection, filters: RunFilter, now: datetime
 ) -> tuple[list[ColumnElement[bool]], list[str]]:
     """Return what must hold of rows of `runs` that the filters let through, and what is to be said of it."""
-    conditions = [runs.c.became_run_id.is_(None), *_field_conditions(filters)]
-    notes: list[str] = []
-    if filters.top:
-        conditions.append(runs.c.parent_run_id.is_(None))
-    if filters.tag is not None:
-        conditions.append(exists().where(run_tags.c.run_id == runs.c.run_id, run_tags.c.tag == filters.tag))
-    if filters.conflicting:
-        conditions.append(exists().where(corrections.c.run_id == runs.c.run_id))
-    if filters.parent is not None:
-        conditions.append(runs.c.parent_run_id == resolve_run(connection, filters.parent))
-    if filters.text is not None:
-        conditions += _has_words(connection, filters.text)
-    if filters.silent:
-        silent = find_silent(connection, now, limit=MAX_SILENT)
-        conditions.append(runs.c.run_id.in_(silent))
-        if len(silent) >= MAX_SILENT:
-            notes.append(f"more than {MAX_SILENT} runs are silent; only so many of them are listed")
-    if filters.correlation is not None:
-        found, cut = find_correlated(connection, filters.correlation)
-        conditions.append(runs.c.run_id.in_(found))
-        if cut:
-            notes.append(
-                f"the correlation has more than {MAX_CORRELATED} runs; only so many of them were looked through"
-            )
-    return conditions, notes
+    parent = None if filters.parent is None else resolve_run(connection, filters.parent)
+    asked = _Asked(connection, filters, parent, now)
+    return asked.conditions, asked.notes
 
 
-def _has_words(connection: Connection, text: str) -> Iterable[ColumnElement[bool]]:
-    """Return the conditions that a failure's first line has these words; the last one may be a beginning."""
-    words = find_words(text)
-    if not words:
-        yield false()
-    for place, word in enumerate(words):
-        is_last = place == len(words) - 1
-        is_there = begins_with(connection, failure_words.c.word, word) if is_last else failure_words.c.word == word
-        yield runs.c.run_id.in_(select(failure_words.c.run_id).where(is_there))
+class _Asked:
+    """What filters let through: as conditions, and as ids of runs where they say which runs."""
+
+    def __init__(self, connection: Connection, filters: RunFilter, parent: UUID | None, now: datetime) -> None:
+        self.conditions: list[ColumnElement[bool]] = [runs.c.became_run_id.is_(None), *_field_conditions(filters)]
+        self.notes: list[str] = []
+        self._connection = connection
+        self._sets: list[Select[Any]] = []
+        self._lists: list[list[UUID]] = []
+        if filters.top:
+            self.conditions.append(runs.c.parent_run_id.is_(None))
+        if parent is not None:
+            self.conditions.append(runs.c.parent_run_id == parent)
+        if filters.tag is not None:
+            self._narrow(run_tags.c.run_id, run_tags.c.tag == filters.tag)
+        if filters.conflicting:
+            self._narrow(corrections.c.run_id)
+        if filters.text is not None:
+            self._narrow_to_words(find_words(filters.text))
+        if filters.silent:
+            silent = find_silent(connection, now, limit=MAX_SILENT)
+            self._narrow_to(silent)
+            if len(silent) >= MAX_SILENT:
+                self.notes.append(f"more than {MAX_SILENT} runs are silent; only so many of them are listed")
+        if filters.correlation is not None:
+            found, cut = find_correlated(connection, filters.correlation)
+            self._narrow_to(sorted(found))
+            if cut:
+                self.notes.append(
+                    f"the correlation has more than {MAX_CORRELATED} runs; only so many of them were looked through"
+                )
+
+    def few(self) -> Select[Any] | list[UUID] | None:
+        """Return the runs among which all are that are let through, where that is known and they are few."""
+        if self._lists:
+            return min(self._lists, key=len)
+        counted = [(count_up_to(self._connection, one, MAX_GATHERED + 1), one) for one in self._sets]
+        count, fewest = min(counted, key=lambda pair: pair[0], default=(MAX_GATHERED + 1, None))
+        return fewest if count <= MAX_GATHERED else None
+
+    def _narrow(self, run_id: Any, *conditions: ColumnElement[bool]) -> None:
+        self._sets.append(select(run_id).where(*conditions))
+        self.conditions.append(exists().where(run_id == runs.c.run_id, *conditions))
+
+    def _narrow_to(self, run_ids: list[UUID]) -> None:
+        self._lists.append(run_ids)
+        self.conditions.append(runs.c.run_id.in_(run_ids))
+
+    def _narrow_to_words(self, words: list[str]) -> None:
+        """Let through whose failure's first line has these words; the last one may be a beginning."""
+        if not words:
+            self.conditions.append(false())
+            self._lists.append([])
+        for place, word in enumerate(words):
+            table = failure_words.alias()
+            is_last = place == len(words) - 1
+            is_there = begins_with(self._connection, table.c.word, word) if is_last else table.c.word == word
+            self._narrow(table.c.run_id, is_there)
 
 
 def _field_conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 from cronsim import CronSim, CronSimError
@@ -34,7 +34,7 @@ def find_due_times(schedule: str, *, after: datetime, until: datetime, limit: in
     which counts from `after`. Nothing is due by any other notation: what it means is the engine's own matter.
     """
     due = _due_times(schedule.strip(), after.astimezone(UTC))
-    return [moment for moment in islice(due, limit) if moment <= until]
+    return list(islice(takewhile(lambda moment: moment <= until, due), limit))
 
 
 def find_missed(schedule: str, *, last_begun_at: datetime, now: datetime, limit: int = 100) -> list[datetime]:

@@ -16,7 +16,7 @@ from runvis_core.services.reading import reading
 from runvis_core.services.stats_answers import StatRow, StatTable, Times, Trend
 from runvis_core.services.steps import ROLLUPS
 from runvis_core.store.database import Store
-from runvis_core.store.rollups import DAY, HOUR, KIND
+from runvis_core.store.rollup_cells import DAY, HOUR, KIND
 from runvis_core.store.sketches import Quantiles, Sketch, add_to, read_sketch
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import rollups

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, AttemptView, DefinitionVersion, RunRef
 from runvis_core.services.filters import Dimension
+from runvis_core.services.lineage_answers import LineageRef
 
 
 class Times(Answer):
@@ -114,7 +115,10 @@ class Grid(Answer):
     kind: str
     columns: list[GridColumn]
     rows: list[GridRow]
-    """In the order in which the steps first began."""
+    """In the order in which the steps first began, or in that of the versions where there are very many."""
+    step_count: int
+    """How many steps there are; `rows` are those from `first_step` on."""
+    first_step: int = 0
     next_cursor: str | None = None
     """For the runs before these."""
     notes: list[str] = Field(default_factory=list[str])
@@ -138,6 +142,12 @@ class DefinitionHealth(Answer):
     error_type: str | None = None
     failure_line: str | None = None
     """The first line of the last run's failure, or of what failed inside it."""
+    blocks: list[LineageRef] = Field(default_factory=list[LineageRef])
+    """Of what fails: definitions that lie downstream of it, the nearest first, the first of them only."""
+    blocks_count: int = 0
+    """How many there are."""
+    blocks_cut: bool = False
+    """Whether there may be more: the lineage was not followed further."""
     last_begun_at: AwareDatetime | None = None
     due_at: AwareDatetime | None = None
     """When the first run that is missing was due."""

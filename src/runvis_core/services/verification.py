@@ -16,7 +16,7 @@ from runvis_core.services.reading import reading
 from runvis_core.services.steps import STEPS
 from runvis_core.store.check import find_problems
 from runvis_core.store.database import Store
-from runvis_core.store.steps import CheckedStep
+from runvis_core.store.steps import CheckedStep, list_lags
 
 MAX_PROBLEMS: Final = 1000
 """As many are told: who needs more has a store to restore."""
@@ -77,9 +77,14 @@ def verify_store(
         _take(problems, parts)
         if span is None:
             _take(problems, find_problems(connection, progress_of("projections")))
+            lags = {lag.name: lag.entries for lag in list_lags(connection, STEPS)}
             for step in STEPS:
                 if isinstance(step, CheckedStep):
                     _take(problems, _checked(step.name, step.check(connection)))
+                    if lags[step.name]:
+                        claims.notes.append(
+                            f"{step.name}: is {lags[step.name]} entries behind, and checked up to there"
+                        )
         total = check.head if span is None else max(0, min(span[1], check.head) - span[0] + 1)
     notes = [*claims.notes, *([f"the first {began} entries were verified before, as {state} says"] if began else [])]
     return Verified(problems, notes, total, len(claims.all) if span is None else 0)

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from runvis_core.model.state import TERMINAL_STATES
 from runvis_core.store import tables as t
 from runvis_core.store.log import StoredEntry
+from runvis_core.store.step_rows import find_foreign_rows, find_position, name_differences, walk_runs
 
 
 class Told(NamedTuple):
@@ -67,23 +68,15 @@ class AccountStep:
 
     def check(self, connection: Connection) -> Iterator[str]:
         """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
-        until = connection.scalar(select(t.steps.c.position).where(t.steps.c.name == self.name)) or 0
-        entries, after = t.entries.c, 0
-        while True:
-            query = select(t.runs.c.first_position, t.runs.c.run_id).where(t.runs.c.first_position > after)
-            runs = connection.execute(query.order_by(t.runs.c.first_position).limit(400)).all()
-            if not runs:
-                break
-            after, run_ids = runs[-1].first_position, [row.run_id for row in runs]
+        until = find_position(connection, self.name)
+        entries = t.entries.c
+        for runs in walk_runs(connection, until=until):
+            run_ids = [run.run_id for run in runs]
             told = select(entries.run_id, entries.entry).where(entries.run_id.in_(run_ids), entries.position <= until)
-            expected = set(find_told((row.run_id, row.entry) for row in connection.execute(told)).values())
-            standing = select(t.run_producers).where(t.run_producers.c.run_id.in_(run_ids))
-            for one in sorted({Told(*row) for row in connection.execute(standing)} ^ expected):
-                what = "is not what the log says" if one in expected else "stands there, and the log does not say so"
-                yield f"run_producers: a row of run {one.run_id} {what}"
-        foreign = select(t.run_producers.c.run_id).where(t.run_producers.c.run_id.not_in(select(t.runs.c.run_id)))
-        for run_id in connection.scalars(foreign.distinct()):
-            yield f"run_producers: a row of run {run_id} stands there, and the log does not say so"
+            expected = find_told((row.run_id, row.entry) for row in connection.execute(told)).values()
+            standing = connection.execute(select(t.run_producers).where(t.run_producers.c.run_id.in_(run_ids)))
+            yield from name_differences(t.run_producers, standing, expected)
+        yield from find_foreign_rows(connection, t.run_producers)
 
 
 def _add(connection: Connection) -> Any:

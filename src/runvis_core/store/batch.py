@@ -48,7 +48,7 @@ SAYS_NO_TIME: Final = frozenset(
 )
 """Kinds whose fact has no time in it: the same fact told again at a later time is the same."""
 
-_TELLING: Final = frozenset({"event_id", "witness", "producer", "sequence", "bodies", "content"})
+_TELLING: Final = frozenset({"event_id", "witness", "team", "producer", "sequence", "bodies", "content"})
 """Fields that say who tells a fact and how, not what it is. Bodies are compared by content."""
 
 CLOCK_SUSPECT: Final = "clock_suspect"

@@ -79,11 +79,10 @@ class Changes:
     """Rows of projections that may be there already, by table."""
     changed_runs: dict[tuple[str, ...], list[Row]] = field(default_factory=dict[tuple[str, ...], list[Row]])
     """By the names of the changed columns: their values and, last, the run's id."""
-    named: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
-    """Table and key of rows that may be there already: a batch names few definitions, many times."""
     producers: list[Row] = field(default_factory=list[Row])
     """Whole rows, in place of those with the same key."""
     ended: list[Run] = field(default_factory=list[Run])
+    _named: dict[str, set[Row]] = field(default_factory=dict[str, set[Row]])
 
     def insert(self, table: str, row: Row) -> None:
         """Add a new row of a projection."""
@@ -99,11 +98,16 @@ class Changes:
             self.changed_runs[names] = _without_nul(rows)
         self.producers = _without_nul(self.producers)
 
-    def insert_once(self, table: str, key: tuple[str, ...], row: Row) -> None:
-        """Add a row of a projection that may be there already, if no other with its key was added."""
-        if (table, *key) not in self.named:
-            self.named.add((table, *key))
-            self.inserts_once.setdefault(table, []).append(row)
+    def insert_once(self, table: str, row: Row) -> None:
+        """Add a row of a projection that may be there already."""
+        self.inserts_once.setdefault(table, []).append(row)
+
+    def insert_first(self, table: str, row: Row, *, key: int) -> None:
+        """Add such a row if it is the first with its first `key` columns: a batch names one thing many times."""
+        named = self._named.setdefault(table, set())
+        if row[:key] not in named:
+            named.add(row[:key])
+            self.insert_once(table, row)
 
 
 def _without_nul(rows: list[Row]) -> list[Row]:

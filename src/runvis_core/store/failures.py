@@ -6,7 +6,8 @@ The lines come from bodies: whoever erases a failure's message must `forget_fail
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, delete, select, tuple_
 from runvis_core.model.decision import ERASURE, Erased
 from runvis_core.store import tables as t
 from runvis_core.store.log import StoredEntry
+from runvis_core.store.step_rows import find_foreign_rows, find_position, name_differences, walk_runs
 from runvis_core.store.upsert import insert_once
 
 MESSAGE: Final = "message"
@@ -42,6 +44,10 @@ def find_words(text: str) -> list[str]:
     return list(dict.fromkeys(words))[:MAX_WORDS]
 
 
+Told = tuple[StoredEntry, dict[str, Any]]
+"""An entry that tells of a failure, and its event."""
+
+
 class Failures:
     """Keeps `failures` and `failure_words`. The first failure that a run had told of it gives the line."""
 
@@ -49,7 +55,7 @@ class Failures:
 
     def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
         """Note the failures among these entries, and forget those whose messages a decision among them erased."""
-        told: list[tuple[StoredEntry, dict[str, Any]]] = []
+        told: list[Told] = []
         for entry in entries:
             if entry.kind == "failure":
                 told.append((entry, orjson.loads(entry.entry)["event"]))
@@ -60,11 +66,48 @@ class Failures:
                 forget_failures(connection, [entry.run_id])
         _note_all(connection, told)
 
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
+        until = find_position(connection, self.name)
+        for runs in walk_runs(connection, until=until):
+            told, unknown = _find_told(connection, [run.run_id for run in runs], until=until)
+            begun = {run.run_id: run.sort_at for run in runs if run.run_id not in unknown}
+            lines, words = _find_rows(told, _find_messages(connection, told), begun)
+            for table, expected in ((t.failures, lines), (t.failure_words, words)):
+                standing = connection.execute(select(table).where(table.c.run_id.in_(begun)))
+                rows = [tuple(row[column.name] for column in table.columns) for row in expected]
+                yield from name_differences(table, standing, rows)
+        for table in (t.failures, t.failure_words):
+            yield from find_foreign_rows(connection, table)
+
 
 def forget_failures(connection: Connection, run_ids: Sequence[UUID]) -> None:
     """Remove what is kept of these runs' failures."""
     for table in (t.failure_words, t.failures):
         connection.execute(delete(table).where(table.c.run_id.in_(run_ids)))
+
+
+def _find_told(connection: Connection, run_ids: Sequence[UUID], *, until: int) -> tuple[list[Told], set[UUID]]:
+    """Return what entries up to a position tell of failures of these runs and no decision up to there erased.
+
+    The second part are the runs of which a later decision erased a message: what was told of them nobody knows any
+    more.
+    """
+    columns = t.entries.c
+    query = select(t.entries).where(columns.run_id.in_(run_ids), columns.kind.in_(("failure", "decision")))
+    told: dict[UUID | None, list[Told]] = defaultdict(list)
+    unknown: set[UUID] = set()
+    for row in connection.execute(query.order_by(columns.position)):
+        entry = StoredEntry(*row)
+        if entry.kind == "failure":
+            if entry.position <= until:
+                told[entry.run_id].append((entry, orjson.loads(entry.entry)["event"]))
+        elif entry.run_id is not None and _erases_a_message(entry):
+            if entry.position <= until:
+                told.pop(entry.run_id, None)
+            else:
+                unknown.add(entry.run_id)
+    return [one for of_run in told.values() for one in of_run], unknown
 
 
 def _erases_a_message(entry: StoredEntry) -> bool:
@@ -74,14 +117,24 @@ def _erases_a_message(entry: StoredEntry) -> bool:
     return any(body.name == MESSAGE for body in Erased.model_validate(event["details"]).bodies)
 
 
-def _note_all(connection: Connection, told: list[tuple[StoredEntry, dict[str, Any]]]) -> None:
+def _note_all(connection: Connection, told: list[Told]) -> None:
     for start in range(0, len(told), _CHUNK):
         _note(connection, told[start : start + _CHUNK])
 
 
-def _note(connection: Connection, told: list[tuple[StoredEntry, dict[str, Any]]]) -> None:
-    messages = _find_messages(connection, told)
+def _note(connection: Connection, told: list[Told]) -> None:
     begun = _find_begun(connection, {entry.run_id for entry, _ in told if entry.run_id is not None})
+    lines, words = _find_rows(told, _find_messages(connection, told), begun)
+    if lines:
+        connection.execute(insert_once(connection, t.failures), lines)
+    if words:
+        connection.execute(insert_once(connection, t.failure_words), words)
+
+
+def _find_rows(
+    told: Iterable[Told], messages: Mapping[int, str], begun: Mapping[UUID, datetime]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of `failures` and `failure_words` that follow."""
     lines: dict[UUID, dict[str, Any]] = {}
     words: list[dict[str, Any]] = []
     for entry, event in told:
@@ -95,23 +148,22 @@ def _note(connection: Connection, told: list[tuple[StoredEntry, dict[str, Any]]]
         words += [
             {"word": word, "sort_at": begun[run_id], "run_id": run_id} for word in find_words(f"{error_type} {line}")
         ]
-    if lines:
-        connection.execute(insert_once(connection, t.failures), list(lines.values()))
-    if words:
-        connection.execute(insert_once(connection, t.failure_words), words)
+    return list(lines.values()), words
 
 
-def _find_messages(connection: Connection, told: Iterable[tuple[StoredEntry, dict[str, Any]]]) -> dict[int, str]:
+def _find_messages(connection: Connection, told: Iterable[Told]) -> dict[int, str]:
     wanted = list(_digests(told))
-    if not wanted:
-        return {}
-    place = tuple_(t.bodies.c.position, t.bodies.c.digest)
-    query = select(t.bodies.c.position, t.bodies.c.content).where(place.in_(wanted))
-    found = ((row.position, orjson.loads(row.content)) for row in connection.execute(query))
-    return {position: said if isinstance(said, str) else orjson.dumps(said).decode() for position, said in found}
+    messages: dict[int, str] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        place = tuple_(t.bodies.c.position, t.bodies.c.digest)
+        query = select(t.bodies.c.position, t.bodies.c.content).where(place.in_(wanted[start : start + _CHUNK]))
+        for row in connection.execute(query):
+            said = orjson.loads(row.content)
+            messages[row.position] = said if isinstance(said, str) else orjson.dumps(said).decode()
+    return messages
 
 
-def _digests(told: Iterable[tuple[StoredEntry, dict[str, Any]]]) -> Iterator[tuple[int, bytes]]:
+def _digests(told: Iterable[Told]) -> Iterator[tuple[int, bytes]]:
     for entry, event in told:
         refs: dict[str, dict[str, Any]] = event.get("bodies") or {}
         ref = refs.get(MESSAGE)

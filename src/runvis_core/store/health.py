@@ -30,12 +30,11 @@ class DefinitionKey(NamedTuple):
 
 def judge_definitions(connection: Connection, keys: Iterable[DefinitionKey]) -> None:
     """Write down how these definitions stand by now. The counts by day must be up to date: they say where to look."""
-    rows = [_judge(connection, key) for key in sorted(keys)]
-    # One of which no run is left, since its runs turned out to be of another, is none that could fail or be late.
-    standing = [row for row in rows if row["last_begun_at"] is not None or row["schedule"] is not None]
+    rows = [judge(connection, key) for key in sorted(keys)]
+    standing = [row for row in rows if can_fail(row)]
     if standing:
         connection.execute(upsert(connection, t.definition_health), standing)
-    gone = [_key_of(row) for row in rows if row["last_begun_at"] is None and row["schedule"] is None]
+    gone = [_key_of(row) for row in rows if not can_fail(row)]
     for start in range(0, len(gone), _CHUNK):
         columns = tuple_(*t.definition_health.primary_key)
         connection.execute(delete(t.definition_health).where(columns.in_(gone[start : start + _CHUNK])))
@@ -45,7 +44,13 @@ def _key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[column.name] for column in t.definition_health.primary_key)
 
 
-def _judge(connection: Connection, key: DefinitionKey) -> dict[str, Any]:
+def can_fail(row: dict[str, Any]) -> bool:
+    """Return whether a definition could fail or be late: not one whose runs all turned out to be of another."""
+    return row["last_begun_at"] is not None or row["schedule"] is not None
+
+
+def judge(connection: Connection, key: DefinitionKey) -> dict[str, Any]:
+    """Return how a definition stands by now, as its row says it."""
     named = {"engine": key.engine, "deployment": key.deployment, "definition": key.definition, "kind": key.kind}
     latest = connection.execute(_LATEST, named).one_or_none()
     last = latest

@@ -12,12 +12,13 @@ from sqlalchemy import Connection, bindparam, case, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from runvis_core.model.entry import Entry
-from runvis_core.model.fold import fold_entries, fold_into
+from runvis_core.model.fold import apply_event, fold_entries
 from runvis_core.model.past import TELLING, TIMELESS, Span, Summary, find_spans, join_spans, moments_of
 from runvis_core.model.run import Record
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
 from runvis_core.store.log import StoredEntry
+from runvis_core.store.step_rows import find_foreign_rows, find_position, name_differences, walk_runs
 
 EARLY = "early"
 """How much earlier than its place in lists a run began, at most."""
@@ -51,9 +52,9 @@ class IntervalStep:
 
     def check(self, connection: Connection) -> Iterator[str]:
         """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
-        until = connection.scalar(select(t.steps.c.position).where(t.steps.c.name == self.name)) or 0
+        until = find_position(connection, self.name)
         bounds = {EARLY: 0.0, AHEAD: 0.0}
-        for runs in _find_all_runs(connection, until=until):
+        for runs in walk_runs(connection, until=until):
             told = _find_entries(connection, runs, until=until + 1)
             changes = _Changes(bounds)
             for run in runs:
@@ -61,34 +62,17 @@ class IntervalStep:
                 for entry in told[run.run_id]:
                     history.take(entry, changes)
                 changes.note(run, history)
-            expected = {tuple(row[name] for name in _NAMES) for row in changes.rows()}
+            expected = [tuple(row[name] for name in _NAMES) for row in changes.rows()]
             query = select(t.run_intervals).where(t.run_intervals.c.run_id.in_([run.run_id for run in runs]))
-            standing = {tuple(row) for row in connection.execute(query)}
-            for row in sorted(standing ^ expected, key=repr):
-                what = "is not what the log says" if row in expected else "stands there, and the log does not say so"
-                yield f"run_intervals: a row of run {row[0]} {what}"
-        foreign = select(t.run_intervals.c.run_id).where(t.run_intervals.c.run_id.not_in(select(t.runs.c.run_id)))
-        for run_id in connection.scalars(foreign.distinct()):
-            yield f"run_intervals: a row of run {run_id} stands there, and the log does not say so"
-        kept = {row.name: row.seconds for row in connection.execute(select(t.interval_bounds))}
-        if until and kept != bounds:
-            yield f"interval_bounds: say {kept}, and the log says {bounds}"
+            yield from name_differences(t.run_intervals, connection.execute(query), expected)
+        yield from find_foreign_rows(connection, t.run_intervals)
+        if until:
+            yield from name_differences(
+                t.interval_bounds, connection.execute(select(t.interval_bounds)), bounds.items()
+            )
 
 
 _NAMES = tuple(column.name for column in t.run_intervals.columns)
-
-
-def _find_all_runs(connection: Connection, *, until: int) -> Iterator[list[Any]]:
-    """Yield the runs that were first told of up to a position, in parts."""
-    columns, after = t.runs.c, 0
-    names = (columns.run_id, columns.first_position, columns.sort_at, columns.engine, columns.deployment)
-    while True:
-        query = select(*names).where(columns.first_position > after, columns.first_position <= until)
-        runs = list(connection.execute(query.order_by(columns.first_position).limit(400)))
-        if not runs:
-            return
-        yield runs
-        after = runs[-1].first_position
 
 
 def _find_runs(connection: Connection, run_ids: set[UUID]) -> dict[UUID, Any]:
@@ -156,7 +140,7 @@ class _History:
     def take(self, entry: Entry, changes: _Changes) -> None:
         """Go on with one more entry, and note which spans it ends and which it tells."""
         self.entries.append(entry)
-        self._record = fold_into(self._record, (entry,))
+        self._record = apply_event(self._record, entry)
         spans = self._spans(entry, self._record)
         now = {span: position for position, span in self.standing}
         kept = {span for span in spans if span in now}

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event, select
 
 from runvis_core.model.encoding import SealedEvent
 from runvis_core.model.entry import Entry
-from runvis_core.model.event import parse_event
+from runvis_core.model.event import build_kinds, parse_event
 from runvis_core.model.run import Run
 from runvis_core.store import tables as t
 from runvis_core.store.batch import sort_batch
@@ -22,6 +22,9 @@ from runvis_core.store.projection import project
 
 READ_CHUNK: Final = 1000
 """Entries that one query of `read` fetches."""
+
+# A server reads on several threads.
+build_kinds()
 
 NUL: Final = b"\\u0000"
 """How JSON writes the NUL character."""

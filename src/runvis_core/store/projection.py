@@ -207,14 +207,15 @@ def _define_by_identity(changes: Changes, entry: Entry, values: Values) -> None:
     event = _as(IdentityEvent, entry.event)
     _add_definition(changes, entry, event.definition, event.definition_kind, values)
     if event.witness is Witness.WORKER:
-        key = (event.engine, event.deployment, event.definition_kind, event.definition)
-        changes.insert_once("worker_definitions", key, (*key, values.bind_moment(event.occurred_at)))
+        named = (event.engine, event.deployment, event.definition_kind, event.definition)
+        changes.insert_first("worker_definitions", (*named, values.bind_moment(event.occurred_at)), key=len(named))
 
 
 def _add_definition(changes: Changes, entry: Entry, definition: str, kind: str, values: Values) -> None:
     event = entry.event
-    key = (event.engine, event.deployment, definition, kind)
-    changes.insert_once("definitions", key, (*key, entry.position, values.bind_moment(event.occurred_at)))
+    named = (event.engine, event.deployment, definition, kind)
+    row = (*named, entry.position, values.bind_moment(event.occurred_at))
+    changes.insert_first("definitions", row, key=len(named))
 
 
 def _define(changes: Changes, entry: Entry, values: Values) -> None:
@@ -223,7 +224,6 @@ def _define(changes: Changes, entry: Entry, values: Values) -> None:
     version_id = definition_version_id(event.engine, event.deployment, event.definition, event.version)
     changes.insert_once(
         "definition_versions",
-        (version_id.hex,),
         (
             values.bind_id(version_id),
             entry.position,

@@ -6,9 +6,8 @@ ended. When the row says otherwise later (an end, a correction, a presumption, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, select, tuple_
@@ -16,62 +15,13 @@ from sqlalchemy import Connection, delete, select, tuple_
 from runvis_core.store import tables as t
 from runvis_core.store.health import DefinitionKey, judge_definitions
 from runvis_core.store.log import StoredEntry
-from runvis_core.store.sketches import Sketch, add_to, find_bin, read_sketch, write_sketch
+from runvis_core.store.rollup_cells import COUNTED, KEY_COLUMNS, Cell, CellKey, Counted, count_run, find_counted
+from runvis_core.store.rollup_check import check_rollups
+from runvis_core.store.sketches import add_to, read_sketch
+from runvis_core.store.step_rows import find_position
 from runvis_core.store.upsert import upsert
 
-HOUR: Final = "hour"
-DAY: Final = "day"
-KIND: Final = "kind"
-"""A day of a kind of definition: the rows whose definition is empty."""
 _PARAMETERS: Final = 500
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-Row = Any
-
-
-class _Counted(NamedTuple):
-    """What a run is counted as."""
-
-    engine: str
-    deployment: str
-    definition: str
-    kind: str
-    state: str
-    sort_at: datetime
-    duration_bin: int | None
-    queue_bin: int | None
-
-    @property
-    def definition_key(self) -> DefinitionKey:
-        return DefinitionKey(self.engine, self.deployment, self.definition, self.kind)
-
-    def cells(self) -> Iterable[_Key]:
-        hour = self.sort_at.replace(minute=0, second=0, microsecond=0)
-        day = hour.replace(hour=0)
-        yield (HOUR, hour, self.engine, self.deployment, self.definition, self.kind, self.state)
-        yield (DAY, day, self.engine, self.deployment, self.definition, self.kind, self.state)
-        yield (KIND, day, self.engine, self.deployment, "", self.kind, self.state)
-
-
-_Key = tuple[str, datetime, str, str, str, str, str]
-_KEY_COLUMNS: Final = tuple(t.rollups.c[column.name] for column in t.rollups.primary_key)
-
-
-class _Cell:
-    """One row of `rollups` on its way to another value."""
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.durations: Sketch = {}
-        self.queues: Sketch = {}
-
-    def count(self, counted: _Counted, times: int) -> None:
-        """Put a run in, or take it out."""
-        self.runs += times
-        if counted.duration_bin is not None:
-            add_to(self.durations, {counted.duration_bin: 1}, times=times)
-        if counted.queue_bin is not None:
-            add_to(self.queues, {counted.queue_bin: 1}, times=times)
 
 
 class Rollups:
@@ -82,13 +32,17 @@ class Rollups:
     def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
         """Count anew the runs that the entries are about, and judge their definitions."""
         run_ids = list(dict.fromkeys(entry.run_id for entry in entries if entry.run_id is not None))
-        cells: dict[_Key, _Cell] = {}
+        cells: dict[CellKey, Cell] = {}
         touched: set[DefinitionKey] = set()
         for start in range(0, len(run_ids), _PARAMETERS):
             touched |= _recount(connection, run_ids[start : start + _PARAMETERS], cells)
         _write_cells(connection, cells)
         touched |= {_defined(entry) for entry in entries if entry.kind == "definition"}
         judge_definitions(connection, touched)
+
+    def check(self, connection: Connection) -> Iterator[str]:
+        """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
+        yield from check_rollups(connection, until=find_position(connection, self.name))
 
 
 def _defined(entry: StoredEntry) -> DefinitionKey:
@@ -97,12 +51,10 @@ def _defined(entry: StoredEntry) -> DefinitionKey:
     return DefinitionKey(*(name.replace("\0", "\ufffd") for name in named))
 
 
-def _recount(connection: Connection, run_ids: list[UUID], cells: dict[_Key, _Cell]) -> set[DefinitionKey]:
+def _recount(connection: Connection, run_ids: list[UUID], cells: dict[CellKey, Cell]) -> set[DefinitionKey]:
     """Move what changed between the cells; return the definitions of all these runs."""
-    columns = (t.runs, t.rollup_runs.c.run_id.label("counted_id"))
-    named = [column.label(f"was_{column.name}") for column in t.rollup_runs.c if column.name != "run_id"]
     query = (
-        select(*columns, *named)
+        select(t.runs, *COUNTED)
         .outerjoin(t.rollup_runs, t.rollup_runs.c.run_id == t.runs.c.run_id)
         .where(t.runs.c.run_id.in_(run_ids))
     )
@@ -110,14 +62,14 @@ def _recount(connection: Connection, run_ids: list[UUID], cells: dict[_Key, _Cel
     gone: list[UUID] = []
     touched: set[DefinitionKey] = set()
     for row in connection.execute(query):
-        before, after = _before(row), _after(row)
+        before, after = find_counted(row), count_run(row)
         touched |= {one.definition_key for one in (before, after) if one is not None and one.definition}
         if before == after:
             continue
         for counted, times in ((before, -1), (after, 1)):
             if counted is not None:
                 for key in counted.cells():
-                    cells.setdefault(key, _Cell()).count(counted, times)
+                    cells.setdefault(key, Cell()).count(counted, times)
         if after is None:
             gone.append(row.run_id)
         else:
@@ -129,34 +81,7 @@ def _recount(connection: Connection, run_ids: list[UUID], cells: dict[_Key, _Cel
     return touched
 
 
-def _before(row: Row) -> _Counted | None:
-    if row.counted_id is None:
-        return None
-    said = (row.was_definition, row.was_definition_kind, row.was_state)
-    return _Counted(row.engine, row.deployment, *said, row.sort_at, row.was_duration_bin, row.was_queue_bin)
-
-
-def _after(row: Row) -> _Counted | None:
-    if row.became_run_id is not None:
-        # Lists show it under what it became.
-        return None
-    return _Counted(
-        row.engine,
-        row.deployment,
-        row.definition or "",
-        row.definition_kind or "",
-        row.effective_state or "",
-        row.sort_at,
-        _bin_between(row.started_at, row.ended_at),
-        _bin_between(row.queued_at, row.started_at),
-    )
-
-
-def _bin_between(earlier: datetime | None, later: datetime | None) -> int | None:
-    return None if earlier is None or later is None else find_bin((later - earlier) // _MICROSECOND)
-
-
-def _counted_row(run_id: UUID, counted: _Counted) -> dict[str, Any]:
+def _counted_row(run_id: UUID, counted: Counted) -> dict[str, Any]:
     return {
         "run_id": run_id,
         "definition": counted.definition,
@@ -167,25 +92,19 @@ def _counted_row(run_id: UUID, counted: _Counted) -> dict[str, Any]:
     }
 
 
-def _write_cells(connection: Connection, cells: dict[_Key, _Cell]) -> None:
+def _write_cells(connection: Connection, cells: dict[CellKey, Cell]) -> None:
     keys = sorted(cells)
     for start in range(0, len(keys), _PARAMETERS // 10):
         part = keys[start : start + _PARAMETERS // 10]
-        query = select(t.rollups).where(tuple_(*_KEY_COLUMNS).in_(part))
+        query = select(t.rollups).where(tuple_(*KEY_COLUMNS).in_(part))
         for row in connection.execute(query):
-            cell = cells[tuple(row)[: len(_KEY_COLUMNS)]]
+            cell = cells[tuple(row)[: len(KEY_COLUMNS)]]
             cell.runs += row.runs
             add_to(cell.durations, read_sketch(row.durations))
             add_to(cell.queues, read_sketch(row.queues))
-        full = [_cell_row(key, cells[key]) for key in part if cells[key].runs]
+        full = [cells[key].row(key) for key in part if cells[key].runs]
         empty = [key for key in part if not cells[key].runs]
         if full:
             connection.execute(upsert(connection, t.rollups), full)
         if empty:
-            connection.execute(delete(t.rollups).where(tuple_(*_KEY_COLUMNS).in_(empty)))
-
-
-def _cell_row(key: _Key, cell: _Cell) -> dict[str, Any]:
-    named = dict(zip((column.name for column in _KEY_COLUMNS), key, strict=True))
-    times = {"durations": write_sketch(cell.durations), "queues": write_sketch(cell.queues)}
-    return {**named, "runs": cell.runs, **times}
+            connection.execute(delete(t.rollups).where(tuple_(*KEY_COLUMNS).in_(empty)))

@@ -37,10 +37,10 @@ def _of_run(name: str, *columns: Column[Any] | Index) -> Table:
     return _table(name, Column("run_id", Id, primary_key=True), _position(primary_key=True), *columns)
 
 
-def _index_of_set(name: str, column: str) -> Index:
+def _index_of_set(name: str, column: str, *order: str) -> Index:
     """Declare an index over the rows in which the column is set: most rows don't have it."""
     is_set = text(f"{column} IS NOT NULL")
-    return Index(name, column, sqlite_where=is_set, postgresql_where=is_set)
+    return Index(name, column, *order, sqlite_where=is_set, postgresql_where=is_set)
 
 
 def _index_of_top(name: str, *columns: str) -> Index:
@@ -129,15 +129,18 @@ runs: Final = _table(
     Column("fold_version", Integer, nullable=False),
     Index("runs_sort", "sort_at", "run_id"),
     Index("runs_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
-    Index("runs_state", "effective_state", "sort_at", "run_id"),
+    # Both at once: the engines have few words for a state, so that each is looked for in its place.
+    Index("runs_state", "effective_state", "native_state", "sort_at", "run_id"),
     # What lists show first: runs that lie in no other run.
     _index_of_top("runs_top", "sort_at", "run_id"),
     _index_of_top("runs_top_definition", "engine", "deployment", "definition", "sort_at", "run_id"),
     Index("runs_native_key", "native_key", "attempt"),
     Index("runs_native_id", "native_id"),
-    _index_of_set("runs_parent", "parent_run_id"),
+    _index_of_set("runs_parent", "parent_run_id", "sort_at", "run_id"),
     _index_of_set("runs_cause", "caused_by_run_id"),
     _index_of_set("runs_correlation", "correlation_id"),
+    # Of a run that is started by itself: what lies in it, mostly has none.
+    _index_of_set("runs_trigger", "trigger_kind", "sort_at", "run_id"),
     rowid=True,
 )
 
@@ -442,6 +445,7 @@ lineage_nodes: Final = _table(
     # In the order in which the log first told of them.
     Column("number", Position, primary_key=True, autoincrement=False),
     Column("node_id", Id, nullable=False, unique=True),
+    _position(),
     Column("kind", Text, nullable=False),
     Column("engine", Text),
     Column("deployment", Text),
@@ -451,6 +455,39 @@ lineage_nodes: Final = _table(
     Column("name", Text, nullable=False),
     Index("lineage_nodes_name", "name"),
     rowid=True,
+)
+
+# What identities said of runs, the first one first: `runs` says what the highest ranked one did, up to now.
+lineage_runs: Final = _table(
+    "lineage_runs",
+    Column("run_id", Id, primary_key=True),
+    Column("node_id", Id, nullable=False),
+    # What its attempts share.
+    Column("thing", Id, nullable=False),
+    # The positions of the entries that told this; 0 for what none did.
+    Column("known_at", BigInteger, nullable=False),
+    Column("parent", Id),
+    Column("parent_at", BigInteger, nullable=False),
+    Column("cause", Id),
+    Column("cause_at", BigInteger, nullable=False),
+    Index("lineage_runs_thing", "thing"),
+    _index_of_set("lineage_runs_parent", "parent"),
+    _index_of_set("lineage_runs_cause", "cause"),
+)
+
+# Each proof of an edge: which run showed it, as of when, and at which position that became known.
+lineage_facts: Final = _table(
+    "lineage_facts",
+    Column("source", BigInteger, primary_key=True),
+    Column("target", BigInteger, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    # What counts once: the run that read or wrote, the thing that was started.
+    Column("subject", Id, primary_key=True),
+    _position(primary_key=True),
+    Column("happened_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("run_id", Id, nullable=False),
+    Index("lineage_facts_target", "target", "source", "kind"),
 )
 
 lineage_edges: Final = _table(
@@ -477,6 +514,7 @@ lineage_triggers: Final = _table(
     Column("cause", Id, nullable=False),
     Column("run_id", Id, nullable=False),
     _position(),
+    Column("happened_at", Moment, nullable=False),
     Index("lineage_triggers_cause", "cause"),
 )
 
@@ -489,9 +527,14 @@ lineage_turns: Final = _table(
     Column("run_id", Id, nullable=False),
     _position(),
     Column("seen_at", Moment, nullable=False),
+    # When the last start of its chain of causes happened.
+    Column("happened_at", Moment, nullable=False),
     Index("lineage_turns_node", "node", "position"),
     Index("lineage_turns_cycle", "cycle"),
 )
+
+LINEAGE: Final = (lineage_nodes, lineage_runs, lineage_facts, lineage_edges, lineage_triggers, lineage_turns)
+"""What the lineage step writes."""
 
 # Counts of runs by the time of `runs.sort_at` and by effective state ("" where nobody said), of three spans: an `hour`
 # and a `day` of each definition, and a day of a `kind` of definition, whose definition is "".
@@ -567,10 +610,7 @@ STEP_TABLES: Final = (
     run_producers,
     run_intervals,
     interval_bounds,
-    lineage_nodes,
-    lineage_edges,
-    lineage_triggers,
-    lineage_turns,
+    *LINEAGE,
     rollups,
     rollup_runs,
     definition_health,

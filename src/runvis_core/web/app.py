@@ -20,7 +20,7 @@ from runvis_core.web.pages.compare import show_comparison
 from runvis_core.web.pages.completeness import show_completeness
 from runvis_core.web.pages.definitions import show_definition, show_definitions
 from runvis_core.web.pages.feed import show_feed
-from runvis_core.web.pages.graph import show_graph
+from runvis_core.web.pages.graph import show_edge, show_graph, show_turns
 from runvis_core.web.pages.overview import show_overview
 from runvis_core.web.pages.run import show_run
 from runvis_core.web.pages.search import show_search
@@ -30,12 +30,14 @@ PAGES: Final[tuple[Route, ...]] = (
     page("/", show_overview),
     page("/runs", show_feed),
     page("/runs/{name:path}", show_run),
-    page("/definitions", show_definitions),
+    page("/definitions", show_definitions, has_past=False),
     page("/definition", show_definition),
-    page("/compare", show_comparison),
-    page("/search", show_search),
+    page("/compare", show_comparison, has_past=False),
+    page("/search", show_search, has_past=False),
     page("/graph", show_graph),
-    page("/completeness", show_completeness),
+    page("/graph/edge", show_edge),
+    page("/graph/turns", show_turns),
+    page("/completeness", show_completeness, has_past=False),
 )
 
 

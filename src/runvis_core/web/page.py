@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from runvis_core.api.state import state_of
 from runvis_core.errors import CursorError, NotFoundError, PastError, RunVisError, UnreachableError
+from runvis_core.services.past_filter import PastFilter
 from runvis_core.store.database import Store
 from runvis_core.web.rendering import render, with_query
 
@@ -38,17 +39,28 @@ def store_of(request: Request) -> Store:
     return state_of(request).store
 
 
-def page(path: str, endpoint: Endpoint, *, methods: Iterable[str] = ("GET",)) -> Route:
-    """Return a page's route; what its endpoint can't do becomes a page that says so."""
+def page(path: str, endpoint: Endpoint, *, has_past: bool = True) -> Route:
+    """Return a page's route; what its endpoint can't do becomes a page that says so.
+
+    One that has no past refuses to be asked about it, so that nobody takes what is now for what was then.
+    """
 
     @wraps(endpoint)
     def serve(request: Request) -> Response:
         try:
+            if not has_past:
+                _refuse_past(request)
             return endpoint(request)
         except RunVisError as error:
             return _error_page(request, error)
 
-    return Route(path, serve, methods=list(methods))
+    return Route(path, serve, methods=["GET"])
+
+
+def _refuse_past(request: Request) -> None:
+    for name in PastFilter.model_fields:
+        if name in request.query_params:
+            raise AskedError(name, "this page tells of now alone; the overview, runs and definitions tell of the past")
 
 
 def _error_page(request: Request, error: RunVisError) -> Response:

@@ -89,6 +89,8 @@ def stacked(shares: Mapping[str, float]) -> list[tuple[str, str, str]]:
     return places
 
 
+EDGE_WORDS: Final = {"reads": "is read by", "writes": "writes", "triggers": "starts"}
+"""How one node of the lineage leads to another."""
 SHARE_WORDS: Final = {
     "running": "Running",
     "retry": "Waiting to try again",
@@ -122,8 +124,10 @@ def _environment() -> Environment:
     }
     shared: dict[str, Any] = {
         "asset": assets.path_of,
+        "away": text.name_depths,
         "dataset_path": dataset_path,
         "definition_path": definition_path,
+        "how": EDGE_WORDS,
         "icon": looks.icon,
         "look_at": looks.look_at,
         "look_of": looks.look_of,
@@ -153,8 +157,15 @@ def _signed_in(request: Request) -> Any:
 
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """Return a page made of a template, with the headers that every page has."""
+    moment = values.get("moment")
+    # What keeps the past that this page shows in its links to others.
+    kept = with_query("", {"as_of": moment.as_of, "known_at": moment.known_at})[1:] if moment else ""
     values = {
         "now": now_of(request),
+        "moment": None,
+        "live": None,
+        "then": f"?{kept}" if kept else "",
+        "and_then": f"&{kept}" if kept else "",
         "session": _signed_in(request),
         "path": request.url.path,
         "address_here": str(request.url),

@@ -16,7 +16,7 @@ from prefect.flow_runs import pause_flow_run
 from prefect.runtime import flow_run
 from prefect.transactions import transaction
 from recording import FLOW, TASK
-from retry import stubborn
+from retry import fail_first, failures, stubborn
 from subflow import outer
 
 
@@ -72,8 +72,24 @@ def paused() -> None:
     after_the_pause()
 
 
+@flow(**FLOW)
+def within() -> None:
+    """A subflow of the second attempt alone."""
+
+
+@flow(retries=1, **FLOW)
+def paused_and_retried() -> None:
+    if not failures.setdefault("after the pause", 0):
+        threading.Thread(target=resume_when_paused, args=(flow_run.id,)).start()
+        pause_flow_run(timeout=120, poll_interval=1)
+        after_the_pause()
+        fail_first("after the pause")
+    after_the_pause()
+    within()
+
+
 if __name__ == "__main__":
-    for run in (stubborn, outer, prices, squares, broken, assets, rolled_back, paused):
+    for run in (stubborn, outer, prices, squares, broken, assets, rolled_back, paused_and_retried, paused):
         try:
             run()
         except Exception as error:  # noqa: BLE001 - flows fail with what they like

@@ -18,8 +18,9 @@ import pytest
 from runvis_core.api import stream as stream_module
 from runvis_core.api.log_tail import MAX_PAGES, LogTail
 from runvis_core.model.event import EventBase, MetricEvent
-from runvis_core.services.answers import EntryPage
-from runvis_core.services.entries import list_entries
+from runvis_core.services.answers import EntryView
+from runvis_core.services.entries import RawEntry, list_entries
+from runvis_core.services.ingest import ingest_events
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.story import LOAD_1, a_story
@@ -125,11 +126,9 @@ def test_many_streams_each_get_every_entry(client: httpx.Client, store: Store, r
 def test_a_page_is_read_once_for_all_and_only_so_many_are_kept() -> None:
     reads: list[int] = []
 
-    def read(after: int, limit: int) -> EntryPage:
+    def read(after: int, limit: int) -> list[RawEntry]:
         reads.append(after)
-        return EntryPage.model_validate(
-            {"items": [_entry(after + 1)] if after < 200 else [], "after": min(after + 1, 200)}
-        )
+        return [RawEntry(after + 1, None, "note", b'{"event":{},"schema":1}', None, None)] if after < 200 else []
 
     async def follow() -> None:
         tail = LogTail(read, lambda: 200, asyncio.Event())
@@ -146,15 +145,19 @@ def test_a_page_is_read_once_for_all_and_only_so_many_are_kept() -> None:
     asyncio.run(follow())
 
 
-def _entry(position: int) -> dict[str, Any]:
-    return {"position": position, "recorded_at": "2026-11-24T08:00:00Z", "principal": "test", "event": {}}
+def test_a_stream_says_of_an_entry_what_the_log_says(client: httpx.Client, store: Store) -> None:
+    ingest_events(store, a_story(), principal='who "quotes",{}')
+    page = list_entries(store, after=0, limit=1000)
+    with client.stream("GET", "/api/v1/stream", params={"after": 0}, timeout=PATIENCE) as answer:
+        told = entries(answer)
+        assert [EntryView.model_validate(next(told)) for _ in page.items] == page.items
 
 
 def test_a_wait_ends_when_the_log_goes_on_or_the_server_stops() -> None:
     async def wait() -> None:
         head = 5
         stopping = asyncio.Event()
-        tail = LogTail(lambda after, limit: EntryPage(items=[], after=after), lambda: head, stopping)
+        tail = LogTail(lambda after, limit: [], lambda: head, stopping)
         await asyncio.wait_for(tail.wait_beyond(4, 600), 60)
         waiting = asyncio.create_task(tail.wait_beyond(5, 600))
         await asyncio.sleep(0)

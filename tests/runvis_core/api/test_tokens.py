@@ -18,10 +18,11 @@ from runvis_core.api.rates import RateLimiter
 from runvis_core.errors import NotFoundError, SettingsError, UnreachableError
 from runvis_core.model.decision import Scope
 from runvis_core.model.encoding import seal
-from runvis_core.model.event import ContextEvent, StateEvent
+from runvis_core.model.event import ContextEvent, EventBase, ProducerOpenedEvent, StateEvent
 from runvis_core.model.state import State, Witness
 from runvis_core.services.decision_answers import TokenRequest
 from runvis_core.services.decisions import list_audit
+from runvis_core.services.ingest import ingest_events
 from runvis_core.services.tokens import PREFIX, is_token, issue_token, list_tokens, make_token, revoke_token
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
@@ -190,6 +191,18 @@ def test_a_token_that_brings_events_says_for_whom(store: Store) -> None:
         revoke_token(store, "nope", principal="ann")
 
 
+def a_beat(**fields: Any) -> dict[str, Any]:
+    return {
+        "run_id": str(a_run_id()),
+        "engine": "airflow",
+        "deployment": "test",
+        "witness": "worker",
+        "occurred_at": "2026-11-24T08:00:00Z",
+        "interval_seconds": 60,
+        **fields,
+    }
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
@@ -201,15 +214,7 @@ def test_a_token_that_brings_events_says_for_whom(store: Store) -> None:
 def test_a_token_speaks_for_nobody_else(serve: Serve, store: Store, fields: dict[str, Any], field: str) -> None:
     token = issue_token(store, ask(Scope.INGEST), principal="ann").token
     client = serve(token=None)
-    beat = {
-        "run_id": str(a_run_id()),
-        "engine": "airflow",
-        "deployment": "test",
-        "witness": "worker",
-        "occurred_at": "2026-11-24T08:00:00Z",
-        "interval_seconds": 60,
-        **fields,
-    }
+    beat = a_beat(**fields)
     batch = {"items": [a_state(), a_state(seconds=1, **fields)], "heartbeats": [beat]}
     answer = client.post(EVENTS, json=batch, headers=bearer(token))
     assert answer.status_code == 200
@@ -226,11 +231,42 @@ def test_a_token_of_a_team_does_not_speak_for_another(serve: Serve, store: Store
 
     token = issue_token(store, ask(Scope.INGEST, team="pay"), principal="ann").token
     client = serve(token=None)
-    events = [make(ContextEvent, engine_context=context) for context in ({"team": "pay"}, {"team": "ads"}, {"a": 1})]
-    batch = {"events": [orjson.loads(seal(event).data) for event in events]}
-    outcomes = client.post(EVENTS, json=batch, headers=bearer(token)).json()["outcomes"]
-    assert [outcome["status"] for outcome in outcomes] == ["stored", "refused", "stored"]
-    assert outcomes[1]["field"] == "event.team"
+
+    def bring(*events: EventBase) -> list[dict[str, Any]]:
+        batch = {"events": [orjson.loads(seal(event).data) for event in events]}
+        return client.post(EVENTS, json=batch, headers=bearer(token)).json()["outcomes"]
+
+    outcomes = bring(
+        make(ContextEvent, team="pay"),
+        make(ContextEvent, team="ads"),
+        make(ContextEvent, tags=("a",)),
+        make(ContextEvent, engine_context={"team": "pay"}),
+        make(ProducerOpenedEvent, team="pay", producer=a_run_id("process"), sequence=0, component="task"),
+    )
+    assert [outcome["status"] for outcome in outcomes] == ["stored", "refused", "refused", "refused", "stored"]
+    assert {outcome.get("field") for outcome in outcomes[1:4]} == {"event.team"}
+    assert "not for 'ads'" in outcomes[1]["reason"]
+    assert "not for none" in outcomes[2]["reason"]
+    # What a run of another team is, that team has told: to say that it is one's own changes nothing.
+    theirs = {"run_id": a_run_id("theirs")}
+    ingest_events(store, [make(StateEvent, team="ads", state=State.RUNNING, **theirs)], principal="test")
+    ended = make(StateEvent, team="pay", seconds=9, state=State.FAILED, **theirs)
+    mine = make(StateEvent, team="pay", seconds=9, state=State.RUNNING)
+    refused, stored = bring(ended, mine)
+    assert (refused["status"], refused["index"], stored["status"], stored["index"]) == ("refused", 0, "stored", 1)
+    assert "the run is of 'ads'" in refused["reason"]
+    # A scheduler, which is of no team, told of it too.
+    books = make(StateEvent, witness=Witness.SCHEDULER, seconds=1, state=State.QUEUED)
+    ingest_events(store, [books], principal="test")
+    assert bring(make(StateEvent, team="pay", seconds=20, state=State.SUCCEEDED))[0]["status"] == "stored"
+
+
+def test_the_signs_of_life_of_another_team_are_refused(serve: Serve, store: Store) -> None:
+    token = issue_token(store, ask(Scope.INGEST, team="pay"), principal="ann").token
+    client = serve(token=None)
+    beats = [a_beat(), a_beat(team="ads"), a_beat(team="pay")]
+    answer = client.post(EVENTS, json={"items": [], "heartbeats": beats}, headers=bearer(token))
+    assert [(fault["index"], fault["field"]) for fault in answer.json()["heartbeats"]] == [(0, "team"), (1, "team")]
 
 
 def test_nobody_brings_what_only_the_store_decides(serve: Serve, store: Store) -> None:

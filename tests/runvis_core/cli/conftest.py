@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from runvis_core.model.event import EventBase
 from runvis_core.store.database import Store
+from runvis_core.testing.ledger import ORIGIN
 from runvis_core.testing.story import a_story
 
 Run = Callable[..., Result]
@@ -70,3 +71,14 @@ def runvis() -> Run:
         return runner.invoke(app, [*arguments, *(["--url", url] if url else [])])
 
     return run
+
+
+@pytest.fixture
+def key(runvis: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The verifier key of a key that this machine signs with."""
+    file = tmp_path / "ledger.key"
+    made = runvis("keys", "new", ORIGIN, "--file", str(file))
+    assert made.exit_code == 0, made.output
+    assert file.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("RUNVIS__LEDGER__KEY_FILE", str(file))
+    return made.stdout.strip()

@@ -9,26 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from click.testing import Result
 
 from runvis_core.ledger.notes import new_key
 from runvis_core.store.database import open_store
-from runvis_core.testing.ledger import lengthen
+from runvis_core.testing.ledger import ORIGIN, lengthen
 
 Run = Callable[..., Result]
-NAME = "example.com/runvis"
-
-
-@pytest.fixture
-def key(runvis: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The verifier key of a key that this machine signs with."""
-    file = tmp_path / "ledger.key"
-    made = runvis("keys", "new", NAME, "--file", str(file))
-    assert made.exit_code == 0, made.output
-    assert file.stat().st_mode & 0o777 == 0o600
-    monkeypatch.setenv("RUNVIS__LEDGER__KEY_FILE", str(file))
-    return made.stdout.strip()
 
 
 def test_a_run_is_proved_and_the_proof_holds_where_there_is_no_store(
@@ -42,8 +29,8 @@ def test_a_run_is_proved_and_the_proof_holds_where_there_is_no_store(
     assert bundle.read_text() == said.stdout
     held = runvis("verify-proof", str(bundle), "--key", key)
     assert held.exit_code == 0, held.output
-    assert f"stand in the log {NAME}" in held.stdout
-    stranger = runvis("verify-proof", str(bundle), "--key", new_key(NAME).verifier.encode())
+    assert f"stand in the log {ORIGIN}" in held.stdout
+    stranger = runvis("verify-proof", str(bundle), "--key", new_key(ORIGIN).verifier.encode())
     assert stranger.exit_code == 1
     bundle.write_text(said.stdout.replace("nightly", "Nightly"))
     assert runvis("verify-proof", str(bundle), "--key", key).exit_code == 1
@@ -139,7 +126,7 @@ def test_keys_are_rotated_with_both_signing_for_a_while(runvis: Run, told: str, 
     assert added.exit_code == 0, added.output
     second_key = added.stdout.strip()
     both = runvis("checkpoint", url=told).stdout
-    assert [note.count(f"— {NAME} ") for note in (first, both)] == [1, 2]
+    assert [note.count(f"— {ORIGIN} ") for note in (first, both)] == [1, 2]
     old_id = key.split("+")[1]
     revoked = runvis("keys", "revoke", old_id, "--reason", "retired", url=told)
     assert revoked.exit_code == 0, revoked.output
@@ -147,7 +134,7 @@ def test_keys_are_rotated_with_both_signing_for_a_while(runvis: Run, told: str, 
     lengthen(store, 1)
     store.close()
     last = runvis("checkpoint", url=told).stdout
-    assert last.count(f"— {NAME} ") == 1
+    assert last.count(f"— {ORIGIN} ") == 1
     assert second_key in runvis("keys", "list").stdout
     assert f"retired  {key}" in runvis("keys", "list").stdout
     # Who pinned the first key follows the declarations to the second; who pinned only the second can't judge the first.
@@ -161,7 +148,7 @@ def test_keys_are_rotated_with_both_signing_for_a_while(runvis: Run, told: str, 
 
 
 def test_a_key_file_is_never_written_over(runvis: Run, key: str, tmp_path: Path) -> None:
-    again = runvis("keys", "new", NAME, "--file", str(tmp_path / "ledger.key"))
+    again = runvis("keys", "new", ORIGIN, "--file", str(tmp_path / "ledger.key"))
     assert again.exit_code == 2
     assert "is there already" in again.stderr
     assert runvis("keys", "new", "no name", "--file", str(tmp_path / "other.key")).exit_code == 1
@@ -175,7 +162,7 @@ def test_a_new_epoch_is_declared_in_so_many_words(runvis: Run, told: str, key: s
     assert declared.exit_code == 0, declared.output
     assert "restored from a copy" in declared.stdout
     later = runvis("checkpoint", url=told).stdout
-    assert later.startswith(f"{NAME}/epoch-")
+    assert later.startswith(f"{ORIGIN}/epoch-")
     shown = runvis("verify", "--key", key, url=told)
     assert shown.exit_code == 0, shown.output
     assert "a new epoch was declared" in shown.stderr

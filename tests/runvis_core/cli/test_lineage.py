@@ -51,6 +51,22 @@ def test_loops_prints_the_way_around_and_the_turns(runvis: Run, address: str) ->
     assert len(json.loads(runvis("lineage", "loops", "-o", "json", url=address).stdout)["items"]) == 1
 
 
+def test_a_past_has_the_edges_and_loops_that_stood_then(runvis: Run, address: str) -> None:
+    def edges(*past: str) -> list[int]:
+        said = runvis("lineage", "show", "forecast", *past, "-o", "json", url=address)
+        assert said.exit_code == 0, said.output
+        return sorted(edge["first_position"] for edge in json.loads(said.stdout)["edges"])
+
+    now = edges()
+    assert len(now) == 3
+    assert edges("--as-of", "0s") == now
+    before = str(now[-1] - 1)
+    assert edges("--known-at", before) == now[:-1]
+    (line, *_) = runvis("lineage", "loops", "--known-at", "1", url=address).stderr.splitlines()
+    assert line == "note: as known at position 1"
+    assert runvis("lineage", "show", "forecast", "--known-at", "99999", url=address).exit_code == 2
+
+
 def test_the_edges_are_to_be_had_as_csv_and_as_a_graph(runvis: Run, told: str) -> None:
     rows = list(csv.DictReader(StringIO(runvis("lineage", "show", "etl", "-o", "csv", url=told).stdout)))
     assert ("etl", "child", "triggers", "1") in {

@@ -14,6 +14,7 @@ HEAVY = [
     "typer",
     "psycopg",
     "httpx",
+    "runvis_core.settings",
     "runvis_core.store",
 ]
 

@@ -171,10 +171,10 @@ def test_a_dead_server_costs_the_caller_nothing_and_all_is_delivered_once_it_is_
 ) -> None:
     door.status = 503
     recorder = make_recorder(url=door.url)
-    before = {thread.ident for thread in threading.enumerate()}
+    before = set(threading.enumerate())
     for i in range(200):
         recorder.record(metrics(1, start=i))
-    added = [thread for thread in threading.enumerate() if thread.ident not in before]
+    added = set(threading.enumerate()) - before
     assert [thread.name for thread in added if thread.name.startswith("runvis")] == ["runvis-delivery"]
     wait_until(lambda: door.asked)
     assert len(spooled_items(make_settings())) == 201, "all of it waits in the spool"
@@ -353,6 +353,21 @@ def test_signs_of_life_go_past_the_spool_and_the_latest_wins(
         (str(other), 5),
     }
     assert spooled_items(make_settings()) == []
+
+
+def test_what_comes_from_a_team_says_so_and_is_the_same_fact(door: Door, make_recorder: RecorderFactory) -> None:
+    recorder = make_recorder(url=door.url)
+    recorder.speak_for("pay")
+    running = make(StateEvent, state=State.RUNNING)
+    recorder.record([running])
+    recorder.heartbeat(a_run_id(), interval_seconds=10)
+    wait_until(lambda: door.beats)
+    recorder.speak_for(None)
+    recorder.record([make(StateEvent, state=State.SUCCEEDED, seconds=5)])
+    recorder.close()
+    assert [event.get("team") for event in door.events] == ["pay", "pay", None, None]
+    assert door.events[1]["event_id"] == str(running.event_id)
+    assert [beat["team"] for beat in door.beats] == ["pay"]
 
 
 def test_what_is_recorded_after_a_close_comes_from_a_new_producer(door: Door, make_recorder: RecorderFactory) -> None:

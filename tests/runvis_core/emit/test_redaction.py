@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runvis_core.emit.redaction import MAX_DEPTH, REDACTED, Redactor, cut
-from runvis_core.emit.secret_forms import HINTS, is_secret_name
+from runvis_core.emit.secret_forms import BEARER, FORMS, HINTS, is_secret_name
 
 CANARY = "Zq7Rw9Xk2Lm4Np6T"
 
@@ -152,6 +152,11 @@ def test_a_secret_is_known_by_its_form(text: str) -> None:
 def test_the_quick_look_overlooks_no_form(text: str) -> None:
     # What the quick look clears is not looked at again.
     assert not Redactor().clears({"a": ["plain", {"text": f"before {text} after"}]}, max_characters=WHOLE)
+
+
+@given(st.from_regex(FORMS) | st.from_regex(BEARER))
+def test_the_quick_look_finds_whatever_the_forms_do(text: str) -> None:
+    assert HINTS.search(text.lower()) is not None
 
 
 @given(st.sampled_from(SECRET_TEXTS), st.text(max_size=30), st.text(max_size=30))

@@ -185,3 +185,30 @@ def _lines_before(writer: SpoolWriter) -> tuple[list[bytes], list[bytes]]:
     batch = reader.read(0, writer.end, max_items=10, max_bytes=1000)
     reader.close()
     return list(batch.items), list(batch.torn)
+
+
+NEAR_LINES = st.one_of(
+    st.binary(max_size=40),
+    st.binary(max_size=40).map(encode_line),
+    st.binary(max_size=40).map(lambda item: encode_line(item)[:-1]),
+    st.binary(max_size=40).map(lambda item: encode_line(item).upper()),
+    st.sampled_from([b"\n", b"\n\n", b"00000000 \n", b"00000000 " + b"[" * 5000 + b"\n", b"\x00" * 4096]),
+)
+
+
+@given(st.lists(NEAR_LINES, max_size=12), st.integers(1, 4), st.integers(1, 200))
+def test_a_file_of_anything_is_read_to_its_end_and_no_byte_is_left_out(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], max_items: int, max_bytes: int
+) -> None:
+    path = tmp_path_factory.mktemp("spool") / "x.spool"
+    path.write_bytes(b"".join(parts))
+    reader = SpoolReader(path)
+    place, read = 0, 0
+    while place < reader.size():
+        batch = reader.read(place, reader.size(), max_items=max_items, max_bytes=max_bytes)
+        assert batch.end > place
+        assert len(batch.items) <= max_items
+        read += sum(len(encode_line(item)) for item in batch.items) + sum(map(len, batch.torn))
+        place = batch.end
+    reader.close()
+    assert read == path.stat().st_size

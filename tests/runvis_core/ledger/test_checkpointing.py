@@ -167,7 +167,7 @@ def test_a_store_that_was_set_back_signs_nothing_until_it_is_declared(
     held = {"the file": read_checkpoints(file)}
     assert any("is not what the log is at 10" in said for said in verified(restored, keys, held=held))
 
-    declare_epoch(restored, settings, reason="restored from a copy", now=restored.clock())
+    declare_epoch(restored, settings, reason="restored from a copy", principal="ann", now=restored.clock())
     lengthen(restored, 1)
     made = make_checkpoint(restored, settings)
     assert made.troubles == []

@@ -28,12 +28,12 @@ from tests.runvis_core.ledger.tampering import (
 )
 
 from runvis_core.hookspecs import hookimpl
-from runvis_core.ledger.declarations import ADD_KEY
-from runvis_core.ledger.keyring import Keyring, write_keys
+from runvis_core.ledger.declarations import ADD_KEY, REVOKE_KEY
+from runvis_core.ledger.keyring import Keyring, read_keys, write_keys
 from runvis_core.ledger.made import MadeCheckpoint
 from runvis_core.ledger.notes import VerifierKey, cosign, cosigner_key, new_key
 from runvis_core.model.encoding import leaf_hash
-from runvis_core.model.event import EventBase, ProducerClosedEvent, ProducerOpenedEvent
+from runvis_core.model.event import EventBase, NoteEvent, ProducerClosedEvent, ProducerOpenedEvent
 from runvis_core.plugins import Plugins
 from runvis_core.services.checkpoints import declare, make_checkpoint
 from runvis_core.services.ingest import ingest_events
@@ -47,7 +47,7 @@ from runvis_core.store.steps import catch_up
 from runvis_core.testing.event_log_suite import fill
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.ledger import ORIGIN, lengthen
-from runvis_core.testing.story import a_story
+from runvis_core.testing.story import LOAD_1, a_story
 
 TAMPERINGS = int(os.environ.get("RUNVIS_TAMPERINGS", "300"))
 PARTS = 10
@@ -87,7 +87,7 @@ def build(store: Store, folder: Path) -> Bent:
         held.append(make_checkpoint(store, settings, plugins=plugins).checkpoint.note)
         if number == 200:
             write_keys(file, Keyring([key, second], []), replace=True)
-            declare(store, [key, second], ADD_KEY, second.verifier.encode(), reason="a rotation")
+            declare(store, [key, second], ADD_KEY, second.verifier.encode(), reason="a rotation", principal="ann")
     catch_up(store, STEPS)
     return Bent([key.verifier, cosigner_key("witness.example", WITNESS)], settings, {"held": held})
 
@@ -104,7 +104,8 @@ def a_process() -> list[EventBase]:
             pid=7,
             versions={"runvis": "0.1.0"},
         ),
-        make(ProducerClosedEvent, producer=producer, sequence=1, refused=0, seconds=9),
+        make(NoteEvent, run_id=LOAD_1, producer=producer, sequence=1, seconds=8, content={"text": "seen"}),
+        make(ProducerClosedEvent, producer=producer, sequence=2, refused=0, seconds=9),
     ]
 
 
@@ -220,6 +221,29 @@ def test_a_rewrite_by_who_has_the_key_is_seen_by_a_checkpoint_that_was_kept_else
     found = problems(store, bent, with_held=True)
     assert len(found) == 3
     assert all("in held: is not what the log is at" in said for said in found)
+
+
+def test_a_revocation_that_was_taken_away_is_missed_and_still_counts(
+    original: tuple[Path, Bent], copied: Callable[[], Store], tmp_path: Path
+) -> None:
+    store, bent = copied(), original[1]
+    key_file = bent.settings.ledger.key_file
+    assert key_file is not None
+    first, second = read_keys(key_file).signing
+    declare(store, [second], REVOKE_KEY, first.verifier.key_id.hex(), reason="it leaked", principal="ann")
+    position = store.log.head().position
+    assert problems(store, bent) == []
+    with unguarded(store) as connection:
+        connection.execute(delete(t.declarations).where(t.declarations.c.number == 2))
+    # Who has the key that leaked goes on with it.
+    lengthen(store, 10)
+    leaked = tmp_path / "leaked.key"
+    write_keys(leaked, Keyring([first], []))
+    made = make_checkpoint(store, load_settings(url="sqlite:///unused", ledger={"key_file": leaked})).checkpoint
+    assert problems(store, bent) == [
+        f"declaration 2: removed, and entry {position} has it",
+        f"checkpoint {made.number}: no signature is by a key that was given",
+    ]
 
 
 def test_checkpoints_signed_by_somebody_else_are_refused(

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from runvis_core.errors import CursorError, NotFoundError
-from runvis_core.model.event import DefinitionEvent, EventBase, IdentityEvent
+from runvis_core.model.event import ContextEvent, DefinitionEvent, EventBase, IdentityEvent
 from runvis_core.model.state import Witness
 from runvis_core.services.definitions import get_definition, list_definitions
 from runvis_core.services.filters import DefinitionFilter
+from runvis_core.services.starts import check_capture
 from runvis_core.store.database import Store
-from runvis_core.testing.factories import a_run_id, make
+from runvis_core.testing.factories import a_run_id, at, make
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2, a_story
 
 Record = Callable[[Store, Iterable[EventBase]], None]
@@ -79,6 +80,58 @@ def test_a_definition_says_who_tells_of_its_runs(store: Store, record: Record) -
 
     record(store, [make(IdentityEvent, run_id=a_run_id("f"), witness=Witness.WORKER, **told)])
     assert get_definition(store, "flow", DefinitionFilter()).witnesses == ["follower", "worker"]
+
+
+def started_from(name: str | None, number: int, *witnesses: Witness) -> list[EventBase]:
+    """A flow's run that was started from a deployment, or from none."""
+    told = {"definition": "flow", "definition_kind": "flow", "native_key": f"{number}", "native_id": f"{number}"}
+    run = {"run_id": a_run_id(f"{number}"), "seconds": number}
+    context = {"engine_context": {"started_from": name}} if name else {}
+    return [
+        event
+        for witness in witnesses
+        for event in (
+            make(IdentityEvent, witness=witness, **run, **told),
+            make(ContextEvent, witness=witness, **run, **context),
+        )
+    ]
+
+
+def test_runs_are_told_apart_by_the_deployment_that_they_were_started_from(store: Store, record: Record) -> None:
+    deployment = {"definition_kind": "deployment", "version": "v1", "parent_definition": "flow"}
+    record(store, [make(DefinitionEvent, definition=name, **deployment) for name in ("flow/a", "flow/b", "flow/c")])
+    record(store, started_from("flow/a", 1, Witness.FOLLOWER))
+    record(store, started_from("flow/a", 2, Witness.FOLLOWER))
+    record(store, started_from("flow/b", 3, Witness.FOLLOWER, Witness.WORKER))
+    record(store, started_from(None, 4, Witness.WORKER))
+
+    starts = get_definition(store, "flow", DefinitionFilter()).starts
+
+    assert [(start.definition, start.runs, start.witnesses, start.server_only) for start in starts] == [
+        (None, 1, ["worker"], False),
+        ("flow/a", 2, ["follower"], True),
+        ("flow/b", 1, ["follower", "worker"], False),
+    ]
+    assert starts[1].last_run.run_id == a_run_id("2")
+    of_deployment = get_definition(store, "flow/a", DefinitionFilter())
+    assert [run.run_id for run in of_deployment.recent_runs] == [a_run_id("2"), a_run_id("1")]
+    assert of_deployment.server_only
+    assert of_deployment.starts == []
+    never_run = get_definition(store, "flow/c", DefinitionFilter())
+    assert (never_run.recent_runs, never_run.server_only) == ([], False)
+
+
+def test_the_doctor_names_the_deployments_that_the_server_alone_tells_of(store: Store, record: Record) -> None:
+    assert "server only" not in check_capture(store, since=at(0)).detail
+    record(store, started_from("flow/a", 1, Witness.FOLLOWER))
+    record(store, started_from("flow/b", 2, Witness.FOLLOWER, Witness.WORKER))
+
+    check = check_capture(store, since=at(0))
+
+    assert check.outcome == "ok"
+    assert "flow/a (airflow" in check.detail
+    assert "flow/b" not in check.detail
+    assert "flow/a" not in check_capture(store, since=at(2)).detail
 
 
 def test_a_name_of_several_engines_needs_to_be_told_apart(store: Store, record: Record) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from runvis_core.errors import NotFoundError, SettingsError
+from runvis_core.errors import NotFoundError, RunVisError, SettingsError, WideQuestionError
 from runvis_core.ledger.bundles import verify_bundle
 from runvis_core.ledger.keyring import Keyring, write_keys
 from runvis_core.ledger.notes import new_key
 from runvis_core.model.event import EventBase, StateEvent
 from runvis_core.services.checkpoints import make_checkpoint
-from runvis_core.services.evidence import Pack, Subject, collect_evidence, write_pack
+from runvis_core.services.decisions import record_export
+from runvis_core.services.evidence import collect_evidence
+from runvis_core.services.evidence_pack import Pack, Subject, read_pack, write_pack, zip_pack
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import at, make
@@ -28,8 +31,12 @@ Record = Callable[[Store, Iterable[EventBase]], None]
 NOW = at(86400)
 
 
+def subject_of(definition: str, since: int = -100, **narrowed: Any) -> Subject:
+    return Subject(definition=definition, since=at(since), until=at(1000), **narrowed)
+
+
 def pack_of(store: Store, definition: str = "etl", **narrowed: Any) -> Pack:
-    return collect_evidence(store, Subject(definition, at(-100), at(1000), **narrowed), now=NOW)
+    return collect_evidence(store, subject_of(definition, **narrowed), now=NOW)
 
 
 def lines(pack: Pack, name: str) -> list[dict[str, Any]]:
@@ -77,6 +84,61 @@ def test_the_same_log_gives_the_same_bytes(store: Store, record: Record, tmp_pat
     assert zipped == {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
 
 
+def test_that_a_pack_was_taken_out_does_not_change_the_next_one(store: Store, record: Record) -> None:
+    record(store, a_story())
+    first = pack_of(store)
+    record_export(store, "evidence of etl", principal="ann", asked=subject_of("etl"))
+    assert store.log.head().position > 0
+    assert pack_of(store) == first
+
+
+def test_a_server_makes_no_pack_of_any_size(store: Store, record: Record) -> None:
+    record(store, a_story())
+    assert collect_evidence(store, subject_of("etl"), now=NOW, most=3).runs == 3
+    with pytest.raises(WideQuestionError, match="at most 2 runs"):
+        collect_evidence(store, subject_of("etl"), now=NOW, most=2)
+
+
+def a_zip(*names: str, kind: int = zipfile.ZIP_STORED) -> io.BytesIO:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", kind) as archive:
+        for name in names:
+            archive.writestr(name, b"x\n")
+    return file
+
+
+WHOLE = ("README.md", "runs.jsonl", "entries.jsonl")
+
+
+def test_a_pack_is_read_from_what_it_was_zipped_to(store: Store, record: Record) -> None:
+    record(store, a_story())
+    file = io.BytesIO()
+    zip_pack(pack_of(store), file)
+    assert read_pack(file) == pack_of(store)
+    assert read_pack(a_zip(*WHOLE)).runs == 1
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        a_zip(*WHOLE, "../../etc/passwd"),
+        a_zip(*WHOLE, "/etc/passwd"),
+        a_zip(*WHOLE, "proofs/../../x"),
+        a_zip(*WHOLE, "proofs/.."),
+        a_zip(*WHOLE, "c:\\x"),
+        a_zip(*WHOLE, kind=zipfile.ZIP_DEFLATED),
+        a_zip("README.md"),
+        io.BytesIO(b""),
+        io.BytesIO(b"PK\x03\x04 and no more"),
+        io.BytesIO(b"<html>"),
+    ],
+    ids=["up", "root", "up again", "folder", "drive", "packed", "part", "nothing", "torn", "page"],
+)
+def test_what_is_no_pack_is_written_nowhere(strange: io.BytesIO) -> None:
+    with pytest.raises(RunVisError, match="no pack of evidence"):
+        read_pack(strange)
+
+
 def test_an_entry_that_was_altered_is_counted(store: Store, record: Record) -> None:
     record(store, a_story())
     position = lines(pack_of(store), "entries.jsonl")[3]["position"]
@@ -97,9 +159,9 @@ def test_a_pack_is_narrowed_and_of_nothing_there_is_none(store: Store, record: R
     record(store, a_story())
     assert {run["run_id"] for run in lines(pack_of(store, "child", engine="airflow"), "runs.jsonl")} == {str(CHILD)}
     for wanted in (
-        Subject("nothing", at(-100), at(1000)),
-        Subject("etl", at(500), at(1000)),
-        Subject("etl", at(-100), at(1000), deployment="elsewhere"),
+        subject_of("nothing"),
+        subject_of("etl", 500),
+        subject_of("etl", deployment="elsewhere"),
     ):
         with pytest.raises(NotFoundError):
             collect_evidence(store, wanted, now=NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from runvis_core.lineage.step import LineageStep
 from runvis_core.model.event import DatasetEvent, EventBase
 from runvis_core.plugins import Plugins
 from runvis_core.services import lineage
+from runvis_core.services.answers import Page
 from runvis_core.services.lineage import get_lineage, list_loops
 from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop, NewLoop
 from runvis_core.services.loop_news import tell_of_loops
@@ -38,7 +40,11 @@ def chain(*definitions: str, first: int = 0) -> list[EventBase]:
 
 
 def asked(store: Store, node: str, **options: Any) -> Lineage:
-    return get_lineage(store, LineageQuery(node=node, **options))
+    return get_lineage(store, LineageQuery(node=node, **options), now=datetime.now(UTC))
+
+
+def loops(store: Store, limit: int) -> Page[Loop]:
+    return list_loops(store, limit=limit, now=datetime.now(UTC))
 
 
 def near(found: Lineage) -> dict[str, int]:
@@ -126,7 +132,7 @@ def test_a_name_of_several_is_told_apart(store: Store, record: Record) -> None:
 def test_a_loop_through_engines_and_data_has_members_edges_kinds_and_turns(store: Store, record: Record) -> None:
     events = chain("orders", "forecast", "orders", "forecast", "orders")
     record(store, [*events, use(1, "write", "plan"), use(4, "read", "plan")])
-    (loop,) = list_loops(store, limit=10).items
+    (loop,) = loops(store, 10).items
     names = {member.node_id: member.name for member in loop.members}
     assert [names[node_id] for node_id in loop.cycle] == ["orders", "forecast"]
     assert {member.name: member.turns for member in loop.members} == {"orders": 2, "forecast": 1, "plan": 0}
@@ -146,11 +152,11 @@ def test_loops_that_turned_last_come_first_and_those_of_data_alone_have_no_turn(
     record(store, chain("self", "self"))
     record(store, chain("a", "b", "a", first=10))
     record(store, [an_identity(20, "inplace"), use(20, "read", "table"), use(20, "write", "table")])
-    page = list_loops(store, limit=2)
+    page = loops(store, 2)
     found = [({member.name for member in loop.members}, loop.turns) for loop in page.items]
     assert found == [({"a", "b"}, 1), ({"self"}, 1)]
     assert page.notes == ["1 more loops are not shown"]
-    last = list_loops(store, limit=9).items[-1]
+    last = loops(store, 9).items[-1]
     assert ({member.name for member in last.members}, last.turns, last.last_turn_at) == ({"inplace", "table"}, 0, None)
 
 
@@ -161,14 +167,14 @@ def test_a_loop_of_any_size_is_shown_within_bounds(
     monkeypatch.setattr(lineage, "MAX_EDGES", 3)
     names = [f"d{number:02}" for number in range(12)]
     record(store, chain(*names, names[0]))
-    (loop,) = list_loops(store, limit=1).items
+    (loop,) = loops(store, 1).items
     assert (len(loop.members), loop.cut_members) == (5, 7)
     assert (len(loop.edges), loop.cut_edges) == (3, 1)
     assert len(loop.cycle) == 5
 
 
 def test_without_history_there_are_no_loops(store: Store) -> None:
-    assert list_loops(store, limit=10).items == []
+    assert loops(store, 10).items == []
 
 
 def test_a_plugin_is_told_of_a_new_loop(store: Store, record: Record) -> None:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from itertools import combinations, islice
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import event, text
 
+from benchmarks.big_store import fill_store
+from benchmarks.history import UNTIL, History
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import State
+from runvis_core.services import runs, ways
 from runvis_core.services.compare import compare_with_last_success
+from runvis_core.services.exports import follow_pages
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
@@ -103,3 +110,70 @@ def test_no_answer_reads_a_large_table_whole(store: Store, record: Record, quest
     assert said
     found = {name: statement for statement, parameters in said for name in scanned(store, statement, parameters)}
     assert found == {}
+
+
+NARROWING: dict[str, tuple[object, ...]] = {
+    "engine": ("airflow", "ci", "nothing"),
+    "deployment": ("prod", "nowhere"),
+    "definition": ("shop_3", "shop_3.load_5"),
+    "kind": ("task", "job"),
+    "state": ([State.FAILED], [State.SUCCEEDED, State.CANCELLED]),
+    "native_state": ("failed", "nothing"),
+    "tag": ("prod", "nothing"),
+    "trigger": ("schedule", "backfill"),
+    "top": (True,),
+    "silent": (True,),
+    "conflicting": (True,),
+    "text": ("rows", "deadlock proc", "nothing"),
+    "since": (UNTIL - timedelta(days=50),),
+    "until": (UNTIL - timedelta(days=50),),
+}
+
+
+def pairs() -> Iterator[RunFilter]:
+    """Yield each filter with each other one."""
+    said = [(name, value) for name, values in NARROWING.items() for value in values]
+    for one, other in combinations(said, 2):
+        if one[0] != other[0]:
+            yield RunFilter.model_validate(dict([one, other]))
+
+
+@pytest.fixture
+def history(store: Store) -> Store:
+    fill_store(store, History(300))
+    return store
+
+
+def test_no_two_filters_read_a_large_table_whole(history: Store) -> None:
+    alone = {"runs_sort", "runs_top"}
+    looked_at: set[str] = set()
+    for filters in pairs():
+        with watched(history) as said:
+            list_runs(history, filters, limit=10, now=UNTIL)
+        for statement, parameters in said:
+            if statement in looked_at:
+                continue
+            looked_at.add(statement)
+            assert scanned(history, statement, parameters) == set(), (filters, statement)
+            # In the order of lists alone only so many are passed over: there is an end of it in each such statement.
+            if any(f"INDEXED BY {way}" in statement for way in alone):
+                assert "LIMIT" in statement
+
+
+def test_any_two_filters_bring_all_that_they_let_through_however_short_the_walk(
+    history: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [(filters, _all_runs(history, filters)) for filters in islice(pairs(), 0, None, 9)]
+    assert sum(bool(found) for _, found in whole) > len(whole) // 3
+    everything = _all_runs(history, RunFilter())
+    monkeypatch.setattr(ways, "FEW", 16)
+    monkeypatch.setattr(ways, "MAX_WALKED", 48)
+    monkeypatch.setattr(runs, "MAX_GATHERED", 8)
+    for filters, expected in whole:
+        assert _all_runs(history, filters) == expected, filters
+        assert expected == [one for one in everything if one in set(expected)], filters
+
+
+def _all_runs(store: Store, filters: RunFilter) -> list[UUID]:
+    pages = follow_pages(lambda cursor: list_runs(store, filters, limit=40, cursor=cursor, now=UNTIL), None)
+    return [run.run_id for page in pages for run in page.items]

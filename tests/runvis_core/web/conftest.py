@@ -1,4 +1,4 @@
-"""The whole server over a store with a history, and one real browser for all who look at its pages."""
+"""The whole server over a store with a history, and a real browser for those who look at its pages."""
 
 from __future__ import annotations
 
@@ -79,9 +79,12 @@ def pages(shop: Store, serve: Callable[..., httpx.Client]) -> httpx.Client:
     return serve()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium, the system's own: started once."""
+    """A real Chromium, the system's own: started once for a module.
+
+    Its driver keeps an event loop in this thread, in which no other can be run: so it ends before other tests begin.
+    """
     from playwright.sync_api import sync_playwright
 
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

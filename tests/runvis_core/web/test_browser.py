@@ -10,11 +10,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tests.runvis_core.web.conftest import LONG, TOKEN, running
 from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
-from tests.runvis_core.web.test_pages import ADDRESSES
+from tests.runvis_core.web.test_pages import ADDRESSES, loop_events, wide_tree
 
-from runvis_core.model.event import EventBase
+from runvis_core.model.event import EventBase, IdentityEvent, StateEvent
+from runvis_core.model.state import State
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
+from runvis_core.testing.factories import a_run_id, make
 
 WAIT = LONG * 1000.0
 expect.set_options(timeout=WAIT)
@@ -129,17 +131,50 @@ def test_keys_reach_the_search_and_the_help_and_can_be_switched_off(look: Callab
     expect(page.locator("#q")).not_to_be_focused()
 
 
-def test_from_the_overview_the_failing_step_and_what_differs_are_reached_by_keys_alone(
-    look: Callable[..., Page],
+def test_by_keyboard_alone_from_the_overview_to_the_reason_the_difference_and_the_loop(
+    look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None]
 ) -> None:
+    record(sqlite_store, list(loop_events()))
     page = look("/")
+    # What fails, without a look elsewhere.
     expect(page.locator("main")).to_contain_text("2 definitions failing")
+    expect(page.locator("main")).to_contain_text("ValueError: upstream returned 0 rows")
     _go_to(page, f"/runs/{BAD}")
     page.wait_for_url(f"**/runs/{BAD}")
     expect(page.locator(".verdict")).to_contain_text("ValueError: upstream returned 0 rows")
+    # What differed from its last success.
     _go_to(page, f"/compare?right={BAD}")
     page.wait_for_url("**/compare?left=*")
     expect(page.locator("main")).to_contain_text("conf.day")
+    # What leads back to itself, across engines.
+    _go_to(page, "/graph")
+    page.wait_for_url("**/graph")
+    expect(page.locator("main")).to_contain_text("and again")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/graph?node=*")
+    expect(page.locator("main")).to_contain_text("Loop, 2 nodes")
+    for engine in ("airflow", "prefect"):
+        expect(page.locator("main")).to_contain_text(engine)
+
+
+def test_what_failed_first_is_in_the_first_screen_however_wide_the_run_is(
+    look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(sqlite_store, [*wide_tree(groups=1, tasks=200), *_a_late_failure()])
+    for path, run in ((f"/runs/{a_run_id('wide')}", a_run_id("wide.broken")), (f"/runs/{BAD}", STAGE_2)):
+        page = look(path)
+        row = page.locator(f"tr[data-run='{run}']").first
+        expect(row).to_be_in_viewport()
+        expect(row).to_contain_text("broken" if run != STAGE_2 else "stage")
+
+
+def _a_late_failure() -> Iterator[EventBase]:
+    fields = {"run_id": a_run_id("wide.broken"), "seconds": 500}
+    said = {"definition": "wide.broken", "definition_kind": "task", "native_key": "broken", "native_id": "broken"}
+    yield make(IdentityEvent, parent_run_id=a_run_id("wide"), **said, **fields)
+    yield make(StateEvent, state=State.RUNNING, **fields)
+    yield make(StateEvent, state=State.FAILED, **{**fields, "seconds": 510})
 
 
 def _go_to(page: Page, href: str) -> None:
@@ -168,7 +203,7 @@ def test_everything_is_there_without_script(look: Callable[..., Page]) -> None:
     expect(page.get_by_text("in stage")).to_be_visible()
 
 
-def test_a_page_asks_for_little_and_an_idle_one_for_nothing(look: Callable[..., Page]) -> None:
+def test_a_page_asks_for_little(look: Callable[..., Page]) -> None:
     asked: list[str] = []
     page = look("about:blank")
     page.on("request", lambda request: asked.append(request.url))

@@ -152,16 +152,20 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
         folder: Path,
         *,
         with_server: bool = True,
+        with_ui: bool = False,
         server_variables: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self._server_variables = dict(server_variables or {})
+        self._port = port or free_port()
+        self._with_ui = with_ui
         self.python = python
         self.folder = folder
         self.api_url: str | None = None
         self._server: EngineProcess | None = None
         folder.mkdir(parents=True, exist_ok=True)
         if with_server:
-            self._start_server()
+            self.start_server()
 
     def environment(self, **variables: str) -> dict[str, str]:
         """The environment for a process of this installation."""
@@ -204,8 +208,8 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
     ) -> None:
         self.stop()
 
-    def _start_server(self) -> None:
-        port = free_port()
+    def start_server(self) -> None:
+        """Start the server, also after `stop`: with the same home, and at the same port."""
         command = [
             self.python,
             "-m",
@@ -215,17 +219,19 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
             "--host",
             "127.0.0.1",
             "--port",
-            str(port),
-            "--no-ui",
+            str(self._port),
+            *([] if self._with_ui else ["--no-ui"]),
         ]
+        # It writes its pages out before it serves them.
+        ui = {"PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui")}
         server = EngineProcess(
             "Prefect server",
             command,
-            environment=self.environment(**self._server_variables),
+            environment=self.environment(**ui, **self._server_variables),
             log_path=self.folder / "server.log",
             folder=self.folder,
         )
-        api_url = f"http://127.0.0.1:{port}/api"
+        api_url = f"http://127.0.0.1:{self._port}/api"
         try:
             server.wait_until(lambda: answers(f"{api_url}/health"), what="answer from its API", timeout_seconds=90)
         except BaseException:

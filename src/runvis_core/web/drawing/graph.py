@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 import graphlay
 
-from runvis_core.services.lineage_answers import LineageEdge, LineageNode, Loop
+from runvis_core.services.lineage_answers import LineageEdge, Loop
+from runvis_core.web.drawing.grouping import Grouped, Line, Spot
 from runvis_core.web.drawing.text import shorten
 
-MAX_NODES: Final = 80
-"""How many nodes a drawing has; beyond, nobody could read it."""
 _HEIGHT: Final = 32
 _NARROWEST: Final = 90
 _CHARACTER: Final = 7.2
 """About how wide a character is; the box must hold the name in any font."""
 _LONGEST: Final = 34
 _MARGIN: Final = 24
+_GAP: Final = 20
+_FRAMED_GAP: Final = 72
 _FRAME: Final = 14
+_TITLE: Final = 18
+_ARC: Final = 18
+"""How far below its frame an arc goes."""
+_WORDS: Final = 16
+_BULGE: Final = 34
+"""How far an arc goes to the right of a node that leads to itself."""
 
 
 class Box(NamedTuple):
-    """A node: a definition has square corners, a dataset round ones."""
+    """A node: a definition has square corners, a dataset round ones, and a group of several a second edge."""
 
-    node_id: UUID
+    spot: Spot
     name: str
-    kind: str
-    engine: str | None
     is_centre: bool
     x: float
     y: float
@@ -40,20 +45,21 @@ class Arrow(NamedTuple):
     """An edge as a path. `goes_back`: with it a loop comes back to where it began."""
 
     path: str
-    kind: str
-    run_id: UUID | None
-    run_count: int
+    line: Line
     goes_back: bool
 
 
 class Frame(NamedTuple):
-    """A rounded frame around the nodes of a loop."""
+    """A rounded frame around the nodes of a loop; where its title stands, and under it what its arc does."""
 
     title: str
+    title_y: float
     x: float
     y: float
     width: float
     height: float
+    arc_x: float | None = None
+    arc_y: float | None = None
 
 
 class Drawing(NamedTuple):
@@ -62,58 +68,111 @@ class Drawing(NamedTuple):
     boxes: list[Box]
     arrows: list[Arrow]
     frames: list[Frame]
+    top: float
+    """Where it begins: titles may stand above 0."""
     width: float
     height: float
 
 
-def draw_graph(
-    nodes: Sequence[LineageNode], edges: Iterable[LineageEdge], *, centre: UUID, loops: Iterable[Loop] = ()
-) -> Drawing:
-    """Return the drawing of some nodes and the edges between them. The same nodes and edges give the same drawing."""
-    shown = sorted(
-        nodes, key=lambda node: (node.kind, node.engine or "", node.namespace or "", node.name, node.node_id)
-    )
-    known = {node.node_id for node in shown}
-    between = sorted(
-        (edge for edge in edges if edge.source in known and edge.target in known),
-        key=lambda edge: (str(edge.source), str(edge.target), edge.kind),
-    )
+class _Ring(NamedTuple):
+    """A loop as far as it is drawn: its boxes, and the two between which it comes back."""
+
+    loop: Loop
+    spots: frozenset[str]
+    back: tuple[str, str] | None
+
+
+def draw_graph(grouped: Grouped, *, centre: UUID, loops: Iterable[Loop] = ()) -> Drawing:
+    """Return the drawing of some boxes and the lines between them. The same give the same drawing."""
+    rings = [ring for loop in loops if (ring := _ring(loop, grouped.places)) is not None]
+    back = {ring.back for ring in rings if ring.back is not None}
+    straight = [line for line in grouped.lines if line.source != line.target and _ends(line) not in back]
+    boxes, paths = _lay_out(grouped.spots, straight, centre, is_framed=bool(rings))
+    frames = _apart([_frame(ring, boxes) for ring in rings])
+    at = {box.spot.key: box for box in boxes}
+    arrows = [Arrow(_path(points), line, goes_back=False) for line, points in zip(straight, paths, strict=True)]
+    for line in grouped.lines:
+        if line.source == line.target:
+            arrows.append(Arrow(_arc_at(at[line.source]), line, goes_back=True))
+        elif _ends(line) in back:
+            frame = next(frame for ring, frame in zip(rings, frames, strict=True) if ring.back == _ends(line))
+            arrows.append(Arrow(_arc_under(frame, at[line.source], at[line.target]), line, goes_back=True))
+    top = min([0, *(frame.title_y - _TITLE for frame in frames)])
+    width, bottom = _extent(boxes, arrows, frames, paths)
+    return Drawing(boxes, arrows, frames, round(top, 1), width, round(bottom - top, 1))
+
+
+def _extent(
+    boxes: list[Box], arrows: list[Arrow], frames: list[Frame], paths: Iterable[Iterable[tuple[float, float]]]
+) -> tuple[float, float]:
+    points = [point for path in paths for point in path]
+    xs = [x for x, _ in points] + [box.x + box.width for box in boxes]
+    ys = [y for _, y in points] + [box.y + box.height for box in boxes]
+    xs += [frame.x + max(frame.width, len(frame.title) * _CHARACTER) for frame in frames]
+    ys += [frame.y + frame.height + (_ARC + _WORDS if frame.arc_y else 0) for frame in frames]
+    itself = {arrow.line.source for arrow in arrows if arrow.line.source == arrow.line.target}
+    xs += [box.x + box.width + _BULGE for box in boxes if box.spot.key in itself]
+    return round(max(xs, default=0) + _MARGIN, 1), round(max(ys, default=0) + _MARGIN, 1)
+
+
+def _ends(line: Line) -> tuple[str, str]:
+    return (line.source, line.target)
+
+
+def _ring(loop: Loop, places: Mapping[UUID, str]) -> _Ring | None:
+    spots = frozenset(places[member.node_id] for member in loop.members if member.node_id in places)
+    if not spots:
+        return None
+    edge = closing_edge(loop)
+    if edge is None or edge.source not in places or edge.target not in places:
+        return _Ring(loop, spots, None)
+    source, target = places[edge.source], places[edge.target]
+    return _Ring(loop, spots, (source, target) if source != target else None)
+
+
+def closing_edge(loop: Loop) -> LineageEdge | None:
+    """Return the edge that is seen last in a turn: the one that comes back to where the turn began.
+
+    A loop that did not turn has no such begin: of it, the edge on the way around that was told last.
+    """
+    around = list(zip(loop.cycle, [*loop.cycle[1:], *loop.cycle[:1]], strict=True))
+    edges = [edge for edge in loop.edges if (edge.source, edge.target) in around]
+    if loop.turns:
+        edges = [edge for edge in edges if (edge.source, edge.target) == around[-1]]
+    return max(edges, key=lambda edge: (edge.first_position, around.index((edge.source, edge.target))), default=None)
+
+
+def _lay_out(
+    spots: Sequence[Spot], lines: Sequence[Line], centre: UUID, *, is_framed: bool
+) -> tuple[list[Box], list[list[tuple[float, float]]]]:
     graph = graphlay.Graph()
-    for node in shown:
-        width = max(_NARROWEST, len(shorten(node.name, _LONGEST)) * _CHARACTER + 24)
-        graph.node(str(node.node_id), width=width, height=_HEIGHT)
-    for edge in between:
-        graph.edge(str(edge.source), str(edge.target))
-    layout = graphlay.layout(graph, options={"direction": "leftright"})
-    places = list(layout.nodes)
-    paths = [edge["points"] for edge in layout.edges]
-    members = {node for loop in loops for node in loop.cycle}
-    boxes = [_box(node, place, centre) for node, place in zip(shown, places, strict=True)]
-    left, top, right, bottom = _extent(boxes, paths)
-    shift = (_MARGIN - left, _MARGIN + _FRAME - top)
-    boxes = [box._replace(x=round(box.x + shift[0], 1), y=round(box.y + shift[1], 1)) for box in boxes]
-    arrows = [
-        _arrow(edge, points, shift, goes_back=edge.source in members and edge.target in members and _goes_back(points))
-        for edge, points in zip(between, paths, strict=True)
-    ]
-    frames = [frame for loop in loops if (frame := _frame(loop, boxes)) is not None]
-    width, height = right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN + 2 * _FRAME
-    return Drawing(boxes, arrows, frames, round(width, 1), round(height, 1))
+    for spot in spots:
+        width = max(_NARROWEST, len(_label(spot)) * _CHARACTER + 24)
+        graph.node(spot.key, width=width, height=_HEIGHT)
+    for line in lines:
+        graph.edge(line.source, line.target)
+    # A frame needs room around it, for its title above and its arc below.
+    gaps = {"node_gap": _FRAMED_GAP if is_framed else _GAP, "layer_gap": _FRAMED_GAP}
+    layout = graphlay.layout(graph, options={"direction": "leftright", "spacing": gaps})
+    paths = [[_pair(point) for point in edge["points"]] for edge in layout.edges]
+    boxes = [_box(spot, place, centre) for spot, place in zip(spots, layout.nodes, strict=True)]
+    left = min((box.x for box in boxes), default=0)
+    top = min((box.y for box in boxes), default=0)
+    left = min([left, *(x for points in paths for x, _ in points)])
+    top = min([top, *(y for points in paths for _, y in points)])
+    right, down = _MARGIN + _FRAME - left, _MARGIN + _FRAME + _TITLE - top
+    moved = [box._replace(x=round(box.x + right, 1), y=round(box.y + down, 1)) for box in boxes]
+    return moved, [[(x + right, y + down) for x, y in points] for points in paths]
 
 
-def _box(node: LineageNode, place: dict[str, Any], centre: UUID) -> Box:
+def _label(spot: Spot) -> str:
+    return f"{shorten(spot.label, _LONGEST)} ({spot.size})" if spot.node is None else shorten(spot.label, _LONGEST)
+
+
+def _box(spot: Spot, place: dict[str, Any], centre: UUID) -> Box:
     (x, y), (width, height) = _pair(place["center"]), _pair(place["size"])
-    return Box(
-        node.node_id,
-        shorten(node.name, _LONGEST),
-        node.kind,
-        node.engine,
-        node.node_id == centre,
-        x - width / 2,
-        y - height / 2,
-        round(width, 1),
-        round(height, 1),
-    )
+    is_centre = spot.node is not None and spot.node.node_id == centre
+    return Box(spot, _label(spot), is_centre, x - width / 2, y - height / 2, round(width, 1), round(height, 1))
 
 
 def _pair(given: Any) -> tuple[float, float]:
@@ -124,33 +183,56 @@ def _pair(given: Any) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def _extent(boxes: list[Box], paths: list[Any]) -> tuple[float, float, float, float]:
-    points = [_pair(point) for path in paths for point in path]
-    xs = [x for x, _ in points] + [box.x for box in boxes] + [box.x + box.width for box in boxes]
-    ys = [y for _, y in points] + [box.y for box in boxes] + [box.y + box.height for box in boxes]
-    return min(xs, default=0.0), min(ys, default=0.0), max(xs, default=0.0), max(ys, default=0.0)
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
-def _goes_back(points: Any) -> bool:
-    (first, _), (last, _) = _pair(points[0]), _pair(points[-1])
-    return last <= first
+def _arc_at(box: Box) -> str:
+    """Return the arc at the right of a node that leads to itself."""
+    right, middle = box.x + box.width, box.y + box.height / 2
+    out, back = f"{right + _BULGE:.1f} {middle - 26:.1f}", f"{right + _BULGE:.1f} {middle + 26:.1f}"
+    return f"M{right:.1f} {middle - 9:.1f}C{out} {back} {right:.1f} {middle + 9:.1f}"
 
 
-def _arrow(edge: LineageEdge, points: Any, shift: tuple[float, float], *, goes_back: bool) -> Arrow:
-    steps = [(x + shift[0], y + shift[1]) for x, y in map(_pair, points)]
-    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in steps)
-    run_id = edge.last_run_ids[0] if edge.last_run_ids else None
-    return Arrow(path, edge.kind, run_id, edge.run_count, goes_back)
+def _arc_under(frame: Frame, source: Box, target: Box) -> str:
+    """Return the arc under a frame, from the bottom of one node to that of another."""
+    (from_x, from_y), (to_x, to_y) = ((box.x + box.width / 2, box.y + box.height) for box in (source, target))
+    if abs(from_x - to_x) < _NARROWEST / 2:
+        # One above the other: it goes down beside them.
+        from_x, to_x = from_x + source.width / 4, to_x - target.width / 4
+    lowest = frame.y + frame.height + _ARC
+    depth = (lowest - (from_y + to_y) / 8) / 0.75
+    return f"M{from_x:.1f} {from_y:.1f}C{from_x:.1f} {depth:.1f} {to_x:.1f} {depth:.1f} {to_x:.1f} {to_y:.1f}"
 
 
-def _frame(loop: Loop, boxes: list[Box]) -> Frame | None:
-    inside = [box for box in boxes if box.node_id in {member.node_id for member in loop.members}]
-    if not inside:
-        return None
+def _frame(ring: _Ring, boxes: list[Box]) -> Frame:
+    loop, inside = ring.loop, [box for box in boxes if box.spot.key in ring.spots]
+    turns_at_itself = len(loop.cycle) == 1
     left, top = min(box.x for box in inside) - _FRAME, min(box.y for box in inside) - _FRAME
-    right = max(box.x + box.width for box in inside) + _FRAME
+    right = max(box.x + box.width for box in inside) + (_BULGE if turns_at_itself else _FRAME)
     bottom = max(box.y + box.height for box in inside) + _FRAME
     turned = f", last turned {loop.last_turn_at:%H:%M}" if loop.last_turn_at else ""
     count = len(loop.members) + loop.cut_members
     title = f"Loop, {count} {'node' if count == 1 else 'nodes'}{turned}"
-    return Frame(title, round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1))
+    made = Frame(
+        title, round(top - 5, 1), round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1)
+    )
+    if ring.back is None:
+        return made
+    at = {box.spot.key: box.x + box.width / 2 for box in inside}
+    return made._replace(arc_x=round((at[ring.back[0]] + at[ring.back[1]]) / 2, 1), arc_y=round(bottom + _ARC + 13, 1))
+
+
+def _apart(frames: list[Frame]) -> list[Frame]:
+    """Return frames whose titles don't stand on one another."""
+    placed: list[Frame] = []
+    for frame in frames:
+        while any(_is_over(frame, other) for other in placed):
+            frame = frame._replace(title_y=round(frame.title_y - _TITLE, 1))
+        placed.append(frame)
+    return placed
+
+
+def _is_over(one: Frame, other: Frame) -> bool:
+    begins, ends = max(one.x, other.x), min(*(frame.x + len(frame.title) * _CHARACTER for frame in (one, other)))
+    return begins < ends and abs(one.title_y - other.title_y) < _TITLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, NamedTuple, Protocol
 
 from markupsafe import Markup
@@ -80,6 +81,7 @@ def look_of(state: State | None, native_state: str | None = None) -> Look:
     return _LOOKS[state]
 
 
+@cache
 def icon(key: str) -> Markup:
     """Return a reference to a state's shape, which the page defines once: see `sprite`."""
     return Markup('<svg class="i {0}" aria-hidden="true"><use href="#i-{0}"/></svg>').format(key)

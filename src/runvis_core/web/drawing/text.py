@@ -87,3 +87,13 @@ def name_age(moment: datetime | None, *, now: datetime) -> str:
 def count_of(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 run`, `4 runs`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def name_depths(depths: tuple[int, int]) -> str:
+    """Return how many steps before or after something lies what is from one depth to another."""
+    first, last = depths
+    return _name_depth(first) if first == last else f"{_name_depth(first)} to {_name_depth(last)}"
+
+
+def _name_depth(depth: int) -> str:
+    return f"{-depth} before" if depth < 0 else f"{depth} after" if depth else "0"

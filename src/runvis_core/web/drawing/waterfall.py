@@ -9,11 +9,13 @@ from uuid import UUID
 
 from runvis_core.web.drawing.intervals import Interval, share_time
 from runvis_core.web.drawing.looks import Look, look_at
-from runvis_core.web.drawing.spans import Span, extent_of, going_on, is_live, mark_critical
+from runvis_core.web.drawing.spans import Span, extent_of, first_failed, going_on, is_live, mark_critical
 from runvis_core.web.drawing.text import name_duration
 
 MAX_ROWS: Final = 1000
 """How many rows a page shows; what is beyond is folded into the row above it."""
+NEAR: Final = 10
+"""How many rows are sure to be in the first screen."""
 DEEPEST: Final = 12
 """The deepest level that is set in further than the one above it."""
 _STEPS: Final = (
@@ -24,7 +26,7 @@ _MOST_TICKS: Final = 6
 
 
 class Bar(NamedTuple):
-    """A stretch of a row. `kind`: `queued`, `ran`, `retry`, or `tick` for what never began; `key` is the state's."""
+    """A stretch of a row. `kind`: `queued`, `ran`, `retry`, `skew`, `tick` for what never began; `key`: the state's."""
 
     kind: str
     key: str
@@ -71,6 +73,8 @@ class Waterfall(NamedTuple):
     extent: Interval | None
     shares: dict[str, float]
     total: int
+    first_failed: Row | None
+    """The row that failed first, where it stands so far down that the first screen would not show it."""
 
 
 def draw_waterfall(root: Span, *, now: datetime, max_rows: int = MAX_ROWS) -> Waterfall:
@@ -82,7 +86,10 @@ def draw_waterfall(root: Span, *, now: datetime, max_rows: int = MAX_ROWS) -> Wa
     rows = [_row(span, above, scale, hidden.get(id(span), (0, 0))) for span, above in shown]
     shares = share_time(*extent, going_on(root, end=extent[1])) if extent else {}
     total = sum(1 for _ in root.walk())
-    return Waterfall(rows, scale.ticks() if scale else [], extent, shares, total)
+    failed = first_failed(root)
+    is_far = failed is not None and all(span is not failed for span, _ in shown[:NEAR])
+    row = next((row for row, (span, _) in zip(rows, shown, strict=True) if span is failed), None) if is_far else None
+    return Waterfall(rows, scale.ticks() if scale else [], extent, shares, total, row)
 
 
 class _Scale:
@@ -164,6 +171,8 @@ def _bars(span: Span, looks: list[Look], scale: _Scale) -> Iterator[Bar]:
         end = run.ended_at or scale.end
         ran = name_duration((end - run.started_at).total_seconds())
         yield scale.bar("ran" if run.ended_at else "open", look.key, run.started_at, end, f"{look.word}, ran {ran}")
+        if facts.clock_suspect:
+            yield scale.bar("skew", look.key, run.started_at, end, "a clock was off: its place may be another one")
         after = span.attempts[place + 1] if place + 1 < len(span.attempts) else None
         if after is not None and run.ended_at is not None:
             again = after.queued_at or after.started_at

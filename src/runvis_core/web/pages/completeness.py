@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.services.completeness import get_completeness
-from runvis_core.services.completeness_answers import Completeness, CompletenessFilter
+from runvis_core.services.completeness_answers import Completeness, CompletenessFilter, GapView, NumberSpan, RunGap
+from runvis_core.services.heard_hours import HeardHour, HeardSource, get_heard_hours
 from runvis_core.web.drawing.text import count_of
 from runvis_core.web.page import asked, store_of, understand
 from runvis_core.web.pages.feed import with_zone
-from runvis_core.web.rendering import now_of, render
+from runvis_core.web.rendering import now_of, render, with_query
 
 MAX_ROWS: Final = 100
+MAX_UNCERTAIN: Final = 5
 
 
 def show_completeness(request: Request) -> Response:
@@ -23,8 +26,62 @@ def show_completeness(request: Request) -> Response:
     for name in ("since", "until"):
         given |= {name: with_zone(given[name])} if isinstance(given.get(name), str) else {}
     filters = understand(CompletenessFilter, given)
-    account = get_completeness(store_of(request), filters, limit=MAX_ROWS, now=now_of(request))
-    return render(request, "completeness.html", account=account, sentence=_sentence(account), by=filters.by.value)
+    store, now = store_of(request), now_of(request)
+    account = get_completeness(store, filters, limit=MAX_ROWS, now=now)
+    heard = get_heard_hours(store, filters, now=now)
+    return render(
+        request,
+        "completeness.html",
+        account=account,
+        sentence=_sentence(account),
+        numbered=sum(row.sent for row in account.items),
+        by=filters.by.value,
+        heard=heard,
+        sources=[(source, [_cell(source, hour) for hour in source.hours]) for source in heard.sources],
+        gaps=[(gap, *_uncertain(account, gap)) for gap in account.gaps],
+    )
+
+
+class Cell(NamedTuple):
+    """An hour of a source as the page shows it: `key` names its look, `mark` tells it apart without colour."""
+
+    key: str
+    mark: str
+    words: str
+    href: str | None
+
+
+def _cell(source: HeardSource, hour: HeardHour) -> Cell:
+    words = [f"{hour.begins_at:%H}:00"]
+    if hour.missing:
+        key, mark = "gap", "!"
+        words.append(f"{count_of(hour.missing, 'number')} missing")
+    elif hour.filled:
+        key, mark = "filled", "↺"
+        words.append(f"{count_of(hour.filled, 'number')} came later")
+    elif hour.heard:
+        key, mark = "heard", "•"
+        words.append("heard")
+    else:
+        return Cell("quiet", "", f"{words[0]}, silent", None)
+    words.append(f"{count_of(hour.runs, 'run')} first heard of")
+    if hour.without_end:
+        words.append(f"{hour.without_end} without an end")
+    if hour.clock_off:
+        words.append(f"{hour.clock_off} with a clock that was off")
+    between = {"since": hour.begins_at, "until": hour.begins_at + timedelta(hours=1)}
+    of = {"engine": source.engine, "deployment": source.deployment, "all": True}
+    return Cell(key, mark, ", ".join(words), with_query("/runs", {**of, **between}))
+
+
+def _uncertain(account: Completeness, gap: GapView) -> tuple[list[RunGap], int]:
+    """Return the runs that a gap may have been about: the first of them, and how many more are known."""
+    found = [run for run in account.runs if any(_overlap(span, gap) for span in run.spans)]
+    return found[:MAX_UNCERTAIN], max(0, len(found) - MAX_UNCERTAIN)
+
+
+def _overlap(span: NumberSpan, gap: GapView) -> bool:
+    return span.producer == gap.producer and span.low <= gap.high and span.high >= gap.low
 
 
 def _sentence(account: Completeness) -> str:
@@ -32,6 +89,8 @@ def _sentence(account: Completeness) -> str:
         return "Nobody was heard in this time, so nothing can be said of it."
     sent, missing = (sum(getattr(row, name) for row in account.items) for name in ("sent", "missing"))
     refused, lacking = (sum(getattr(row, name) for row in account.items) for name in ("refused", "lacking"))
+    if not sent and not refused:
+        return "Nobody numbered their events in this time, so whether any are missing can't be known."
     of = f"of {count_of(sent, 'numbered event')}"
     if account.whole:
         return f"Nothing is missing {of}."

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import DefinitionDetail
-from runvis_core.services.definitions import get_definition, list_definitions
+from runvis_core.services.definitions import list_definitions
 from runvis_core.services.filters import DefinitionFilter
-from runvis_core.services.grids import get_grid
+from runvis_core.services.grids import MAX_STEPS, get_grid
+from runvis_core.services.past_definitions import get_definition_at
+from runvis_core.services.stats import DEFAULT_DAYS, get_trend
+from runvis_core.services.stats_answers import Grid, Trend
+from runvis_core.store.database import Store
 from runvis_core.web.drawing.grid import draw_grid
 from runvis_core.web.drawing.looks import look_at
 from runvis_core.web.drawing.text import count_of, name_duration
-from runvis_core.web.page import AskedError, asked, store_of, understand
+from runvis_core.web.drawing.trend import draw_trend
+from runvis_core.web.page import AskedError, asked, number, store_of, understand
+from runvis_core.web.pin import asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, render, with_query
 
 PAGE_ROWS: Final = 50
@@ -41,36 +48,66 @@ def show_definitions(request: Request) -> Response:
 
 
 def show_definition(request: Request) -> Response:
-    """Show a definition with its versions and its recent runs."""
-    given = asked(request)
+    """Show a definition: how it went over time, steps by runs, its recent runs and its versions."""
+    given: dict[str, Any] = asked(request)
+    real_now, store = now_of(request), store_of(request)
+    pin = take_pin(request, given)
     name = given.pop("name", None)
     if not isinstance(name, str):
         raise AskedError("name", "must be the whole name of one definition")
     cursor = given.pop("cursor", None)
     if isinstance(cursor, list):
         raise AskedError("cursor", "there is one at most")
+    first_step = number(given.pop("first_step", None), "first_step")
     filters = understand(DefinitionFilter, given)
-    one = get_definition(store_of(request), name, filters)
-    grid = get_grid(store_of(request), name, filters, limit=GRID_RUNS, cursor=cursor, now=now_of(request))
+    one = get_definition_at(store, name, filters, asked_of(pin), now=real_now)
     named = {"engine": one.engine, "deployment": one.deployment, "definition": one.definition}
+    of = {"engine": one.engine, "deployment": one.deployment}
+    # The grid and the trend read what is kept by how runs stand now.
+    grid = (
+        get_grid(store, name, filters, limit=GRID_RUNS, cursor=cursor, first_step=first_step, now=real_now)
+        if pin is None
+        else None
+    )
+    trend = _find_trend(store, one, real_now) if pin is None else None
     return render(
         request,
         "definition.html",
         one=one,
+        moment=control_moment(request, pin, {"name": name, **of}),
         sentence=_sentence(one),
-        runs_href=with_query("/runs", {**named, "all": True}),
-        actions=[
-            (
-                with_query("/graph", {"node": one.definition, "engine": one.engine, "deployment": one.deployment}),
-                "Graph",
-            )
-        ],
-        drawn=draw_grid(grid),
-        notes=grid.notes,
+        runs_href=with_query("/runs", {**named, "all": True, **(pin.query if pin else {})}),
+        actions=[(with_query("/graph", {"node": one.definition, **of}), "Graph")] if pin is None else [],
+        drawn=draw_grid(grid) if grid else None,
+        trend=draw_trend(trend, grid) if trend and grid and trend.whole.runs else None,
+        notes=grid.notes if grid else [],
+        steps=_steps(grid, {"name": name, **given, "cursor": cursor}) if grid else None,
         older_href=with_query("/definition", {"name": name, **given, "cursor": grid.next_cursor})
-        if grid.next_cursor
+        if grid and grid.next_cursor
         else None,
     )
+
+
+def _find_trend(store: Store, one: DefinitionDetail, now: datetime) -> Trend:
+    """Return how it went in the days before now; of one that runs no more, in those before its last run."""
+    last = one.last_run.queued_at or one.last_run.started_at if one.last_run else None
+    of_now = last is None or timedelta() <= now - last < timedelta(days=DEFAULT_DAYS)
+    until = now if of_now or last is None else last + timedelta(days=1)
+    filters = DefinitionFilter(engine=one.engine, deployment=one.deployment)
+    return get_trend(store, one.definition, filters, until=until, now=now)
+
+
+def _steps(grid: Grid, here: dict[str, Any]) -> dict[str, Any] | None:
+    """Return which of very many steps are shown, and the ways to the others; None where all are."""
+    if len(grid.rows) == grid.step_count:
+        return None
+    end = grid.first_step + len(grid.rows)
+    before = max(0, grid.first_step - MAX_STEPS)
+    return {
+        "words": f"Steps {grid.first_step + 1:,} to {end:,} of {grid.step_count:,}",
+        "before_href": with_query("/definition", {**here, "first_step": before}) if grid.first_step else None,
+        "after_href": with_query("/definition", {**here, "first_step": end}) if end < grid.step_count else None,
+    }
 
 
 def _sentence(one: DefinitionDetail) -> str:

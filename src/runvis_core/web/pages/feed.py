@@ -9,9 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.model.state import State, TriggerKind
-from runvis_core.services.feed import FeedRow, list_feed
+from runvis_core.services.feed import FeedRow
 from runvis_core.services.filters import RunFilter
+from runvis_core.services.past_feed import list_feed_at
+from runvis_core.web.live import take_live
 from runvis_core.web.page import AskedError, asked, store_of, understand
+from runvis_core.web.pin import asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, render, with_query
 
 PAGE_ROWS: Final = 50
@@ -32,26 +35,39 @@ _FLAGS: Final = ("silent", "conflicting", "all")
 
 def show_feed(request: Request) -> Response:
     """Show runs, newest first; what lies inside another run is folded under it."""
-    given = asked(request)
+    given: dict[str, Any] = asked(request)
+    real_now = now_of(request)
+    pin = take_pin(request, given)
+    live = take_live(request, given) if pin is None else None
+    kept = dict(given)
     opened = _opened(given.pop("open", []))
     cursor = given.pop("cursor", None)
     if isinstance(cursor, list):
         raise AskedError("cursor", "there is one at most")
-    filters = _filters(given)
-    now = now_of(request)
-    page = list_feed(store_of(request), filters, limit=PAGE_ROWS, cursor=cursor, now=now, opened=opened)
-    here = {**given, "cursor": cursor}
+    page = list_feed_at(
+        store_of(request),
+        _filters(given),
+        asked_of(pin),
+        limit=PAGE_ROWS,
+        cursor=cursor,
+        now=real_now,
+        opened=opened,
+    )
+    then = {**(pin.query if pin else {}), **({"live": 1} if live and live.is_on else {})}
+    here = {**given, **then, "cursor": cursor}
     return render(
         request,
         "runs.html",
+        live=live,
+        moment=control_moment(request, pin, kept),
         rows=[_row(row, here, opened) for row in page.items],
-        notes=page.notes,
+        notes=[] if pin else page.notes,
         asked=_as_asked(given),
         is_filtered=bool(given),
         states=[state.value for state in State],
         triggers=[kind.value for kind in TriggerKind],
-        next_href=with_query("/runs", {**given, "cursor": page.next_cursor}) if page.next_cursor else None,
-        first_href=with_query("/runs", given) if cursor else None,
+        next_href=with_query("/runs", {**given, **then, "cursor": page.next_cursor}) if page.next_cursor else None,
+        first_href=with_query("/runs", {**given, **then}) if cursor else None,
         address=str(request.base_url).rstrip("/"),
     )
 

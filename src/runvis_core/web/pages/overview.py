@@ -11,10 +11,13 @@ from starlette.responses import Response
 
 from runvis_core.model.state import State
 from runvis_core.services.health import get_health
+from runvis_core.services.past_health import get_past_standing
 from runvis_core.services.sources import Heard, get_heard
 from runvis_core.services.stats_answers import EngineDay, Health
 from runvis_core.web.drawing.text import count_of, name_age
-from runvis_core.web.page import store_of
+from runvis_core.web.live import take_live
+from runvis_core.web.page import asked, store_of
+from runvis_core.web.pin import control_moment, take_pin
 from runvis_core.web.rendering import now_of, render, with_query
 
 _BAD = (State.FAILED, State.TIMED_OUT)
@@ -22,21 +25,29 @@ _BAD = (State.FAILED, State.TIMED_OUT)
 
 def show_overview(request: Request) -> Response:
     """Show what fails, what is late or silent, the last days of each engine, and who was heard."""
-    store, now = store_of(request), now_of(request)
-    health, heard = get_health(store, now=now), get_heard(store)
+    store, real_now, given = store_of(request), now_of(request), asked(request)
+    pin = take_pin(request, given)
+    live = take_live(request, given) if pin is None else None
+    now = now_of(request)
+    if pin is None:
+        health, heard = get_health(store, now=now), get_heard(store)
+    else:
+        health, heard = get_past_standing(store, pin.asked, now=real_now, at=now)
     return render(
         request,
         "overview.html",
+        live=live,
+        moment=control_moment(request, pin, {}),
         health=health,
         heard=heard,
         is_wrong=bool(health.failing_count or health.late_count or health.silent_count),
-        sentence=_sentence(health, heard, now),
+        sentence=_sentence(health, heard, now, is_past=pin is not None),
         engines=_engines(health.days),
         address=str(request.base_url).rstrip("/"),
     )
 
 
-def _sentence(health: Health, heard: Heard, now: datetime) -> str:
+def _sentence(health: Health, heard: Heard, now: datetime, *, is_past: bool) -> str:
     if not heard.position:
         return "Nothing was recorded yet, so nothing can be said."
     wrong = [
@@ -47,9 +58,11 @@ def _sentence(health: Health, heard: Heard, now: datetime) -> str:
         if count
     ]
     wrong += [f"{count_of(health.silent_count, 'run')} silent"] if health.silent_count else []
+    sources = count_of(len(heard.sources), "deployment")
     told = (
-        f"the log's last entry came {name_age(heard.recorded_at, now=now)}, from "
-        f"{count_of(len(heard.sources), 'deployment')} heard so far"
+        f"by {count_of(heard.position, 'entry', 'entries')} of the log, from {sources} heard by then"
+        if is_past
+        else f"the log's last entry came {name_age(heard.recorded_at, now=now)}, from {sources} heard so far"
     )
     return f"{', '.join(wrong) or 'Nothing is known to be wrong'}; {told}."
 

@@ -14,18 +14,17 @@ from starlette.responses import Response
 from runvis_core.model.state import State
 from runvis_core.services.answers import EntryView, RunDetail, TreeNode
 from runvis_core.services.asking import get_run_at
-from runvis_core.services.entries import list_run_entries
+from runvis_core.services.entries import find_last_position, list_run_entries
 from runvis_core.services.feed import InsideFailure, find_failed_inside
-from runvis_core.services.past_filter import PRESENT
 from runvis_core.services.reading import reading
-from runvis_core.services.sources import get_heard
 from runvis_core.services.spans import find_parents, find_span_facts
 from runvis_core.store.database import Store
 from runvis_core.web.drawing.spans import Span, first_failed, spans_of
 from runvis_core.web.drawing.verdict import judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
+from runvis_core.web.live import take_live
 from runvis_core.web.page import asked, number, store_of
-from runvis_core.web.pin import Pin, find_pin
+from runvis_core.web.pin import Pin, asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, redirect, render, with_query
 
 ENTRIES: Final = 30
@@ -33,29 +32,41 @@ ENTRIES: Final = 30
 
 def show_run(request: Request) -> Response:
     """Show all that is, or was, known about a run. A native id or the beginning of an id leads to the run's address."""
-    name, store, given = request.path_params["name"], store_of(request), asked(request)
+    name, store = request.path_params["name"], store_of(request)
+    given: dict[str, Any] = asked(request)
+    everything = dict(given)
     real_now = now_of(request)
-    pin = find_pin(request)
+    pin = take_pin(request, given)
+    live = take_live(request, given) if pin is None else None
     now = now_of(request)
-    run = get_run_at(store, name, pin.asked if pin else PRESENT, now=real_now)
+    run = get_run_at(store, name, asked_of(pin), now=real_now)
     if name != str(run.run_id):
-        return redirect(with_query(f"/runs/{run.run_id}", given))
+        return redirect(with_query(f"/runs/{run.run_id}", everything))
     # What is known of a run's attempts today says nothing of what was known then.
     root = spans_of(run.tree, {} if pin else find_span_facts(store, _run_ids(run.tree)))
-    after = number(given.get("after"), "after")
+    after = number(given.pop("after", None), "after")
+    events = _events(store, run, after, pin)
     return render(
         request,
         "run.html",
         run=run,
         pin=pin,
+        live=live,
+        moment=control_moment(
+            request,
+            pin,
+            given,
+            around=(run.queued_at or run.started_at, run.ended_at),
+            last_position=find_last_position(store, run.run_id, until=pin.position if pin else None),
+        ),
         above=find_parents(store, run.run_id) if run.parent_run_id and not pin else [],
         verdict=judge_run(run, root, _failed_inside(store, run, root, pin, real_now), now=now),
         fall=draw_waterfall(root, now=now),
         context_rows=list(_context_rows(run)),
         sources=len({word.witness for word in run.testimony}),
+        agreeing=_count_agreeing(run),
         actions=[] if pin else _actions(run),
-        permalink=with_query(f"/runs/{run.run_id}", {"known_at": pin.position if pin else get_heard(store).position}),
-        events=_events(store, run, after, pin),
+        events=events,
     )
 
 
@@ -78,6 +89,12 @@ def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[s
         "entries": [_entry(entry) for entry in known],
         "next_href": f"{more}#events" if len(known) == ENTRIES else None,
     }
+
+
+def _count_agreeing(run: RunDetail) -> int:
+    """Return how many sources' last word on the end is the state that is in effect."""
+    words = {word.witness: word.state for word in sorted(run.testimony, key=lambda word: word.position)}
+    return sum(state is run.effective_state for state in words.values())
 
 
 def _run_ids(tree: TreeNode) -> Iterator[UUID]:

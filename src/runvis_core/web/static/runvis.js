@@ -1,4 +1,4 @@
-// Shortcuts, marks for a comparison. Every page works without it.
+// Shortcuts, marks for a comparison, live pages. Every page works without it.
 (() => {
   "use strict";
   const OFF = "runvis.keys.off";
@@ -118,6 +118,112 @@
       link.focus();
     });
     grid.parentElement.scrollLeft = grid.parentElement.scrollWidth;
+  }
+
+  // A live page: the log's stream says when to ask for the same page again. Only what the page says is put in place;
+  // where the person is stays as it is.
+  const main = document.querySelector("main[data-live]");
+  const placeOf = (link) => ({
+    id: link.id,
+    href: link.getAttribute("href"),
+    run: link.closest("[data-run]")?.dataset.run,
+  });
+  const findAgain = ({ id, href, run }) => {
+    const row = run && [...main.querySelectorAll("[data-run]")].find((one) => one.dataset.run === run);
+    const same = (link) => link.getAttribute("href") === href;
+    const links = [...main.querySelectorAll("a")];
+    return (
+      (id && document.getElementById(id)) ||
+      (row && ([...row.querySelectorAll("a")].find(same) ?? row.querySelector("a"))) ||
+      links.find(same)
+    );
+  };
+  const put = (next) => {
+    const focused = main.contains(document.activeElement) && document.activeElement !== main;
+    const place = focused ? placeOf(document.activeElement) : null;
+    const inView = [...main.querySelectorAll("tr[data-run]")].find((row) => row.getBoundingClientRect().top >= 0);
+    const anchor = place ?? (scrollY > 0 && inView ? { run: inView.dataset.run } : null);
+    const before = anchor && findAgain(anchor)?.getBoundingClientRect().top;
+    const opened = new Map([...main.querySelectorAll("details")].map((one, at) => [at, one.open]));
+    main.replaceChildren(...next.childNodes);
+    [...main.querySelectorAll("details")].forEach((one, at) => {
+      one.open = opened.get(at) ?? one.open;
+    });
+    const again = anchor && findAgain(anchor);
+    if (place && again) again.focus({ preventScroll: true });
+    if (again && before !== undefined) scrollBy(0, again.getBoundingClientRect().top - before);
+    showMarks();
+  };
+
+  if (main) {
+    const sign = document.querySelector(".live span");
+    const LEAST_REST = 250; // ms
+    const AGES = 60000; // ms: what is late or silent is so without a new entry, too
+    let address = main.dataset.live;
+    let stream = null;
+    let stale = false;
+    let busy = false;
+    const end = (why) => {
+      stream?.close();
+      stream = null;
+      sign.textContent = why;
+    };
+    const ask = async () => {
+      // Who types in the page's form or marks text in it is not disturbed; asked again at the next change.
+      const typing = main.querySelector("input:focus, select:focus, textarea:focus");
+      if (busy || !stale || document.hidden || typing || !getSelection().isCollapsed) return;
+      busy = true;
+      stale = false;
+      const began = performance.now();
+      try {
+        const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const next = page.querySelector("main[data-live]");
+        if (answer.redirected || (answer.ok && !next)) {
+          end("ended, load the page again");
+          return;
+        }
+        if (answer.ok) {
+          put(next);
+          document.title = page.title;
+          address = next.dataset.live;
+        } else stale = true;
+      } catch {
+        stale = true;
+      }
+      // A page that is slow to make is not asked for without end while the log never rests.
+      setTimeout(() => {
+        busy = false;
+        ask();
+      }, Math.max(LEAST_REST, 4 * (performance.now() - began)));
+    };
+    const change = () => {
+      stale = true;
+      ask();
+    };
+    const listen = () => {
+      if (document.hidden || stream) return;
+      stream = new EventSource(address);
+      stream.addEventListener("open", () => {
+        sign.textContent = "on";
+      });
+      stream.addEventListener("entry", change);
+      stream.addEventListener("error", () => {
+        if (stream?.readyState === EventSource.CLOSED) end("ended, load the page again");
+        else sign.textContent = "connection lost, trying again";
+      });
+    };
+    // A browser has few connections to a server: a page that nobody sees gives its own up.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) end("waiting");
+      else {
+        listen();
+        change();
+      }
+    });
+    document.addEventListener("focusout", () => setTimeout(ask));
+    setInterval(change, AGES);
+    listen();
   }
 
   const off = help.querySelector("input");

@@ -1,0 +1,244 @@
+"""How definitions stood in a past: which were failing or late, and who had been heard."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from runvis_core.services.answers import RunRef, RunSummary
+from runvis_core.services.health import SHOWN
+from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, name_past, reading_past
+from runvis_core.services.past_feed import find_past_failed_inside
+from runvis_core.services.past_filter import PastFilter
+from runvis_core.services.past_runs import summarise_past
+from runvis_core.services.reading import chunks, read_envelope
+from runvis_core.services.run_summaries import run_ref_fields
+from runvis_core.services.schedules import find_missed
+from runvis_core.services.sources import Heard, SourceView
+from runvis_core.services.stats_answers import DefinitionHealth, Health
+from runvis_core.store.database import Store
+from runvis_core.store.health import BAD, GOOD
+from runvis_core.store.tables import definition_versions, definitions, entries, run_intervals
+from runvis_core.store.tables import runs as run_rows
+
+_UNTOLD: Final = (
+    "Silence and the counts by day are told of now alone: heartbeats are not in the log, and the counts are kept by "
+    "how runs stand now"
+)
+
+
+class PastStanding(NamedTuple):
+    """What an overview says of a past."""
+
+    health: Health
+    heard: Heard
+
+
+def get_past_standing(store: Store, asked: PastFilter, *, now: datetime, at: datetime) -> PastStanding:
+    """Return which definitions were failing or late in a past, and who had been heard by then.
+
+    `at` is the moment that lateness counts from. Silent runs and counts by day are left out, and the notes say so.
+    Raises `PastError`.
+    """
+    with reading_past(store, asked, now=now) as (connection, past):
+        runs = PastRuns(connection, past)
+        stands = [stand for stand in _find_stands(runs) if not stand.is_inner]
+        failing = sorted((one for one in stands if one.is_failing), key=_by_last_run, reverse=True)
+        late = _find_late(connection, past, stands, at)
+        described = _Describer(runs, [*failing[:SHOWN], *(one for one, _ in late[:SHOWN])])
+        health = Health(
+            at=at,
+            failing=[described.health_of(one) for one in failing[:SHOWN]],
+            failing_count=len(failing),
+            late=[
+                described.health_of(one).model_copy(update={"due_at": missed[0], "missed": len(missed)})
+                for one, missed in late[:SHOWN]
+            ],
+            late_count=len(late),
+            silent=[],
+            silent_count=0,
+            days=[],
+            notes=[f"This is {name_past(past)}. {_UNTOLD}."],
+        )
+        return PastStanding(health, _heard(connection, past, stands))
+
+
+class _Stand(NamedTuple):
+    """How a definition stood: its latest run, and the last ones that ended in these ways."""
+
+    key: tuple[str, str, str, str]
+    latest_id: UUID
+    latest_at: datetime
+    is_inner: bool
+    last_id: UUID | None
+    last_at: datetime | None
+    good_id: UUID | None
+    good_at: datetime | None
+
+    @property
+    def is_failing(self) -> bool:
+        return self.last_id is not None and self.last_id != self.good_id
+
+
+def _find_stands(runs: PastRuns) -> list[_Stand]:
+    """Return the definitions that had runs. Each is looked up by its index from its end: no list of runs is read."""
+    within = [*covers(runs.past), *bounds(runs.connection, runs.past), run_intervals.c.became_run_id.is_(None)]
+    states = run_intervals.c.effective_state
+    query = select(
+        definitions.c.engine,
+        definitions.c.deployment,
+        definitions.c.definition,
+        definitions.c.definition_kind,
+        _last_run(within).label("latest"),
+        _last_run([*within, states.in_((*GOOD, *BAD))]).label("last"),
+        _last_run([*within, states.in_(GOOD)]).label("good"),
+    ).where(definitions.c.first_position <= runs.past.position)
+    rows = [row for row in runs.connection.execute(query) if row.latest is not None]
+    places = _find_places(runs, {run_id for row in rows for run_id in row[4:] if run_id is not None})
+    return [
+        _Stand(
+            key=tuple(row[:4]),
+            latest_id=row.latest,
+            latest_at=places[row.latest].sort_at,
+            is_inner=places[row.latest].parent_run_id is not None,
+            last_id=row.last,
+            last_at=places[row.last].sort_at if row.last else None,
+            good_id=row.good,
+            good_at=places[row.good].sort_at if row.good else None,
+        )
+        for row in rows
+    ]
+
+
+def _last_run(conditions: Sequence[ColumnElement[bool]]) -> Any:
+    column = run_intervals.c
+    return (
+        select(column.run_id)
+        .join(run_rows, run_rows.c.run_id == column.run_id)
+        .where(
+            column.engine == definitions.c.engine,
+            column.deployment == definitions.c.deployment,
+            column.definition == definitions.c.definition,
+            run_rows.c.definition_kind == definitions.c.definition_kind,
+            *conditions,
+        )
+        .order_by(column.sort_at.desc(), column.run_id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _find_places(runs: PastRuns, run_ids: Iterable[UUID]) -> dict[UUID, Any]:
+    column = run_intervals.c
+    found: dict[UUID, Any] = {}
+    for chunk in chunks(sorted(run_ids)):
+        query = select(column.run_id, column.sort_at, column.parent_run_id)
+        query = query.where(*covers(runs.past), column.run_id.in_(chunk))
+        found.update((row.run_id, row) for row in runs.connection.execute(query))
+    return found
+
+
+def _by_last_run(one: _Stand) -> tuple[Any, ...]:
+    return (one.last_at, one.key)
+
+
+def _find_late(
+    connection: Connection, past: Past, stands: Sequence[_Stand], at: datetime
+) -> list[tuple[_Stand, list[datetime]]]:
+    schedules = _find_schedules(connection, past)
+    late: list[tuple[_Stand, list[datetime]]] = []
+    for one in stands:
+        schedule = schedules.get(one.key)
+        missed = find_missed(schedule, last_begun_at=one.latest_at, now=at) if schedule else []
+        if missed:
+            late.append((one, missed))
+    return sorted(late, key=lambda found: (found[1][0], found[0].key))
+
+
+def _find_schedules(connection: Connection, past: Past) -> dict[tuple[str, ...], str | None]:
+    """Return by definition the schedule of the version that was its newest then."""
+    version = definition_versions.c
+    key = (version.engine, version.deployment, version.definition, version.definition_kind)
+    query = select(*key, version.schedule).where(version.position <= past.position).order_by(version.position)
+    if past.moment is not None:
+        query = query.where(version.occurred_at <= past.moment)
+    return {tuple(row[:4]): row.schedule for row in connection.execute(query)}
+
+
+class _Describer:
+    """Says of definitions what a page shows, each run read once."""
+
+    def __init__(self, runs: PastRuns, stands: Sequence[_Stand]) -> None:
+        wanted = {run_id for one in stands for run_id in (one.last_id, one.good_id) if run_id is not None}
+        found = runs.load(sorted(wanted))
+        self._runs = {run.row.run_id: run for run in found}
+        failing = [one.last_id for one in stands if one.is_failing and one.last_id is not None]
+        items = summarise_past(runs, runs.load(failing))
+        self._summaries: dict[UUID, RunSummary] = {item.run_id: item for item in items}
+        self._inside = find_past_failed_inside(
+            runs, [item.run_id for item in items if item.failure is None or not item.failure.error_type]
+        )
+        self._since = {one.key: _failing_since(runs, one) for one in stands if one.is_failing}
+
+    def health_of(self, one: _Stand) -> DefinitionHealth:
+        """Return how a definition stood."""
+        summary = self._summaries.get(one.last_id) if one.last_id else None
+        inside = self._inside.get(one.last_id) if one.last_id else None
+        failure = (inside.failure if inside else None) or (summary.failure if summary else None)
+        engine, deployment, definition, kind = one.key
+        return DefinitionHealth(
+            engine=engine,
+            deployment=deployment,
+            definition=definition,
+            kind=kind,
+            is_inner=one.is_inner,
+            last_run=self._ref(one.last_id),
+            last_good=self._ref(one.good_id),
+            failing_since=self._since.get(one.key),
+            error_type=failure.error_type if failure else None,
+            failure_line=failure.line if failure else None,
+            last_begun_at=one.latest_at,
+        )
+
+    def _ref(self, run_id: UUID | None) -> RunRef | None:
+        run: PastRun | None = self._runs.get(run_id) if run_id else None
+        return RunRef(**run_ref_fields(run.row, corrected=bool(run.record.corrections))) if run else None
+
+
+def _failing_since(runs: PastRuns, one: _Stand) -> datetime | None:
+    column = run_intervals.c
+    engine, deployment, definition, _ = one.key
+    query = (
+        select(column.sort_at)
+        .where(
+            *covers(runs.past),
+            column.engine == engine,
+            column.deployment == deployment,
+            column.definition == definition,
+            column.became_run_id.is_(None),
+            column.effective_state.in_(BAD),
+        )
+        .order_by(column.sort_at)
+        .limit(1)
+    )
+    if one.good_at is not None:
+        query = query.where(column.sort_at > one.good_at)
+    return runs.connection.scalar(query)
+
+
+def _heard(connection: Connection, past: Past, stands: Sequence[_Stand]) -> Heard:
+    found: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for one in stands:
+        found[one.key[0], one.key[1]].append(one.latest_at)
+    data = connection.scalar(select(entries.c.entry).where(entries.c.position == past.position))
+    sources = [
+        SourceView(engine=engine, deployment=deployment, definition_count=len(moments), last_at=max(moments))
+        for (engine, deployment), moments in sorted(found.items())
+    ]
+    recorded_at = read_envelope(past.position, data).recorded_at if data is not None else None
+    return Heard(sources=sources, position=past.position, recorded_at=recorded_at)

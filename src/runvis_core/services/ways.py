@@ -1,0 +1,252 @@
+"""Ways through the runs, newest first: each an index that has some of them in the order of lists.
+
+A list that is narrowed takes the shortest way that has all it lets through. Where none is short, so many runs of one
+way are looked through and no more: whatever is asked, an answer takes about the same time, however long the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select, tuple_
+
+from runvis_core.model.state import State
+from runvis_core.services.filters import RunFilter
+from runvis_core.store.tables import definitions, runs
+from runvis_core.store.types import Id, Moment
+
+MAX_WALKED: Final = 10_000
+"""How many runs one page looks through."""
+FEW: Final = 1_000
+"""How many of them are looked through first: mostly they have a page."""
+MAX_WAYS: Final = 16
+"""As many ways are followed side by side."""
+
+BY_ID: Final = "sqlite_autoindex_runs_1"
+"""SQLite's name for the index over run ids."""
+
+
+class Place(NamedTuple):
+    """Where a run stands in the order of lists."""
+
+    sort_at: datetime
+    run_id: UUID
+
+
+class Way(NamedTuple):
+    """Runs that have some columns alike, as one index has them in the order of lists."""
+
+    over: str
+    """The index's name."""
+    conditions: tuple[ColumnElement[bool], ...]
+
+
+class Walked(NamedTuple):
+    """What was found on the way."""
+
+    places: list[Place]
+    """Where what was let through stands, the newest first."""
+    until: Place | None
+    """The last run that was looked at; None if there is none beyond."""
+
+
+_PLACE: Final = (runs.c.sort_at, runs.c.run_id)
+_DEFINITION: Final = (runs.c.engine, runs.c.deployment, runs.c.definition)
+
+
+def walk(
+    connection: Connection, filters: RunFilter, conditions: Sequence[ColumnElement[bool]], *, after: Place | None,
+    parent: UUID | None, limit: int,
+) -> Walked:  # fmt: skip
+    """Return where the first runs stand that the conditions let through, at most `limit` of them.
+
+    `parent` is the run that `filters` name as such.
+    """
+    bounds = [*_within(filters), *([] if after is None else [_before(after)])]
+    candidates: list[list[Way]] = []
+    for ways in _candidates(connection, filters, parent):
+        if not ways:
+            return Walked([], None)
+        candidates.append(ways)
+    for most in (FEW, MAX_WALKED):
+        ends: list[list[Place | None]] = []
+        for ways in candidates:
+            found = _ends(connection, ways, bounds, most // len(ways))
+            if not any(found):
+                return _follow(connection, ways, found, bounds, conditions, limit)
+            ends.append(found)
+        walked = _follow(connection, candidates[0], ends[0], bounds, conditions, limit)
+        if len(walked.places) == limit or most == MAX_WALKED:
+            return walked
+    raise AssertionError("the last round always answers")
+
+
+def fetch(connection: Connection, places: Iterable[Place]) -> list[Any]:
+    """Return the rows of runs at places, in their order."""
+    wanted = [place.run_id for place in places]
+    found = {row.run_id: row for row in connection.execute(select(runs).where(runs.c.run_id.in_(wanted)))}
+    return [found[run_id] for run_id in wanted]
+
+
+def gather(
+    connection: Connection, run_ids: Any, conditions: Sequence[ColumnElement[bool]], *,
+    filters: RunFilter, after: Place | None, limit: int,
+) -> Walked:  # fmt: skip
+    """Return where the first of some runs stand that the conditions let through: of few runs, by their ids."""
+    bounds = [*_within(filters), *([] if after is None else [_before(after)])]
+    query = _newest(select(*_PLACE).where(runs.c.run_id.in_(run_ids), *conditions, *bounds), BY_ID).limit(limit)
+    return Walked([Place(*row) for row in connection.execute(query)], None)
+
+
+def _candidates(connection: Connection, filters: RunFilter, parent: UUID | None) -> Iterator[list[Way]]:
+    """Yield the ways that have all runs which the filters let through, those that are short as a rule before others."""
+    if parent is not None:
+        yield [Way("runs_parent", (runs.c.parent_run_id == parent,))]
+    top = (runs.c.parent_run_id.is_(None),) if filters.top else ()
+    named = _find_named(connection, filters)
+    if named is not None:
+        index = "runs_top_definition" if filters.top else "runs_definition"
+        yield [Way(index, (*_are(_DEFINITION, name), *top)) for name in named]
+    if filters.trigger is not None:
+        yield [Way("runs_trigger", (runs.c.trigger_kind == filters.trigger.value,))]
+    states = _find_states(connection, filters)
+    if states is not None:
+        yield [Way("runs_state", tuple(_are((runs.c.effective_state, runs.c.native_state), pair))) for pair in states]
+    yield [Way("runs_top" if filters.top else "runs_sort", top)]
+
+
+def _are(columns: Sequence[Any], values: Sequence[Any]) -> Iterator[ColumnElement[bool]]:
+    for column, value in zip(columns, values, strict=True):
+        yield column.is_(None) if value is None else column == value
+
+
+def _find_named(connection: Connection, filters: RunFilter) -> list[tuple[str, str, str | None]] | None:
+    """Return the definitions, as engine, deployment and name, whose runs are meant; None if all or many are."""
+    wanted = {"engine": filters.engine, "deployment": filters.deployment}
+    said = {**wanted, "definition": filters.definition, "definition_kind": filters.kind}
+    said = {name: value for name, value in said.items() if value is not None}
+    if not said:
+        return None
+    key = (definitions.c.engine, definitions.c.deployment, definitions.c.definition)
+    query = select(*key).where(*(definitions.c[name] == value for name, value in said.items())).distinct()
+    rows = connection.execute(query.limit(MAX_WAYS + 1))
+    found: list[tuple[str, str, str | None]] = [(row.engine, row.deployment, row.definition) for row in rows]
+    if filters.definition is None and filters.kind is None and len(found) <= MAX_WAYS:
+        # What has not been named yet is of an engine all the same.
+        given = {name: value for name, value in wanted.items() if value is not None}
+        found += [
+            (pair.engine, pair.deployment, None)
+            for pair in _find_deployments(connection)
+            if given.items() <= pair._asdict().items()
+        ]
+    return found if len(found) <= MAX_WAYS else None
+
+
+class _Deployment(NamedTuple):
+    engine: str
+    deployment: str
+
+
+def _find_deployments(connection: Connection) -> list[_Deployment]:
+    """Return all installations of engines, from one to the next in the index."""
+    columns = (runs.c.engine, runs.c.deployment)
+    found: list[_Deployment] = []
+    while len(found) <= MAX_WAYS:
+        query = select(*columns).order_by(*columns).limit(1).with_hint(runs, "INDEXED BY runs_definition", "sqlite")
+        row = connection.execute(query.where(tuple_(*columns) > tuple_(*found[-1])) if found else query).one_or_none()
+        if row is None:
+            break
+        found.append(_Deployment(*row))
+    return found
+
+
+def _find_states(connection: Connection, filters: RunFilter) -> list[tuple[str | None, str | None]] | None:
+    """Return the pairs of effective and native state that are meant; None if all or many are."""
+    if filters.state:
+        states: list[str | None] = [*sorted({state.value for state in filters.state})]
+    elif filters.native_state is not None:
+        states = [None, *(state.value for state in State)]
+    else:
+        return None
+    if filters.native_state is not None:
+        return [(state, filters.native_state) for state in states]
+    pairs: list[tuple[str | None, str | None]] = []
+    for state in states:
+        pairs.append((state, None))
+        for native in _find_native_states(connection, state):
+            pairs.append((state, native))
+            if len(pairs) > MAX_WAYS:
+                return None
+    return pairs
+
+
+def _find_native_states(connection: Connection, state: str | None) -> Iterator[str]:
+    """Yield the engines' own words for a state, from one to the next in the index."""
+    column, last = runs.c.native_state, ""
+    while True:
+        query = select(column).where(runs.c.effective_state == state, column > last).order_by(column).limit(1)
+        found = connection.scalar(query.with_hint(runs, "INDEXED BY runs_state", "sqlite"))
+        if found is None:
+            return
+        yield found
+        last = found
+
+
+def _within(filters: RunFilter) -> Iterator[ColumnElement[bool]]:
+    if filters.since is not None:
+        yield runs.c.sort_at >= filters.since
+    if filters.until is not None:
+        yield runs.c.sort_at < filters.until
+
+
+def _literal(place: Place) -> Any:
+    return tuple_(literal(place.sort_at, Moment), literal(place.run_id, Id))
+
+
+def _before(place: Place) -> ColumnElement[bool]:
+    # Of two equal words SQLite's index takes the first alone: it is said by itself, so that it begins at the place.
+    return and_(runs.c.sort_at <= literal(place.sort_at, Moment), tuple_(*_PLACE) < _literal(place))
+
+
+def _from(place: Place) -> ColumnElement[bool]:
+    return and_(runs.c.sort_at >= literal(place.sort_at, Moment), tuple_(*_PLACE) >= _literal(place))
+
+
+def _newest(query: Any, index: str) -> Any:
+    query = query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
+    return query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
+
+
+def _ends(
+    connection: Connection, ways: Sequence[Way], bounds: Sequence[ColumnElement[bool]], most: int
+) -> list[Place | None]:
+    """Return of each way its run number `most`; None where it has no more than so many."""
+    ends: list[Place | None] = []
+    for way in ways:
+        query = _newest(select(*_PLACE).where(*way.conditions, *bounds), way.over)
+        row = connection.execute(query.offset(most - 1).limit(1)).one_or_none()
+        ends.append(None if row is None else Place(*row))
+    return ends
+
+
+def _follow(
+    connection: Connection, ways: Sequence[Way], ends: Sequence[Place | None], bounds: Sequence[ColumnElement[bool]],
+    conditions: Sequence[ColumnElement[bool]], limit: int,
+) -> Walked:  # fmt: skip
+    """Follow ways side by side as far as all of them were looked at."""
+    until = max((end for end in ends if end is not None), default=None)
+    most = [] if until is None else [_from(until)]
+    found: list[Place] = []
+    for way in ways:
+        query = _newest(select(*_PLACE).where(*way.conditions, *conditions, *bounds, *most), way.over)
+        found += [Place(*row) for row in connection.execute(query.limit(limit))]
+    places = sorted(found, reverse=True)[:limit]
+    return Walked(places, None if len(places) == limit else until)
+
+
+def count_up_to(connection: Connection, run_ids: Select[Any], most: int) -> int:
+    """Return how many runs a query names, or `most` if there are more."""
+    return connection.scalar(select(func.count()).select_from(run_ids.limit(most).subquery())) or 0
