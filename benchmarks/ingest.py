@@ -18,7 +18,7 @@ from benchmarks import postgresql
 from benchmarks.environments import Peer, own_versions, python_of, with_peer
 from benchmarks.harness import Goal, Result, Side, alternate, compare
 from benchmarks.posting import Poster, serving
-from benchmarks.raw import PostgresqlLog, RawLog, SqliteLog, row
+from benchmarks.raw import PostgresqlLog, RawLog, SqliteLog, rows
 from benchmarks.workload import context, items
 from runvis_core.services.ingest import ingest_items
 from runvis_core.store.database import Store, open_store
@@ -82,7 +82,7 @@ def _measure_batches(
     contexts = [context(number) for number in range(lives)]
     sides: dict[str, Side] = {
         "ours": lambda: [_rate(items(BATCH * BATCHES), BATCH, lambda batch: _ingest(store, batch))],
-        "raw": lambda: [_rate([row(item) for item in items(BATCH * BATCHES)], BATCH, raw.append)],
+        "raw": lambda: [_rate(rows(items(BATCH * BATCHES)), BATCH, raw.append)],
         "http": lambda: [poster.rate(_batches(items(POSTED * POSTS), POSTED))],
         "dagster": lambda: dagster.figures(way=way, contexts=contexts),
     }
@@ -99,7 +99,7 @@ def _measure_ones(name: str, store: Store, raw: RawLog, dagster: Peer, versions:
     contexts = [context(number) for number in range(DAGSTER_LIVES)]
     sides: dict[str, Side] = {
         "ours": lambda: [_rate(items(ONES), 1, lambda batch: _ingest(store, batch))],
-        "raw": lambda: [_rate([row(item) for item in items(ONES)], 1, lambda batch: raw.append_one(batch[0]))],
+        "raw": lambda: [_rate(rows(items(ONES)), 1, lambda batch: raw.append_one(batch[0]))],
         "dagster": lambda: dagster.figures(way="one_by_one", contexts=contexts),
     }
     rounds = alternate(sides, rounds=ROUNDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from benchmarks.__main__ import CASES
-from benchmarks.raw import row
+from benchmarks.raw import LIFE, LIVES, rows
 from benchmarks.workload import ITEM_BYTES, fields_of, items, mean_bytes, start
 from runvis_core.model.encoding import read_item, seal, wire_item
 from runvis_core.model.event import EVENT_KINDS, STORE_MADE_KINDS
@@ -36,9 +36,16 @@ def test_no_two_items_are_the_same_fact() -> None:
 
 def test_an_item_is_an_event_that_a_store_takes() -> None:
     for item in items(60):
-        sealed = read_item(orjson.loads(item))
-        assert wire_item(sealed) == item
-        assert row(item)[0] == str(sealed.event.event_id)
+        assert wire_item(read_item(orjson.loads(item))) == item
+
+
+def test_the_raw_log_has_the_same_bytes_and_the_states_of_four_things_in_each_run() -> None:
+    made = items(4000)
+    written = rows(made)
+    assert [row[0] for row in written] == [fields_of(item)["event_id"] for item in made]
+    assert [row[6].encode() for row in written] == made
+    assert [row[2] for row in written[:9]] == [thing for thing, _ in LIFE]
+    assert len({row[1:3] for row in written}) == 4 * LIVES
 
 
 def test_a_start_has_a_kilobyte_of_context() -> None:

@@ -77,7 +77,8 @@ async def post_events(request: Request) -> Response:
     batch = parse(body, encoding) if not encoding else await run_in_threadpool(parse, body, encoding)
     batch = batch.of(principal_of(request).binding)
     outcomes = await _store(request, batch)
-    said = [outcome.as_json() | {"index": index} for index, outcome in enumerate(outcomes)]
+    # Each by its place in this batch: it may have shared a transaction with others.
+    said = [outcome._replace(index=index).as_json() for index, outcome in enumerate(outcomes)]
     if said and all(outcome["status"] == "refused" for outcome in said):
         detail = f"each of the {len(said)} items was refused; `outcomes` says why"
         raise ProblemError(422, "all-refused", detail, outcomes=said, paused=False)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from runvis_core.errors import BodyMismatchError
 from runvis_core.model.event import EventBase, parse_event
-from runvis_core.model.identity import timestamp
+from runvis_core.model.identity import NIL, timestamp
 from runvis_core.model.state import Relation, State, TriggerKind, Witness
 
 MAX_ENTRY_BYTES: Final = 60 * 1024
@@ -24,6 +24,7 @@ MAX_EVENT_BYTES: Final = MAX_ENTRY_BYTES - 1024
 SALT_BYTES: Final = 16
 
 _SORTED: Final = orjson.OPT_SORT_KEYS
+_NIL: Final = str(NIL)
 _PLAIN: Final = frozenset({str, UUID, dict, tuple, int, float, bool, State, Witness, TriggerKind, Relation})
 """Classes that orjson encodes as we want them."""
 
@@ -147,14 +148,21 @@ def read_item(item: Mapping[str, Any]) -> SealedEvent:
     Fields that this version does not know stay in the bytes. Content that came inline is sealed here. Raises pydantic's
     `ValidationError` for what is no event, and `BodyMismatchError` for a body that its digest does not hold.
     """
-    raw = item.get("event")
+    raw: Any = item.get("event")
     event = parse_event(raw)
-    fields: dict[str, Any] = {**raw}  # pyright: ignore[reportGeneralTypeIssues]
-    fields["event_id"] = str(event.event_id)
     bodies = _attached_bodies(event, item.get("bodies") or {}) if event.bodies else []
+    if _is_plain_id(raw.get("event_id")) and "content" not in raw:
+        return SealedEvent(event, encode(raw), tuple(bodies))
+    fields: dict[str, Any] = {**raw}
+    fields["event_id"] = str(event.event_id)
     if fields.pop("content", None):
         bodies += _seal_content(fields, event.content, random_salt)
     return SealedEvent(event, encode(fields), tuple(bodies))
+
+
+def _is_plain_id(given: Any) -> bool:
+    """Return whether what was read as an id is written as entries have it: only that form has 36 characters."""
+    return isinstance(given, str) and len(given) == 36 and given == given.lower() and given != _NIL
 
 
 def _attached_bodies(event: EventBase, attached: Mapping[str, Any]) -> list[Body]:

@@ -55,6 +55,7 @@ WORKER_FIRST: Final[dict[Witness, int]] = {
 CLOCK_AHEAD: Final = timedelta(minutes=5)
 CLOCK_BEHIND: Final = timedelta(days=30)
 """How far a live witness's time may lie from the time of recording before the run is marked `clock_suspect`."""
+_FARTHEST_BEHIND: Final = -CLOCK_BEHIND
 
 IDENTITY_FIELDS: Final = (
     "definition",
@@ -79,7 +80,11 @@ def apply_event(record: Record | None, entry: Entry) -> Record:
 
 def fold_entries(record: Record | None, entries: Iterable[Entry]) -> Record:
     """Return what the run's history means with more entries, in recorded order; `record` itself stays as it is."""
-    draft = _copy(record) if record is not None else None
+    return fold_into(_copy(record) if record is not None else None, entries)
+
+
+def fold_into(draft: Record | None, entries: Iterable[Entry]) -> Record:
+    """The same as `fold_entries`, for a record that nobody else has: it is changed itself."""
     for entry in entries:
         if draft is None:
             draft = _begin(entry.event)
@@ -118,8 +123,9 @@ def is_clock_suspect(entry: Entry) -> bool:
     """Return whether the time that an entry's event tells lies too far from the time of its recording."""
     event = entry.event
     ahead = event.occurred_at - entry.recorded_at
-    live = event.witness is Witness.WORKER or event.witness is Witness.SCHEDULER
-    return ahead > CLOCK_AHEAD or (live and ahead < -CLOCK_BEHIND)
+    if _FARTHEST_BEHIND <= ahead <= CLOCK_AHEAD:
+        return False
+    return ahead > CLOCK_AHEAD or event.witness is Witness.WORKER or event.witness is Witness.SCHEDULER
 
 
 def _micros(moment: datetime) -> int:

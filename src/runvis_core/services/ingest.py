@@ -17,6 +17,7 @@ from runvis_core.model.event import STORE_MADE_KINDS, EventBase, parse_event
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
 from runvis_core.plugins import Plugins, plugin_manager
+from runvis_core.services.garbage import searched_rarely
 from runvis_core.services.principals import UNBOUND, check_binding
 from runvis_core.services.teams import check_runs
 from runvis_core.store.database import Store
@@ -79,6 +80,13 @@ def ingest_items(
     nothing. `principal` is who brought them, as the door knows it; what is not theirs by their `binding` is refused.
     """
     plugins = plugins or plugin_manager()
+    with searched_rarely():
+        return _ingest(store, items, principal=principal, binding=binding, limits=limits, plugins=plugins)
+
+
+def _ingest(
+    store: Store, items: Sequence[Item], *, principal: str, binding: Binding, limits: EventLimits, plugins: Plugins
+) -> list[Outcome]:
     parsed = _parse_all(items, binding, limits, plugins)
     if binding.team is not None:
         _refuse_strangers(parsed, items, check_runs(store, [one.event for one in parsed.events], binding.team))
@@ -167,11 +175,11 @@ def _storable(text: str) -> str:
 def _parse(item: Item, limits: EventLimits) -> SealedEvent:
     """Return the event that an item says, checked. Raises `EventError`."""
     try:
-        raw = orjson.loads(item) if isinstance(item, bytes) else item
-        if not isinstance(raw, Mapping):
+        raw: Any = orjson.loads(item) if isinstance(item, bytes) else item
+        if not isinstance(raw, dict | Mapping):
             raise EventError("", "an item is a JSON object")
-        raw = cast("Mapping[str, Any]", raw)
-        sealed = read_item(raw if "event" in raw else {"event": raw})
+        said = cast("Mapping[str, Any]", raw)
+        sealed = read_item(said if "event" in said else {"event": said})
     except orjson.JSONDecodeError as error:
         raise EventError("", f"the item is not JSON: {error}") from error
     except ValidationError as error:

@@ -127,6 +127,9 @@ class SortedBatch:
 
 def sort_batch(batch: Sequence[SealedEvent], driver: Driver, found: Found, *, principal: str) -> SortedBatch:
     """Return what of a batch is new, and what was told before."""
+    if not found.positions and len({sealed.event.event_id for sealed in batch}) == len(batch):
+        # Nothing was told before, and nothing twice: so it is with most batches.
+        return SortedBatch([_Plan("stored", sealed.event.event_id, sealed) for sealed in batch], principal)
     told: dict[UUID, _Told] = _told_before(found.positions, driver) if found.positions else {}
     plans: list[_Plan] = []
     again = False

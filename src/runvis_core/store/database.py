@@ -105,6 +105,10 @@ def _sqlite_engine(address: URL) -> Engine:
 
 def _postgresql_engine(address: URL) -> Engine:
     try:
-        return create_engine(address, pool_pre_ping=True, connect_args={"options": "-c timezone=UTC"})
+        from runvis_core.store.pooling import replace_broken_connections  # psycopg is an extra of its own.
+
+        engine = create_engine(address, connect_args={"options": "-c timezone=UTC"})
     except (NoSuchModuleError, ModuleNotFoundError):
         raise StoreAddressError("a postgresql:// store needs psycopg: pip install 'runvis[postgres]'") from None
+    replace_broken_connections(engine)
+    return engine

@@ -61,7 +61,10 @@ class _AdvisoryLock:
     def release(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            # Ended, not handed back to the pool, where the session would keep the lock.
+            # Now, and not when the server sees that the client is gone.
+            with suppress(SQLAlchemyError):
+                session.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+            # Ended, not handed back to the pool, where a session that could not say so would keep the lock.
             with suppress(SQLAlchemyError):
                 session.invalidate()
             session.close()

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, event, select
 
 from runvis_core.model.encoding import SealedEvent
 from runvis_core.model.entry import Entry
@@ -132,13 +132,20 @@ class SqlEventLog:
 
 def _driver_of(engine: Engine) -> Callable[[], Driver]:
     kind = _driver_class(engine.dialect.name)
-    return lambda: kind(engine)
+    # Writers have connections of their own, on which nobody else prepares statements, or deallocates them.
+    pool = engine.pool.recreate()
+
+    @event.listens_for(engine, "engine_disposed")
+    def dispose(_engine: Engine) -> None:
+        pool.dispose()
+
+    return lambda: kind(pool)
 
 
 def driver_on(connection: Connection) -> Driver:
     """Return a driver within a transaction that somebody else began and ends."""
     kind = _driver_class(connection.dialect.name)
-    return kind(connection.engine, connection.connection.driver_connection)
+    return kind(connection.engine.pool, connection.connection)
 
 
 def _driver_class(dialect: str) -> Callable[..., Driver]:

@@ -24,7 +24,12 @@ class Outcome(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as the server answers it: without what does not apply."""
-        said = {name: value for name, value in self._asdict().items() if value is not None}
+        said: dict[str, Any] = {"index": self.index, "status": self.status}
         if self.event_id is not None:
             said["event_id"] = str(self.event_id)
-        return {**said, "marks": list(self.marks)}
+        if self.position is not None:
+            said["position"] = self.position
+        if self.reason is not None:
+            said |= {"field": self.field, "reason": self.reason}
+        said["marks"] = list(self.marks)
+        return said

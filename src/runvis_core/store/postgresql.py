@@ -1,22 +1,22 @@
 """The append path on PostgreSQL, with psycopg 3.
 
-A small batch goes in two round trips: one pipeline takes the lock and looks up, one writes and commits. A large one
-goes by COPY, which a pipeline can't hold, but which costs less per row.
+A small batch goes in two round trips: one takes the lock and looks up, one writes and commits. The many rows of a
+large one go by COPY, which takes a round trip of its own, but which costs less per row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Column, Engine
+from psycopg.types import TypeInfo
+from sqlalchemy import Column, Pool, PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import LogRuleError, StoreError, UnreachableError
@@ -24,12 +24,11 @@ from runvis_core.store import tables as t
 from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
 from runvis_core.store.guards import PREFIX
 from runvis_core.store.guards.postgresql import partition_name
-from runvis_core.store.statements import COLUMNS, INSERTED_ONCE, RUN_READ, WRITE_ORDER, upsert_tail
+from runvis_core.store.pipeline import BEGIN, COMMIT, Order, Pipeline, Statement
+from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, upsert_tail
 
 COPY_FROM: Final = 20
-"""Rows from which on COPY is the faster way into a table."""
-
-Cursor: TypeAlias = "psycopg.Cursor[Row]"
+"""Rows from which on COPY is the faster way into a table, and arrays where there is no COPY."""
 
 
 def _as_is(value: Any) -> Any:
@@ -54,48 +53,88 @@ _TYPES: Final = {
 }
 
 
-def _type_of(table: str, name: str) -> str:
+def _type_of(table: str, name: str) -> TypeInfo:
     from sqlalchemy.dialects import postgresql
 
     column: Column[Any] = t.metadata.tables[table].c[name]
-    return _TYPES[column.type.compile(dialect=postgresql.dialect())]
+    return _type(_TYPES[column.type.compile(dialect=postgresql.dialect())])
+
+
+def _type(name: str) -> TypeInfo:
+    found = psycopg.adapters.types.get(name)
+    assert found is not None, f"psycopg knows {name}"
+    return found
 
 
 @cache
-def _types(table: str) -> list[str]:
-    return [_type_of(table, name) for name in COLUMNS[table]]
+def _types(table: str) -> tuple[int, ...]:
+    return tuple(_type_of(table, name).oid for name in COLUMNS[table])
+
+
+def _numbers(count: int) -> str:
+    return ", ".join(f"${number}" for number in range(1, count + 1))
 
 
 @cache
-def _query(text: str) -> sql.SQL:
-    # Only this module's own texts, made of the tables' names: values go beside them.
-    return sql.SQL(text)  # pyright: ignore[reportArgumentType]
-
-
-def _insert(table: str) -> str:
+def _insert(table: str, tail: str = "") -> Statement:
     columns = COLUMNS[table]
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%b'] * len(columns))})"
-
-
-INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_tables}
-INSERT_ONCE: Final = {table.name: f"{INSERT[table.name]} ON CONFLICT DO NOTHING" for table in INSERTED_ONCE}
-DELETE_BODY: Final = "DELETE FROM bodies WHERE position = %b AND digest = %b"
-UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
+    text = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({_numbers(len(columns))}) {tail}"
+    return Statement(text, _types(table))
 
 
 @cache
-def _update_run(names: tuple[str, ...]) -> str:
-    return f"UPDATE runs SET {', '.join(f'{name} = %b' for name in names)} WHERE run_id = %b"
+def _insert_all_once(table: str) -> Statement:
+    columns = COLUMNS[table]
+    text = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({_numbers(len(columns))}) {_ONCE}"
+    return Statement(text, tuple(_type_of(table, name).array_oid for name in columns))
 
 
 @cache
-def _update_runs(names: tuple[str, ...]) -> str:
-    arrays = ", ".join(f"%b::{_type_of('runs', name)}[]" for name in (*names, "run_id"))
+def _update_run(names: tuple[str, ...]) -> Statement:
+    changed = ", ".join(f"{name} = ${number}" for number, name in enumerate(names, 1))
+    types = tuple(_type_of("runs", name).oid for name in (*names, "run_id"))
+    return Statement(f"UPDATE runs SET {changed} WHERE run_id = ${len(types)}", types)
+
+
+@cache
+def _update_runs(names: tuple[str, ...]) -> Statement:
+    given = (*names, "run_id")
     changed = ", ".join(f"{name} = changed.{name}" for name in names)
-    return (
-        f"UPDATE runs SET {changed} FROM unnest({arrays}) AS changed({', '.join((*names, 'run_id'))})"
-        " WHERE runs.run_id = changed.run_id"
+    return Statement(
+        f"UPDATE runs SET {changed} FROM unnest({_numbers(len(given))}) AS changed({', '.join(given)})"
+        " WHERE runs.run_id = changed.run_id",
+        tuple(_type_of("runs", name).array_oid for name in given),
     )
+
+
+@cache
+def _find_rows(table: str) -> Statement:
+    order = " ORDER BY position" if "position" in COLUMNS[table] else ""
+    return Statement(f"SELECT {', '.join(COLUMNS[table])} FROM {table} WHERE run_id = ANY($1){order}", _IDS)
+
+
+_ONCE: Final = "ON CONFLICT DO NOTHING"
+_IDS: Final = (_type("uuid").array_oid,)
+_POSITIONS: Final = (_type("int8").array_oid,)
+
+LOCK_HEAD: Final = Statement("SELECT position, recorded_at FROM head FOR UPDATE")
+MOVE_HEAD: Final = Statement(
+    "UPDATE head SET position = $1, recorded_at = $2", (_type("int8").oid, _type("timestamptz").oid)
+)
+FIND_POSITIONS: Final = Statement("SELECT event_id, position FROM event_ids WHERE event_id = ANY($1)", _IDS)
+FIND_RUNS: Final = Statement(f"SELECT {RUN_READ} FROM runs WHERE run_id = ANY($1)", _IDS)
+FIND_PRODUCERS: Final = Statement(
+    f"SELECT {', '.join(COLUMNS['producers'])} FROM producers WHERE producer = ANY($1)", _IDS
+)
+FIND_ENTRIES: Final = Statement("SELECT position, entry FROM entries WHERE position = ANY($1)", _POSITIONS)
+FIND_BODIES: Final = Statement("SELECT digest, content FROM bodies WHERE position = ANY($1)", _POSITIONS)
+DELETE_BODY: Final = Statement(
+    "DELETE FROM bodies WHERE position = $1 AND digest = $2", (_type("int8").oid, _type("bytea").oid)
+)
+DELETE_BEATS: Final = Statement("DELETE FROM liveness WHERE run_id = ANY($1)", _IDS)
+UPSERT_PRODUCER: Final = _insert("producers", upsert_tail(t.producers))
+HAS_TABLE: Final = Statement("SELECT to_regclass($1) IS NOT NULL", (_type("text").oid,))
+ADD_PARTITION: Final = Statement("SELECT runvis_add_partition($1)", (_type("int8").oid,))
 
 
 class PostgresqlDriver:
@@ -103,105 +142,88 @@ class PostgresqlDriver:
 
     values = VALUES
 
-    def __init__(self, engine: Engine, connection: Any = None) -> None:
-        """`connection` is for one of whose transaction somebody else takes care."""
-        self._engine = engine
-        if connection is not None:
-            self._connection: psycopg.Connection[Row] = connection
+    def __init__(self, pool: Pool, pooled: PoolProxiedConnection | None = None) -> None:
+        """`pool` is for writers alone; `pooled` is a connection of whose transaction somebody else takes care."""
+        self._pool = pool
+        self._orders: list[Order] = []
+        """What is to be executed next, in one round trip."""
+        if pooled is not None:
+            self._connection: psycopg.Connection[Row] = _psycopg(pooled)
+            self._pipeline = Pipeline(self._connection, is_shared=True)
 
     def __enter__(self) -> Self:
-        with _own_errors():
-            self._pooled = self._engine.raw_connection()
-        connection: Any = self._pooled.driver_connection
-        self._connection = connection
+        with _OWN_ERRORS:
+            self._pooled = self._pool.connect()
+        self._connection = _psycopg(self._pooled)
+        # For as long as the connection: what is prepared stays prepared.
+        self._pipeline = self._pooled.info.get(_PIPELINE) or Pipeline(self._connection)
+        self._pooled.info[_PIPELINE] = self._pipeline
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The pool rolls back what was not committed, and drops a connection that broke.
-        self._pooled.close()
+        if self._connection.closed:
+            self._pooled.invalidate()
+        else:
+            # The pool rolls back what was not committed.
+            self._pooled.close()
 
     def begin(self, wanted: Wanted) -> tuple[Head, Found]:
         """Take the lock on the head's row, then look up. Each statement sees what was committed before it began."""
-        with _own_errors(), self._connection.pipeline():
-            locked = self._execute("SELECT position, recorded_at FROM head FOR UPDATE")
-            cursors = self._look_up(wanted)
-        with _own_errors():
-            position, recorded_at = locked.fetchall()[0]
-            found = _found(cursors)
-        return Head(position, None if recorded_at is None else _utc(recorded_at)), found
+        queries = _queries(wanted)
+        with _OWN_ERRORS:
+            _, locked, *answers = self._pipeline.run([(BEGIN, ()), (LOCK_HEAD, ()), *queries])
+        position, recorded_at = locked[0]
+        return Head(position, None if recorded_at is None else _utc(recorded_at)), _found(queries, answers)
 
     def find(self, wanted: Wanted) -> Found:
         """Look up what a batch needs."""
-        with _own_errors():
-            with self._connection.pipeline():
-                cursors = self._look_up(wanted)
-            return _found(cursors)
-
-    def _look_up(self, wanted: Wanted) -> tuple[Cursor | None, ...]:
-        queries = (
-            ("SELECT event_id, position FROM event_ids WHERE event_id = ANY(%b)", wanted.event_ids),
-            (f"SELECT {RUN_READ} FROM runs WHERE run_id = ANY(%b)", wanted.run_ids),
-            (f"SELECT {', '.join(COLUMNS['producers'])} FROM producers WHERE producer = ANY(%b)", wanted.producers),
-        )
-        return tuple(self._execute(query, (keys,)) if keys else None for query, keys in queries)
+        queries = _queries(wanted)
+        with _OWN_ERRORS:
+            return _found(queries, self._pipeline.run(queries))
 
     def find_positions(self, event_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Return the positions of known events."""
-        rows = self._find("SELECT event_id, position FROM event_ids WHERE event_id = ANY(%b)", event_ids)
-        return dict(rows)
+        return dict(self._find(FIND_POSITIONS, event_ids))
 
     def find_entries(self, positions: Sequence[int]) -> dict[int, bytes]:
         """Return the bytes of entries."""
-        rows = self._find("SELECT position, entry FROM entries WHERE position = ANY(%b)", positions)
-        return {position: bytes(entry) for position, entry in rows}
+        return dict(self._find(FIND_ENTRIES, positions))
 
     def find_bodies(self, position: int) -> Mapping[bytes, bytes]:
         """Return an entry's bodies by digest."""
-        rows = self._find("SELECT digest, content FROM bodies WHERE position = ANY(%b)", [position])
-        return {bytes(digest): bytes(content) for digest, content in rows}
+        return dict(self._find(FIND_BODIES, [position]))
 
     def find_rows(self, table: str, run_ids: Sequence[UUID]) -> Sequence[Row]:
         """Return all rows about some runs."""
-        columns = ", ".join(COLUMNS[table])
-        order = " ORDER BY position" if "position" in COLUMNS[table] else ""
-        return self._find(f"SELECT {columns} FROM {table} WHERE run_id = ANY(%b){order}", run_ids)
+        return self._find(_find_rows(table), run_ids)
 
-    def _find(self, query: str, keys: Sequence[Any]) -> list[Row]:
-        with _own_errors():
-            return self._execute(query, (list(keys),)).fetchall()
-
-    def _execute(self, query: str, parameters: Sequence[Any] = ()) -> Cursor:
-        cursor = self._connection.cursor(binary=True)
-        return cursor.execute(_query(query), parameters, prepare=True)
+    def _find(self, statement: Statement, keys: Sequence[Any]) -> list[Any]:
+        with _OWN_ERRORS:
+            return self._pipeline.run([(statement, (list(keys),))])[0]
 
     def write(self, changes: Changes) -> None:
         """Write everything."""
-        with _own_errors():
-            self._add_partitions(changes)
-            if _is_large(changes):
-                self._write(changes)
-            else:
-                with self._connection.pipeline():
-                    self._write(changes)
+        with _OWN_ERRORS:
+            self._write(changes)
+            self._execute()
 
     def write_producers(self, rows: list[Row]) -> None:
         """Write whole rows of producers."""
-        with _own_errors():
-            self._execute_many(UPSERT_PRODUCER, rows)
+        with _OWN_ERRORS:
+            self._pipeline.run([(UPSERT_PRODUCER, row) for row in rows])
 
     def commit(self, changes: Changes) -> None:
         """Write everything and commit: for a small batch in one round trip."""
-        with _own_errors():
-            self._add_partitions(changes)
-            if _is_large(changes):
-                self._write(changes)
-                self._connection.commit()
-            else:
-                with self._connection.pipeline():
-                    self._write(changes)
-                    self._connection.commit()
+        with _OWN_ERRORS:
+            self._write(changes)
+            self._orders.append((COMMIT, ()))
+            self._execute()
+
+    def _execute(self) -> None:
+        orders, self._orders = self._orders, []
+        self._pipeline.run(orders)
 
     def _add_partitions(self, changes: Changes) -> None:
         """Create the partitions that the new entries need, and the next one while the last is half full."""
@@ -213,69 +235,91 @@ class PostgresqlDriver:
         if first // half == last // half and first % half != 0:
             return
         for number in range(first // t.PARTITION_SIZE, (last + half) // t.PARTITION_SIZE + 1):
-            exists = self._execute("SELECT to_regclass(%b::text) IS NOT NULL", (partition_name(number),)).fetchone()
-            if exists == (False,):
-                self._execute("SELECT runvis_add_partition(%b::bigint)", (number,))
+            if self._pipeline.run([(HAS_TABLE, (partition_name(number),))]) == [[(False,)]]:
+                self._pipeline.run([(ADD_PARTITION, (number,))])
 
     def _write(self, changes: Changes) -> None:
+        """Write what goes by COPY, and leave the rest of it in `_orders`."""
+        self._add_partitions(changes)
         self._insert("entries", changes.entries)
         self._insert("bodies", changes.bodies)
         for table in WRITE_ORDER:
             if rows := changes.inserts.get(table):
                 self._insert(table, rows)
-        self._execute_many(DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())])
+        orders = self._orders
+        orders += [(DELETE_BODY, row[:2]) for row in changes.inserts.get("erasures", ())]
         for table, rows in changes.inserts_once.items():
-            self._execute_many(INSERT_ONCE[table], rows)
+            if len(rows) < COPY_FROM:
+                orders += [(_insert(table, _ONCE), row) for row in rows]
+            else:
+                orders.append((_insert_all_once(table), _columns(rows)))
         for names, rows in changes.changed_runs.items():
             if len(rows) < COPY_FROM:
-                self._execute_many(_update_run(names), rows)
+                orders += [(_update_run(names), row) for row in rows]
             else:
-                self._execute(_update_runs(names), [list(column) for column in zip(*rows, strict=True)])
-        if changes.producers:
-            self._execute_many(UPSERT_PRODUCER, changes.producers)
+                orders.append((_update_runs(names), _columns(rows)))
+        orders += [(UPSERT_PRODUCER, row) for row in changes.producers]
         if changes.ended:
-            self._execute("DELETE FROM liveness WHERE run_id = ANY(%b)", ([run.run_id for run in changes.ended],))
+            orders.append((DELETE_BEATS, ([run.run_id for run in changes.ended],)))
         if changes.head is not None:
-            self._execute("UPDATE head SET position = %b, recorded_at = %b", changes.head)
+            orders.append((MOVE_HEAD, changes.head))
 
     def _insert(self, table: str, rows: list[Row]) -> None:
         if len(rows) < COPY_FROM:
-            self._execute_many(INSERT[table], rows)
+            self._orders += [(_insert(table), row) for row in rows]
             return
-        copy_from = f"COPY {table} ({', '.join(COLUMNS[table])}) FROM STDIN (FORMAT binary)"
-        with self._connection.cursor() as cursor, cursor.copy(_query(copy_from)) as copy:
+        self._execute()
+        copy_from = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
+        )
+        with self._connection.cursor() as cursor, cursor.copy(copy_from) as copy:
             copy.set_types(_types(table))
             for row in rows:
                 copy.write_row(row)
 
-    def _execute_many(self, query: str, rows: list[Row]) -> None:
-        for row in rows:
-            self._execute(query, row)
+
+_PIPELINE: Final = "runvis_pipeline"
 
 
-def _is_large(changes: Changes) -> bool:
-    """Return whether any table is written by COPY."""
-    tables = (changes.entries, changes.bodies, *changes.inserts.values())
-    return any(len(rows) >= COPY_FROM for rows in tables)
+def _psycopg(pooled: PoolProxiedConnection) -> psycopg.Connection[Row]:
+    connection: Any = pooled.driver_connection
+    return connection
 
 
-def _found(cursors: tuple[Cursor | None, ...]) -> Found:
-    positions, runs, producers = ([] if cursor is None else cursor.fetchall() for cursor in cursors)
-    return Found(dict(positions), runs, producers)
+def _columns(rows: list[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
-@contextmanager
-def _own_errors() -> Generator[None, None, None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise UnreachableError(f"the store can't be opened: {error.orig}") from error
-    except psycopg.IntegrityError as error:
-        said = error.diag.message_primary or str(error)
-        if said.startswith(PREFIX):
-            raise LogRuleError(said.removeprefix(PREFIX)) from error
-        raise StoreError(f"the store refused a row: {said}") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise UnreachableError(f"the store can't be written to now: {error}") from error
-    except psycopg.Error as error:
-        raise StoreError(f"the store failed: {error}") from error
+def _queries(wanted: Wanted) -> list[Order]:
+    keys = {FIND_POSITIONS: wanted.event_ids, FIND_RUNS: wanted.run_ids, FIND_PRODUCERS: wanted.producers}
+    return [(query, (ids,)) for query, ids in keys.items() if ids]
+
+
+def _found(queries: list[Order], answers: list[list[Row]]) -> Found:
+    rows: dict[Statement, list[Any]] = {query: answer for (query, _), answer in zip(queries, answers, strict=True)}
+    return Found(dict(rows.get(FIND_POSITIONS, ())), rows.get(FIND_RUNS, ()), rows.get(FIND_PRODUCERS, ()))
+
+
+class _OwnErrors:
+    """A block whose errors come out as RunVis's own. A plain class, since each append enters several."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, DBAPIError):
+            raise UnreachableError(f"the store can't be opened: {error.orig}") from error
+        if isinstance(error, psycopg.IntegrityError):
+            said = error.diag.message_primary or str(error)
+            if said.startswith(PREFIX):
+                raise LogRuleError(said.removeprefix(PREFIX)) from error
+            raise StoreError(f"the store refused a row: {said}") from error
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            raise UnreachableError(f"the store can't be written to now: {error}") from error
+        if isinstance(error, psycopg.Error):
+            raise StoreError(f"the store failed: {error}") from error
+
+
+_OWN_ERRORS: Final = _OwnErrors()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from runvis_core.model.encoding import encode
@@ -21,14 +21,14 @@ from runvis_core.model.event import (
     LinkEvent,
     MetricEvent,
 )
-from runvis_core.model.fold import fold_entries
+from runvis_core.model.fold import fold_into
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.run import Collected, Record
 from runvis_core.model.state import Witness
 from runvis_core.store.decisions import decide
 from runvis_core.store.driver import Changes, Driver, Found, Row, Values
 from runvis_core.store.producers import received_rows
-from runvis_core.store.rows import RunRows, add_late, late_rows, run_values
+from runvis_core.store.rows import add_late, late_rows, run_rows, run_values
 
 MAX_TAG_BYTES: Final = 250
 """A longer tag stays in the record's context, but no list is filtered by it."""
@@ -75,7 +75,7 @@ class _Runs:
     def __init__(self, driver: Driver, found: Found, changes: Changes) -> None:
         self._driver = driver
         self._values = driver.values
-        self._rows = RunRows(driver.values)
+        self._rows = run_rows(driver.values)
         self._changes = changes
         self._known: dict[UUID, tuple[Record, str]] = {}
         for row in found.runs:
@@ -90,13 +90,13 @@ class _Runs:
         for run_id, entries in by_run.items():
             known = self._known.get(run_id)
             if known is None:
-                record = fold_entries(None, entries)
+                record = fold_into(None, entries)
                 first = entries[0]
                 row = self._rows.new_row(record, first.position, first.event.occurred_at)
                 self._changes.insert("runs", row)
-                self._add_parts(record, None)
+                self._add_parts(record, _NOTHING)
             else:
-                self._change(known[0], known[1], fold_entries(known[0], entries))
+                self._change(*known, entries)
 
     def _load_ends(self, run_ids: list[UUID]) -> None:
         """Load what runs that ended have in tables of their own, as far as the fold needs it."""
@@ -111,35 +111,50 @@ class _Runs:
         for run_id, _, facts in self._driver.find_rows("run_late", run_ids):
             add_late(self._known[self._values.read_id(run_id)][0], facts)
 
-    def _change(self, before: Record, before_text: str, record: Record) -> None:
+    def _change(self, record: Record, text: str, entries: list[Entry]) -> None:
+        before, values = _parts_of(record), run_values(record.run)
+        fold_into(record, entries)
         # Once a run has ended its JSON stays as it is.
-        text = None if before.is_frozen else before_text
-        names, values = self._rows.changes(run_values(before.run), record, text)
+        names, changed = self._rows.changes(values, record, None if before.is_frozen else text)
         if names:
-            row = (*values, self._values.bind_id(record.run.run_id))
+            row = (*changed, self._values.bind_id(record.run.run_id))
             self._changes.changed_runs.setdefault(names, []).append(row)
         self._add_parts(record, before)
 
-    def _add_parts(self, record: Record, before: Record | None) -> None:
+    def _add_parts(self, record: Record, before: _Parts) -> None:
         changes, rows, run_id = self._changes, self._rows, record.run.run_id
         bound = self._values.bind_id(run_id)
-        for word in record.testimonies[len(before.testimonies) if before else 0 :]:
+        for word in record.testimonies[before.testimonies :]:
             changes.insert("testimonies", rows.testimony_row(run_id, word))
-        for correction in record.corrections[len(before.corrections) if before else 0 :]:
+        for correction in record.corrections[before.corrections :]:
             changes.insert("corrections", rows.correction_row(correction))
         for position, facts in late_rows(record.late):
             changes.insert("run_late", (bound, position, facts))
         for collected in record.collections.values():
             table, collect = _COLLECTORS[collected.event.kind]
             changes.insert(table, (bound, collected.position, *collect(collected, self._values)))
-        tags = record.context.get("tags")
-        if tags:
-            known = before.context.get("tags", {}) if before else {}
-            for tag in tags:
-                if tag not in known and len(tag.encode()) <= MAX_TAG_BYTES:
-                    changes.insert("run_tags", (bound, tag))
-        if record.is_frozen and not (before and before.is_frozen):
+        for tag in record.context.get("tags", ()):
+            if tag not in before.tags and len(tag.encode()) <= MAX_TAG_BYTES:
+                changes.insert("run_tags", (bound, tag))
+        if record.is_frozen and not before.is_frozen:
             changes.ended.append(record.run)
+
+
+class _Parts(NamedTuple):
+    """How much of a record stands in rows of their own."""
+
+    is_frozen: bool
+    testimonies: int
+    corrections: int
+    tags: frozenset[str]
+
+
+_NOTHING: Final = _Parts(is_frozen=False, testimonies=0, corrections=0, tags=frozenset())
+
+
+def _parts_of(record: Record) -> _Parts:
+    tags = frozenset(record.context.get("tags", ()))
+    return _Parts(record.is_frozen, len(record.testimonies), len(record.corrections), tags)
 
 
 _E = TypeVar("_E", bound=EventBase)

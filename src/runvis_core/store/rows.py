@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
@@ -135,6 +136,12 @@ class RunRows:
         correction_id, *said = row
         run_id, word = self.read_testimony(tuple(said))
         return Correction(self.values.read_id(correction_id), run_id, word)
+
+
+@cache
+def run_rows(values: Values) -> RunRows:
+    """Return what turns runs into rows for a driver: looking up the columns' types takes longer than most appends."""
+    return RunRows(values)
 
 
 def _word(value: Any) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from types import TracebackType
 from typing import Any, Final, Self
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Pool, PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import LogRuleError, StoreError, UnreachableError
@@ -60,6 +59,8 @@ def _insert_once(table: str) -> str:
 INSERT: Final = {table.name: _insert(table.name) for table in t.metadata.sorted_tables}
 INSERT_ONCE: Final = {table.name: _insert_once(table.name) for table in INSERTED_ONCE}
 DELETE_BODY: Final = "DELETE FROM bodies WHERE position = ? AND digest = ?"
+DELETE_BEATS: Final = "DELETE FROM liveness WHERE run_id = ?"
+MOVE_HEAD: Final = "UPDATE head SET position = ?, recorded_at = ?"
 UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
 
 
@@ -74,17 +75,20 @@ class SqliteDriver:
 
     values = VALUES
 
-    def __init__(self, engine: Engine, connection: Any = None) -> None:
-        """`connection` is for one of whose transaction somebody else takes care."""
-        self._engine = engine
-        if connection is not None:
-            self._connection: sqlite3.Connection = connection
+    def __init__(self, pool: Pool, pooled: PoolProxiedConnection | None = None) -> None:
+        """`pooled` is a connection of whose transaction somebody else takes care."""
+        self._pool = pool
+        if pooled is not None:
+            self._use(pooled)
+
+    def _use(self, pooled: PoolProxiedConnection) -> None:
+        self._pooled = pooled
+        connection: Any = pooled.driver_connection
+        self._connection: sqlite3.Connection = connection
 
     def __enter__(self) -> Self:
-        with _own_errors():
-            self._pooled = self._engine.raw_connection()
-        connection: Any = self._pooled.driver_connection
-        self._connection = connection
+        with _OWN_ERRORS:
+            self._use(self._pool.connect())
         return self
 
     def __exit__(
@@ -96,7 +100,7 @@ class SqliteDriver:
 
     def begin(self, wanted: Wanted) -> tuple[Head, Found]:
         """Begin with the write lock, then look up."""
-        with _own_errors():
+        with _OWN_ERRORS:
             self._connection.execute("BEGIN IMMEDIATE")
             position, recorded_at = self._connection.execute("SELECT position, recorded_at FROM head").fetchone()
         head = Head(position, None if recorded_at is None else datetime.fromisoformat(recorded_at))
@@ -135,58 +139,65 @@ class SqliteDriver:
         rows: list[Row] = []
         for start in range(0, len(keys), MAX_VARIABLES):
             chunk = [key.bytes if isinstance(key, UUID) else key for key in keys[start : start + MAX_VARIABLES]]
-            with _own_errors():
+            with _OWN_ERRORS:
                 rows += self._connection.execute(f"{query} IN ({', '.join('?' * len(chunk))})", chunk).fetchall()
         return rows
 
     def write(self, changes: Changes) -> None:
         """Write everything."""
-        connection = self._connection
-        with _own_errors():
-            if changes.entries:
-                connection.executemany(INSERT["entries"], changes.entries)
-            if changes.bodies:
-                connection.executemany(INSERT["bodies"], changes.bodies)
-            for table in WRITE_ORDER:
-                if rows := changes.inserts.get(table):
-                    connection.executemany(INSERT[table], rows)
-            connection.executemany(DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())])
-            for table, rows in changes.inserts_once.items():
-                connection.executemany(INSERT_ONCE[table], rows)
-            for names, rows in changes.changed_runs.items():
-                connection.executemany(_update_runs(names), rows)
-            if changes.producers:
-                connection.executemany(UPSERT_PRODUCER, changes.producers)
-            if changes.ended:
-                ended = [(run.run_id.bytes,) for run in changes.ended]
-                connection.executemany("DELETE FROM liveness WHERE run_id = ?", ended)
-            if changes.head is not None:
-                head = (changes.head.position, _bind_moment(changes.head.recorded_at))
-                connection.execute("UPDATE head SET position = ?, recorded_at = ?", head)
+        with _OWN_ERRORS:
+            for statement, rows in _statements(changes):
+                if rows:
+                    self._connection.executemany(statement, rows)
 
     def write_producers(self, rows: list[Row]) -> None:
         """Write whole rows of producers."""
-        with _own_errors():
+        with _OWN_ERRORS:
             self._connection.executemany(UPSERT_PRODUCER, rows)
 
     def commit(self, changes: Changes) -> None:
         """Write everything and commit."""
         self.write(changes)
-        with _own_errors():
+        with _OWN_ERRORS:
             self._connection.commit()
 
 
-@contextmanager
-def _own_errors() -> Generator[None, None, None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise UnreachableError(f"the store can't be opened: {error.orig}") from error
-    except sqlite3.IntegrityError as error:
-        if str(error).startswith(PREFIX):
-            raise LogRuleError(str(error).removeprefix(PREFIX)) from error
-        raise StoreError(f"the store refused a row: {error}") from error
-    except sqlite3.OperationalError as error:
-        raise UnreachableError(f"the store can't be written to now: {error}") from error
-    except sqlite3.Error as error:
-        raise StoreError(f"the store failed: {error}") from error
+def _statements(changes: Changes) -> Iterator[tuple[str, Sequence[Row]]]:
+    """Yield what writes the changes, in order: statements and their rows."""
+    yield INSERT["entries"], changes.entries
+    yield INSERT["bodies"], changes.bodies
+    for table in WRITE_ORDER:
+        yield INSERT[table], changes.inserts.get(table, ())
+    yield DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())]
+    for table, rows in changes.inserts_once.items():
+        yield INSERT_ONCE[table], rows
+    for names, rows in changes.changed_runs.items():
+        yield _update_runs(names), rows
+    yield UPSERT_PRODUCER, changes.producers
+    yield DELETE_BEATS, [(run.run_id.bytes,) for run in changes.ended]
+    if changes.head is not None:
+        yield MOVE_HEAD, [(changes.head.position, _bind_moment(changes.head.recorded_at))]
+
+
+class _OwnErrors:
+    """A block whose errors come out as RunVis's own. A plain class, since each append enters several."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, DBAPIError):
+            raise UnreachableError(f"the store can't be opened: {error.orig}") from error
+        if isinstance(error, sqlite3.IntegrityError):
+            if str(error).startswith(PREFIX):
+                raise LogRuleError(str(error).removeprefix(PREFIX)) from error
+            raise StoreError(f"the store refused a row: {error}") from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise UnreachableError(f"the store can't be written to now: {error}") from error
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(f"the store failed: {error}") from error
+
+
+_OWN_ERRORS: Final = _OwnErrors()

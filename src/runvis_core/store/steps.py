@@ -71,7 +71,22 @@ class Lag(NamedTuple):
         return self.head - self.position
 
 
-def advance(store: Store, step: Step, *, limit: int = CHUNK) -> int:
+class Recent:
+    """The entries that were read last: steps mostly stand at the same place, and each would read the same again."""
+
+    def __init__(self) -> None:
+        self._after = 0
+        self._entries: list[StoredEntry] = []
+
+    def read(self, connection: Connection, after: int, limit: int) -> list[StoredEntry]:
+        """Return the next entries after a position, at most `limit`; none at the head."""
+        if after != self._after or not self._entries:
+            query = select(t.entries).where(t.entries.c.position > after).order_by(t.entries.c.position).limit(limit)
+            self._after, self._entries = after, [StoredEntry(*row) for row in connection.execute(query)]
+        return self._entries[:limit]
+
+
+def advance(store: Store, step: Step, *, limit: int = CHUNK, recent: Recent | None = None) -> int:
     """Let a step take the next entries, at most `limit`; return how many it took, 0 once it is at the head.
 
     Two that drive one step at once wait for one another. Raises `UnreachableError` if the store can't be reached, or
@@ -83,8 +98,7 @@ def advance(store: Store, step: Step, *, limit: int = CHUNK) -> int:
     try:
         with store.engine.connect().execution_options(**options) as connection, connection.begin():
             after = _lock(connection, step.name)
-            query = select(t.entries).where(t.entries.c.position > after).order_by(t.entries.c.position).limit(limit)
-            entries = [StoredEntry(*row) for row in connection.execute(query)]
+            entries = (recent or Recent()).read(connection, after, limit)
             tell = None
             if entries:
                 tell = step.take(connection, entries)
@@ -99,10 +113,11 @@ def advance(store: Store, step: Step, *, limit: int = CHUNK) -> int:
 
 def catch_up(store: Store, steps: Iterable[Step]) -> None:
     """Bring steps to where the log's head is now. Raises `UnreachableError` as `advance` does."""
+    recent = Recent()
     for step in steps:
         lag = _find_lag(store, step).entries
         while lag > 0:
-            taken = advance(store, step)
+            taken = advance(store, step, recent=recent)
             lag = lag - taken if taken else 0
 
 
@@ -119,8 +134,9 @@ def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> 
     A step that fails does not hold up the others.
     """
     is_down = False
+    recent = Recent()
     while not stop.is_set():
-        taken, error = _advance_each(store, steps)
+        taken, error = _advance_each(store, steps, recent)
         if error is not None:
             if not is_down:
                 _log.warning("%s; it is tried again every %.0f s", error, TROUBLE_SECONDS)
@@ -134,11 +150,11 @@ def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> 
             stop.wait(PAUSE_SECONDS)
 
 
-def _advance_each(store: Store, steps: Sequence[Step]) -> tuple[int, RunVisError | None]:
+def _advance_each(store: Store, steps: Sequence[Step], recent: Recent) -> tuple[int, RunVisError | None]:
     taken, failed = 0, None
     for step in steps:
         try:
-            taken += advance(store, step)
+            taken += advance(store, step, recent=recent)
         except RunVisError as error:
             failed = failed or error
     return taken, failed
