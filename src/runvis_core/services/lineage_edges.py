@@ -111,18 +111,15 @@ class PresentEdges:
         )
 
     def graph(self) -> Graph:
-        """Return all of them. As the driver gives them: there are many, and the database puts those of a node together
-        at less cost."""
-        together = "array_agg" if self.connection.dialect.name == "postgresql" else "json_group_array"
-        cursor: Any = self.connection.connection.cursor()
-        try:
-            cursor.execute(f"SELECT source, {together}(target) FROM lineage_edges GROUP BY source")  # noqa: S608 - our own words
-            rows = cursor.fetchall()
-        finally:
-            cursor.close()
-        if together == "json_group_array":
-            return Graph(_size(self.connection), ((source, orjson.loads(targets)) for source, targets in rows))
-        return Graph(_size(self.connection), rows)
+        """Return all of them. There are many: they come as few values, in the form that each driver reads soonest."""
+        size = _size(self.connection)
+        raw: Any = self.connection.connection.driver_connection
+        if self.connection.dialect.name == "postgresql":
+            with raw.cursor(binary=True) as cursor:
+                ends = cursor.execute("SELECT array_agg(source), array_agg(target) FROM lineage_edges").fetchone()
+            return Graph(size, _together(zip(*(end or () for end in ends), strict=True)))
+        rows = raw.execute("SELECT source, json_group_array(target) FROM lineage_edges GROUP BY source").fetchall()
+        return Graph(size, ((source, orjson.loads(targets)) for source, targets in rows))
 
     def has_node(self) -> ColumnElement[bool] | None:
         """Return nothing: all nodes are there."""
@@ -169,10 +166,9 @@ class PastEdges:
                 fact.source == edge.source, fact.target == edge.target, fact.kind == edge.kind, *self._counts()
             )
             query = query.where(shown)
-        leads_to: dict[int, list[int]] = defaultdict(list)
-        for source, target in self.connection.execute(query):
-            leads_to[source].append(target)
-        return Graph(_size(self.connection), leads_to.items())
+        return Graph(
+            _size(self.connection), _together((row.source, row.target) for row in self.connection.execute(query))
+        )
 
     def has_node(self) -> ColumnElement[bool] | None:
         """Return the condition that a node was told of by then."""
@@ -207,6 +203,14 @@ class PastEdges:
         )
         counted = select(*key, told.c.run_id, *of_edge).where(told.c.again == 1).subquery()
         return select(counted).where(counted.c.latest <= KEPT_RUNS)
+
+
+def _together(pairs: Iterable[tuple[int, int]]) -> Iterable[tuple[int, list[int]]]:
+    """Return what each node leads to."""
+    leads_to: dict[int, list[int]] = defaultdict(list)
+    for source, target in pairs:
+        leads_to[source].append(target)
+    return leads_to.items()
 
 
 def _size(connection: Connection) -> int:
