@@ -131,12 +131,18 @@ def _login(parts: SplitResult) -> str | None:
 
 
 def _find_proxy(scheme: str, host: str) -> SplitResult | None:
-    """Return the proxy that the environment names for an address."""
+    """Return the proxy that the environment names for an address.
+
+    Raises `ValueError` for one that is not reached by plain HTTP: what it is to know of us would go out unencrypted.
+    """
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy or proxy_bypass(host):
         return None
-    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme != "http":
+        raise ValueError(f"the proxy is named as {parts.scheme}://, and is gone through by http:// only: name it so")
+    return parts
 
 
 def _trust() -> ssl.SSLContext:

@@ -179,6 +179,17 @@ def test_a_proxy_is_gone_through(server: Requests, monkeypatch: pytest.MonkeyPat
     assert headers["Proxy-Authorization"] == f"Basic {base64.b64encode(b'ada:secret').decode()}"
 
 
+@pytest.mark.parametrize("scheme", ["https", "socks5"])
+def test_a_proxy_that_is_not_reached_by_plain_http_is_told_nothing(
+    server: Requests, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("http_proxy", f"{scheme}://ada:secret@127.0.0.1:{server.port}")
+    with pytest.raises(ValueError, match=f"the proxy is named as {scheme}://") as raised:
+        Poster("http://runvis.example/events", LIMITS).post(b"x", {})
+    assert "secret" not in str(raised.value)
+    assert server.seen == []
+
+
 def test_an_address_that_needs_no_proxy_goes_through_none(server: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
