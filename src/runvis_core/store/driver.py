@@ -13,8 +13,12 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
+
+from runvis_core.errors import LogRuleError, StoreError, UnreachableError
 from runvis_core.model.event import EventBase
 from runvis_core.model.run import Run
+from runvis_core.store.guards import PREFIX
 
 Row = tuple[Any, ...]
 
@@ -160,3 +164,39 @@ class Driver(Protocol):
     def commit(self, changes: Changes) -> None:
         """Write everything and make it durable."""
         ...
+
+
+class OwnErrors:
+    """A block whose errors come out as RunVis's own. A plain class, since each append enters several."""
+
+    def __init__(
+        self,
+        errors: type[Exception],
+        *,
+        refused: type[Exception],
+        unreachable: tuple[type[Exception], ...],
+        said_by: Callable[[Any], str] = str,
+    ) -> None:
+        """`errors` are all of a driver's; `said_by` gives what the database said of a row that it `refused`."""
+        self._errors = errors
+        self._refused = refused
+        self._unreachable = unreachable
+        self._said_by = said_by
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, DBAPIError):
+            raise UnreachableError(f"the store can't be opened: {error.orig}") from error
+        if isinstance(error, self._refused):
+            said = self._said_by(error)
+            if said.startswith(PREFIX):
+                raise LogRuleError(said.removeprefix(PREFIX)) from error
+            raise StoreError(f"the store refused a row: {said}") from error
+        if isinstance(error, self._unreachable):
+            raise UnreachableError(f"the store can't be written to now: {error}") from error
+        if isinstance(error, self._errors):
+            raise StoreError(f"the store failed: {error}") from error

@@ -17,12 +17,9 @@ import psycopg
 from psycopg import sql
 from psycopg.types import TypeInfo
 from sqlalchemy import Column, Pool, PoolProxiedConnection
-from sqlalchemy.exc import DBAPIError
 
-from runvis_core.errors import LogRuleError, StoreError, UnreachableError
 from runvis_core.store import tables as t
-from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
-from runvis_core.store.guards import PREFIX
+from runvis_core.store.driver import Changes, Found, Head, OwnErrors, Row, Values, Wanted
 from runvis_core.store.guards.postgresql import partition_name
 from runvis_core.store.pipeline import BEGIN, COMMIT, Order, Pipeline, Statement
 from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, upsert_tail
@@ -300,26 +297,9 @@ def _found(queries: list[Order], answers: list[list[Row]]) -> Found:
     return Found(dict(rows.get(FIND_POSITIONS, ())), rows.get(FIND_RUNS, ()), rows.get(FIND_PRODUCERS, ()))
 
 
-class _OwnErrors:
-    """A block whose errors come out as RunVis's own. A plain class, since each append enters several."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, DBAPIError):
-            raise UnreachableError(f"the store can't be opened: {error.orig}") from error
-        if isinstance(error, psycopg.IntegrityError):
-            said = error.diag.message_primary or str(error)
-            if said.startswith(PREFIX):
-                raise LogRuleError(said.removeprefix(PREFIX)) from error
-            raise StoreError(f"the store refused a row: {said}") from error
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            raise UnreachableError(f"the store can't be written to now: {error}") from error
-        if isinstance(error, psycopg.Error):
-            raise StoreError(f"the store failed: {error}") from error
-
-
-_OWN_ERRORS: Final = _OwnErrors()
+_OWN_ERRORS: Final = OwnErrors(
+    psycopg.Error,
+    refused=psycopg.IntegrityError,
+    unreachable=(psycopg.OperationalError, psycopg.InterfaceError),
+    said_by=lambda error: error.diag.message_primary or str(error),
+)

@@ -11,13 +11,10 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from sqlalchemy import Pool, PoolProxiedConnection
-from sqlalchemy.exc import DBAPIError
 
-from runvis_core.errors import LogRuleError, StoreError, UnreachableError
 from runvis_core.model.identity import timestamp
 from runvis_core.store import tables as t
-from runvis_core.store.driver import Changes, Found, Head, Row, Values, Wanted
-from runvis_core.store.guards import PREFIX
+from runvis_core.store.driver import Changes, Found, Head, OwnErrors, Row, Values, Wanted
 from runvis_core.store.statements import COLUMNS, INSERTED_ONCE, RUN_READ, WRITE_ORDER, key_of, upsert_tail
 
 MAX_VARIABLES: Final = 900
@@ -179,25 +176,4 @@ def _statements(changes: Changes) -> Iterator[tuple[str, Sequence[Row]]]:
         yield MOVE_HEAD, [(changes.head.position, _bind_moment(changes.head.recorded_at))]
 
 
-class _OwnErrors:
-    """A block whose errors come out as RunVis's own. A plain class, since each append enters several."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, DBAPIError):
-            raise UnreachableError(f"the store can't be opened: {error.orig}") from error
-        if isinstance(error, sqlite3.IntegrityError):
-            if str(error).startswith(PREFIX):
-                raise LogRuleError(str(error).removeprefix(PREFIX)) from error
-            raise StoreError(f"the store refused a row: {error}") from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise UnreachableError(f"the store can't be written to now: {error}") from error
-        if isinstance(error, sqlite3.Error):
-            raise StoreError(f"the store failed: {error}") from error
-
-
-_OWN_ERRORS: Final = _OwnErrors()
+_OWN_ERRORS: Final = OwnErrors(sqlite3.Error, refused=sqlite3.IntegrityError, unreachable=(sqlite3.OperationalError,))
