@@ -36,17 +36,6 @@ def portions(store: Store, sizes: Sequence[int]) -> None:
         place += 1
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store's file, to be copied: to make one anew takes long."""
-    file = tmp_path_factory.mktemp("template") / "empty.db"
-    store = open_store(f"sqlite:///{file}")
-    with store.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    store.close()
-    return file
-
-
 @settings(max_examples=60)
 @given(history=histories, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4), data=st.data())
 def test_any_portions_and_a_rebuild_give_the_same_tables(

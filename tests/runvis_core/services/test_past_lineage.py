@@ -68,17 +68,6 @@ def test_with_now_as_the_moment_all_is_as_it_is(store: Store, history: list[Even
         assert (nodes, list_loops(store, past, limit=100, now=now).items) == present
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store's file, to be copied: to make one anew takes long."""
-    file = tmp_path_factory.mktemp("template") / "empty.db"
-    store = open_store(f"sqlite:///{file}")
-    with store.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    store.close()
-    return file
-
-
 @settings(max_examples=20)
 @given(history=histories, data=st.data())
 def test_what_was_known_at_a_position_is_what_a_store_said_that_ended_there(
