@@ -60,7 +60,10 @@ def page(path: str, endpoint: Endpoint, *, has_past: bool = True) -> Route:
 def _refuse_past(request: Request) -> None:
     for name in PastFilter.model_fields:
         if name in request.query_params:
-            raise AskedError(name, "this page tells of now alone; the overview, runs and definitions tell of the past")
+            raise AskedError(
+                name,
+                "this page tells of now alone; the overview, runs, a run, a definition and the graph tell of the past",
+            )
 
 
 def _error_page(request: Request, error: RunVisError) -> Response:
