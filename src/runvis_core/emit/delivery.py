@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
+from runvis_core.emit.bell import Bell
 from runvis_core.emit.circuit import Circuit
 from runvis_core.emit.courier import Courier
 from runvis_core.emit.notice import never_raises, warn
@@ -57,12 +59,13 @@ class Delivery:
         self._courier: Courier | None = None
         self._transport: Transport | None = None
         self._beats: dict[UUID, Heartbeat] = {}
-        self._something = threading.Event()
-        self._hurry = threading.Event()
-        self._stop = threading.Event()
+        # A signal's handler may record, flush and close in the middle of any of these: all of it is reentrant.
+        self._something = Bell()
+        self._hurry = Bell()
+        self._stop = Bell()
         self._progress = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._start_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="runvis-delivery", daemon=True)
+        self._unstarted = [self._thread]
 
     def count_failure(self) -> None:
         """Count a round that failed in a way that nobody foresaw."""
@@ -70,10 +73,9 @@ class Delivery:
 
     def wake(self) -> None:
         """Say that there is something to deliver."""
-        if self._thread is None:
+        if self._unstarted:
             self._start()
-        if not self._something.is_set():
-            self._something.set()
+        self._something.set()
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Deliver a sign of life; an older one of the same run that still waits is dropped."""
@@ -108,13 +110,11 @@ class Delivery:
         self._something.set()
 
     def _is_running(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread.is_alive()
 
     def _start(self) -> None:
-        with self._start_lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="runvis-delivery", daemon=True)
-                self._thread.start()
+        with suppress(IndexError):  # Whoever takes it starts it: another thread may be faster, or a signal's handler.
+            self._unstarted.pop().start()
 
     def _run(self) -> None:
         self.outbox.sync_entry()

@@ -38,6 +38,10 @@ class Outbox:
         """Events that have a number, but found no room in the spool nor in memory."""
         # Reentrant: a signal's handler may record while the thread that it interrupts does.
         self._lock = RLock()
+        self._appending = 0
+        self._is_closed = False
+        # A file's number that was let go of may soon be another file's: none is let go of while it is read from.
+        self._reading = RLock()
         self._numbers = itertools.count()
         self._memory: deque[bytes] = deque()
         self._memory_bytes = 0
@@ -60,24 +64,37 @@ class Outbox:
             )
             return None
 
-    def append(self, parcels: Sequence[Parcel], *, durable: bool = False) -> None:
+    def append(self, parcels: Sequence[Parcel], *, durable: bool = False) -> bool:
         """Number events and keep them; with `durable`, wait until a loss of power would not take them.
 
-        Where the disk can't promise that, they are kept all the same, and it is said.
+        Where the disk can't promise that, they are kept all the same, and it is said. Returns False when the outbox is
+        closed: then nothing was kept.
         """
         with self._lock:
-            if self._opening:
-                # Taken in one step, so that a signal's handler can't send it too.
-                opening, self._opening = self._opening, []
-                parcels = [*opening, *parcels]
-            stamp, numbers = self._stamp, self._numbers
-            self._keep([parcel.stamped(stamp, next(numbers)) for parcel in parcels])
+            self._appending += 1
+            try:
+                if self._is_closed:
+                    return False
+                self._append(parcels)
+            finally:
+                self._appending -= 1
+                if self._is_closed and not self._appending:
+                    self._let_go()
         writer = self._writer
         if durable and writer is not None:
             try:
                 writer.sync()
             except OSError as error:
                 warn(f"RunVis can't sync its spool to the disk: {error}. A loss of power may take the last events.")
+        return True
+
+    def _append(self, parcels: Sequence[Parcel]) -> None:
+        if self._opening:
+            # Taken in one step, so that a signal's handler can't send it too.
+            opening, self._opening = self._opening, []
+            parcels = [*opening, *parcels]
+        stamp, numbers = self._stamp, self._numbers
+        self._keep([parcel.stamped(stamp, next(numbers)) for parcel in parcels])
 
     def sync_entry(self) -> None:
         """Have the spool file's place on the disk by the time when a durable event comes, on a thread that may wait."""
@@ -114,15 +131,19 @@ class Outbox:
     @property
     def is_pending(self) -> bool:
         """Whether anything is undelivered."""
-        return bool(self._memory) or (self._writer is not None and self._acknowledged < self._writer.end)
+        writer = self._writer
+        return bool(self._memory) or (writer is not None and self._acknowledged < writer.end)
 
     def read(self, *, max_items: int, max_bytes: int) -> Batch:
         """Return the next events to deliver; they stay until they are acknowledged."""
         writer = self._writer
         if writer is not None and self._acknowledged < writer.end:
-            if self._reader is None:
-                self._reader = SpoolReader(writer.path)
-            return self._reader.read(self._acknowledged, writer.end, max_items=max_items, max_bytes=max_bytes)
+            with self._reading:
+                if self._writer is None:  # Let go of meanwhile.
+                    return Batch((), (), 0)
+                if self._reader is None:
+                    self._reader = SpoolReader(writer.path)
+                return self._reader.read(self._acknowledged, writer.end, max_items=max_items, max_bytes=max_bytes)
         items: list[bytes] = []
         size = 0
         for item in itertools.islice(self._memory, max_items):
@@ -153,16 +174,27 @@ class Outbox:
                     write_ack(self._writer.path, self._acknowledged)
 
     def close(self) -> None:
-        """Let go of the spool file; remove it if everything was delivered, else it is for whoever drains."""
+        """Take no more, and let go of the spool file; remove it if everything was delivered.
+
+        Else it is for whoever drains. A signal's handler may close in the middle of an append, which then ends first.
+        """
         with self._lock:
-            writer, self._writer = self._writer, None
-            if self._reader is not None:
-                self._reader.close()
-            if writer is not None:
-                if self._acknowledged >= writer.end:
-                    with suppress(OSError):
-                        remove_spool(writer.path)
-                writer.close()
+            self._is_closed = True
+            if not self._appending:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        # What was taken here is let go of once, also when a signal's handler closes in the middle of this.
+        writer, self._writer = self._writer, None
+        with self._reading:
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                reader.close()
+        if writer is not None:
+            if self._acknowledged >= writer.end:
+                with suppress(OSError):
+                    remove_spool(writer.path)
+            writer.close()
 
     def abandon(self) -> None:
         """Let go of a parent process's file in a forked child, without touching what the parent has."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Mapping
-from threading import Lock
 
 from runvis_core.emit.notice import warn
 from runvis_core.emit.recorder import Recorder, own_version
@@ -14,7 +13,6 @@ from runvis_core.model.state import Witness
 from runvis_core.worker_settings import WorkerSettings, load_worker_settings
 
 _recorders: dict[tuple[str, str, Witness], Recorder] = {}
-_lock = Lock()
 
 
 def process_recorder(
@@ -32,12 +30,15 @@ def process_recorder(
     recorder is dormant. `versions`, `adopts` and `settings` count the first time.
     """
     key = (engine, component, witness)
-    with _lock:
-        recorder = _recorders.get(key)
-        if recorder is None:
-            recorder = _recorders[key] = _make(engine, component, witness, versions, adopts, settings)
+    recorder = _recorders.get(key)
+    if recorder is None:
+        # Without a lock, which a signal's handler or a forked child could wait for in vain: of two that are made at
+        # once one is let go of, and a recorder that recorded nothing leaves no trace.
+        made = _make(engine, component, witness, versions, adopts, settings)
+        recorder = _recorders.setdefault(key, made)
+        if recorder is made:
             atexit.register(recorder.close)
-        return recorder
+    return recorder
 
 
 def prepare_for_forks(settings: WorkerSettings) -> None:

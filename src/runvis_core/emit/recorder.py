@@ -99,8 +99,10 @@ class Recorder:
         parcels = [parcel for event in events if (parcel := self._seal(event)) is not None]
         if not parcels:
             return
+        durable = any(parcel.is_terminal for parcel in parcels)
         delivery = self._delivery or self._open()
-        delivery.outbox.append(parcels, durable=any(parcel.is_terminal for parcel in parcels))
+        while not delivery.outbox.append(parcels, durable=durable):  # Closed meanwhile: a new producer says it.
+            delivery = self._delivery or self._open()
         delivery.wake()
 
     @never_raises(otherwise=None)
@@ -166,7 +168,8 @@ class Recorder:
 
     def _open(self) -> Delivery:
         with self._lock:
-            if self._delivery is None:
+            delivery = self._delivery
+            if delivery is None:
                 settings = self._settings
                 outbox = Outbox(
                     settings.spool_dir / self.deployment,
@@ -175,11 +178,11 @@ class Recorder:
                 )
                 circuit = Circuit(settings.spool_dir, settings.url or "")
                 made = Delivery(settings, outbox, circuit, self._switch, adopts=self._adopts, opener=self._opener)
-                if self._delivery is None:
-                    self._delivery = made
-                else:  # A signal's handler recorded meanwhile, on this same thread, and so opened its own.
+                # In one step, which no signal's handler comes between.
+                self._delivery = delivery = self._delivery or made
+                if delivery is not made:  # A handler recorded meanwhile, on this same thread, and so opened its own.
                     outbox.close()
-            return self._delivery
+            return delivery
 
     def _opening_event(self, producer: UUID) -> ProducerOpenedEvent:
         return ProducerOpenedEvent(

@@ -77,7 +77,7 @@ HINTS: Final = re.compile(
     r"""
       c(?: red | (?<=sec)ret | (?<=whsec)_ )
     | u(?: (?<=au)th(?!or(?!i[sz])) | (?<=-u)(?=\s | ser[\s=]) )
-    | g(?: h[pousr]_ | (?<=\bsg)\. )
+    | g(?: h[pousr]_ | (?<=sg)(?<![a-z]sg)\. )
     | p(?: ass[wpc_\W] | wd | (?<=\bdap)i[0-9a-f]{8} | ypi- | (?<=glp)at- | (?<=_p)at_ | (?<=np)m_
          | (?<=shp)(?:at|ss|ca|pa)_ )
     | v(?: 1_ | (?<=\brv)t_ | (?<=hv)[sbr]\. )
@@ -96,7 +96,7 @@ a single letter, preferably a rare one, and no two with the same: the search ski
 FORMS: Final = re.compile(
     r"""
       gh[pousr]_[A-Za-z0-9]{20,} | github_pat_\w{20,} | glpat-[\w-]{16,}              # GitHub, GitLab
-    | xox[abeoprs]-[\w-]{10,} | xapp-[\w-]{10,} | SG\.[\w-]{16,}\.[\w-]{16,}          # Slack, SendGrid
+    | xox[abeoprs]-[\w-]{10,} | xapp-[\w-]{10,} | (?<![A-Za-z\u212a])SG\.[\w-]{16,}\.[\w-]{16,}  # Slack, SendGrid
     | \b(?:AKIA|ASIA)[0-9A-Z]{16}\b | AIza[\w-]{30,} | ya29\.[\w-]{20,}               # AWS, Google
     | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?                                            # JSON web tokens
     | \bsk-[\w-]{16,} | \b[sr]k_(?:live|test)_\w{10,} | whsec_[\w+/=]{16,}            # OpenAI, Anthropic, Stripe

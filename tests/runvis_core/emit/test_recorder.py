@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -18,6 +21,7 @@ from uuid import uuid4
 import pytest
 
 from runvis_core.emit import outbox as outbox_module
+from runvis_core.emit.recorder import Recorder
 from runvis_core.emit.spool import SUFFIX
 from runvis_core.errors import SettingsError
 from runvis_core.model.encoding import MAX_EVENT_BYTES, read_item
@@ -275,37 +279,99 @@ def test_a_handler_may_record_in_the_middle_of_a_record(
 ) -> None:
     recorder = make_recorder(url=NOWHERE)
 
-    def rearm() -> None:
+    def interrupt() -> None:
         # A given number of times, since on a slow machine handlers may leave no time for anything else.
-        if next(armed) < 500:
-            signal.setitimer(signal.ITIMER_REAL, 0.0005)
+        for _ in range(500):
+            if over.wait(0.0005):
+                return
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def handle(*_: object) -> None:
         # Handlers interrupt one another too, but not without end: the stack has one.
-        nonlocal depth
+        nonlocal depth, by_handlers
+        if depth == 5:
+            return
         depth += 1
-        if depth < 5:
-            rearm()
-        recorder.record(metrics(1, start=1_000_000 + next(count)))
+        by_handlers += 1
+        recorder.record(metrics(1, start=1_000_000))
         depth -= 1
-        rearm()
 
-    depth = 0
-    armed, count = itertools.count(), itertools.count()
-    before = signal.signal(signal.SIGALRM, handle)
+    depth = by_handlers = 0
+    over = threading.Event()
+    # Not the alarm: that one ends a test that hangs.
+    before = signal.signal(signal.SIGUSR1, handle)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0001)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     try:
-        rearm()
-        for i in range(1500):
-            recorder.record(metrics(1, start=i))
+        records = 0
+        while records < 1500 or (by_handlers < 20 and thread.is_alive()):
+            recorder.record(metrics(1, start=records))
+            records += 1
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+        signal.signal(signal.SIGUSR1, before)
     events = [item["event"] for item in spooled_items(make_settings())]
     assert recorder.refused == 0
-    by_handlers = next(count)
-    assert by_handlers > 10
-    assert len(events) == 1501 + by_handlers
+    assert by_handlers >= 20
+    assert len(events) == 1 + records + by_handlers
     assert sorted(event["sequence"] for event in events) == list(range(len(events)))
+
+
+@pytest.mark.parametrize("ends", ["flush", "close"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_handler_may_record_flush_and_close_at_any_line_of_a_record(
+    is_first: bool, ends: str, door: Door, make_recorder: RecorderFactory, make_settings: SettingsFactory
+) -> None:
+    """A signal's handler runs between two lines of whatever it interrupts, the standard library's locks included."""
+
+    def interrupt_at(line: int, recorder: Recorder, ending: Callable[[], object]) -> int:
+        """Record, and again at the given line of it, counted over what may lock; return how many lines there were."""
+        lines = itertools.count()
+        ran = 0
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal ran
+            file = Path(frame.f_code.co_filename)
+            if file.parent.name != "emit" and file.name not in ("threading.py", "contextlib.py"):
+                return None
+            if event == "line":
+                ran = next(lines) + 1
+                if ran == line + 1:
+                    sys.settrace(None)
+                    recorder.record(metrics(1, start=2))
+                    ending()
+            return trace
+
+        event = metrics(1, start=1)
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            recorder.record(event)
+        finally:
+            sys.settrace(before)
+        return ran
+
+    for line in itertools.count():
+        recorder = make_recorder(url=door.url)
+        if not is_first:
+            recorder.record(metrics(1))
+        ran = interrupt_at(line, recorder, partial(getattr(recorder, ends), budget_seconds=0.001))
+        assert recorder.refused == 0
+        recorder.close()
+        if ran <= line:
+            break
+    assert line > 50
+    # What was being recorded when the handler closed is left in the spool, for whoever drains.
+    left = [item["event"] for item in spooled_items(make_settings())]
+    kept = {(event["producer"], event["sequence"]): event for event in [*door.events, *left]}
+    for found in numbers([*kept.values()]).values():
+        assert sorted(found) == list(range(len(found))), "each producer's numbers have no gap"
+    recorded = Counter(event["value"] for event in kept.values() if event["kind"] == "metric")
+    assert recorded == {1: line + 1, 2: line, **({} if is_first else {0: line + 1})}
 
 
 def test_an_unwritable_spool_means_memory_and_what_finds_no_room_is_counted(
