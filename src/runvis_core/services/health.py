@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -13,6 +13,7 @@ from runvis_core.lineage.facts import Node
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunRef
 from runvis_core.services.blocking import Blocked, find_blocked
+from runvis_core.services.feed import SOMETHING_INSIDE, find_failed_inside
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
 from runvis_core.services.runs import find_silent
@@ -136,21 +137,24 @@ def _describe(connection: Connection, rows: list[Any]) -> dict[tuple[str, ...], 
     }
 
 
-def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, Any]:
-    """Return by run the row of its failure's first line; of a run that only failed inside, that of its last child."""
-    found: dict[UUID, Any] = {}
+class FailureLine(NamedTuple):
+    """The type of a failure, and the first line of what it says."""
+
+    error_type: str | None
+    line: str | None
+
+
+def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, FailureLine]:
+    """Return by run why it failed; of a run that says no more than that something inside failed, why that did."""
+    found: dict[UUID, FailureLine] = {}
     wanted = list(run_ids)
     for chunk in chunks(wanted):
         rows = connection.execute(select(failures).where(failures.c.run_id.in_(chunk)))
-        found.update((row.run_id, row) for row in rows)
-    for chunk in chunks([run_id for run_id in wanted if run_id not in found]):
-        query = (
-            select(runs.c.parent_run_id, failures)
-            .join(failures, failures.c.run_id == runs.c.run_id)
-            .where(runs.c.parent_run_id.in_(chunk), runs.c.effective_state.in_(BAD))
-            .order_by(failures.c.sort_at, failures.c.run_id)
-        )
-        found.update((row.parent_run_id, row) for row in connection.execute(query))
+        found.update((row.run_id, FailureLine(row.error_type, row.line)) for row in rows)
+    lacking = [run_id for run_id in wanted if run_id not in found or found[run_id].error_type in SOMETHING_INSIDE]
+    for run_id, inside in find_failed_inside(connection, lacking).items():
+        if inside.failure is not None:
+            found[run_id] = FailureLine(inside.failure.error_type, inside.failure.line)
     return found
 
 

@@ -263,9 +263,9 @@ class AirflowEngine(AbstractContextManager["AirflowEngine"]):
         """Return once the DAG processor has read all of these DAGs."""
         self._wait(lambda: set(dag_ids) <= self._known_dags(), what=f"DAGs {', '.join(dag_ids)}")
 
-    def trigger(self, dag_id: str) -> None:
+    def trigger(self, dag_id: str, **conf: Any) -> None:
         """Start a run of a DAG by hand."""
-        self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}})
+        self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
 
     def wait_for_runs(self, *dag_ids: str, timeout_seconds: float) -> dict[str, str]:
         """Return the state of each of these DAGs' only run, once all have ended."""
