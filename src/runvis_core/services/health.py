@@ -14,6 +14,7 @@ from runvis_core.model.state import State
 from runvis_core.services.answers import RunRef
 from runvis_core.services.blocking import Blocked, find_blocked
 from runvis_core.services.feed import SOMETHING_INSIDE, find_failed_inside
+from runvis_core.services.paused import find_paused
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
 from runvis_core.services.runs import find_silent
@@ -37,14 +38,15 @@ def get_health(store: Store, *, now: datetime) -> Health:
     """Return which definitions fail or are late, which runs are silent, and the last days of each engine.
 
     A definition fails while the last of its runs that succeeded, failed or timed out did not succeed. It is late when
-    its schedule (in UTC) says that a run should have begun since its last one did. What fails blocks the definitions
+    its schedule (in UTC) says that a run should have begun since its last one did, unless its engine has paused it.
+    What fails blocks the definitions
     that lie downstream of it in the lineage. Those that run inside others are
     left out: what holds them fails too.
     """
     catch_up(store, [ROLLUPS, FAILURES, LINEAGE])
     with reading(store) as connection:
         failing = _failing(connection)
-        late = _late(connection, now)
+        late, paused_count = _late(connection, now)
         silent = find_silent(connection, now, limit=MAX_LOOKED_THROUGH)
         shown = [*failing[:SHOWN], *(row for row, _ in late[:SHOWN])]
         described = _describe(connection, shown)
@@ -54,6 +56,8 @@ def get_health(store: Store, *, now: datetime) -> Health:
             for what, found in (("failing definitions", failing), ("late definitions", late), ("silent runs", silent))
             if len(found) >= MAX_LOOKED_THROUGH
         ]
+        if paused_count:
+            notes.append(f"{paused_count} by their schedule late, but paused by their engine: left out")
         return Health(
             at=now,
             failing=[_with_blocked(described[_key(row)], blocked.get(_node_id(row))) for row in failing[:SHOWN]],
@@ -87,16 +91,20 @@ def _failing(connection: Connection) -> list[Any]:
     return sorted(rows, key=lambda row: (row.failing_since or row.last_at, *_key(row)), reverse=True)
 
 
-def _late(connection: Connection, now: datetime) -> list[tuple[Any, list[datetime]]]:
+def _late(connection: Connection, now: datetime) -> tuple[list[tuple[Any, list[datetime]]], int]:
+    """Return what is late, and of how many definitions the schedule says so that their engine has paused."""
+    paused, paused_count = find_paused(connection), 0
     query = select(definition_health).where(definition_health.c.schedule.is_not(None)).limit(MAX_LOOKED_THROUGH)
     late: list[tuple[Any, list[datetime]]] = []
     for row in connection.execute(query):
         if row.last_begun_at is None or row.is_inner:
             continue
         missed = find_missed(row.schedule, last_begun_at=row.last_begun_at, now=now)
-        if missed:
+        if missed and (row.engine, row.deployment, row.definition) in paused:
+            paused_count += 1
+        elif missed:
             late.append((row, missed))
-    return sorted(late, key=lambda one: (one[1][0], _key(one[0])))
+    return sorted(late, key=lambda one: (one[1][0], _key(one[0]))), paused_count
 
 
 def _key(row: Any) -> tuple[str, str, str, str]:

@@ -222,8 +222,11 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
             str(self._port),
             *([] if self._with_ui else ["--no-ui"]),
         ]
-        # It writes its pages out before it serves them.
-        ui = {"PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui")}
+        # It writes its pages out before it serves them, and they ask for the API where this says, by default at port 4200.
+        ui = {
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui"),
+            "PREFECT_UI_API_URL": f"http://127.0.0.1:{self._port}/api",
+        }
         server = EngineProcess(
             "Prefect server",
             command,
