@@ -222,7 +222,7 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
             str(self._port),
             *([] if self._with_ui else ["--no-ui"]),
         ]
-        # It writes its pages out before it serves them, and they ask for the API where this says, by default at port 4200.
+        # It writes its pages out before it serves them. They ask this address, by default one at port 4200.
         ui = {
             "PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui"),
             "PREFECT_UI_API_URL": f"http://127.0.0.1:{self._port}/api",
