@@ -66,7 +66,7 @@ class Page(NamedTuple):
 
 
 def measure(part: str = "") -> Iterator[Result]:
-    """Measure beside both engines, or the named one (`airflow`, `prefect`), or `live`."""
+    """Measure beside both engines (`beside`), or the named one (`airflow`, `prefect`), or `live`."""
     with tempfile.TemporaryDirectory(prefix="runvis-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         port = stack.enter_context(serving(f"sqlite:///{folder / 'runvis.db'}")).port
@@ -75,7 +75,7 @@ def measure(part: str = "") -> Iterator[Result]:
         versions = own_versions("fastapi", "jinja2", "playwright") | {"chromium": browser.version}
         # One engine at a time: the other's processes would only be in the way.
         for engine, pages_of in (("airflow", _airflow_pages), ("prefect", _prefect_pages)):
-            if part in ("", engine):
+            if part in ("", "beside", engine):
                 with ExitStack() as running:
                     pairs = pages_of(running, folder / engine, ours)
                     yield from _measure_pairs(browser, engine, pairs, versions)
