@@ -32,7 +32,7 @@ NOT_TESTIFIED = {
 }
 """Columns that nothing testifies to."""
 NOT_REMOVED = {t.cosignatures.name}
-"""Rows of which nothing here tells that they were there: a witness signs of its own accord, and keeps what it signed."""
+"""Rows of which nothing here tells that they were there: a witness signs of its own accord and keeps what it signed."""
 NOT_ADDED = {t.producers.name}
 """Rows that the log needs not know of: a process of which all was told by others before leaves no entry."""
 UNCHECKED = (t.steps, *(table for table in t.STEP_TABLES if table.name.startswith("lineage_")))
