@@ -160,9 +160,24 @@ def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[
         rows = connection.execute(select(failures).where(failures.c.run_id.in_(chunk)))
         found.update((row.run_id, FailureLine(row.error_type, row.line)) for row in rows)
     lacking = [run_id for run_id in wanted if run_id not in found or found[run_id].error_type in SOMETHING_INSIDE]
-    for run_id, inside in find_failed_inside(connection, lacking).items():
-        if inside.failure is not None:
-            found[run_id] = FailureLine(inside.failure.error_type, inside.failure.line)
+    inside = _find_lines_inside(connection, lacking)
+    for run_id, deeper in find_failed_inside(connection, [one for one in lacking if one not in inside]).items():
+        if deeper.failure is not None:
+            inside[run_id] = FailureLine(deeper.failure.error_type, deeper.failure.line)
+    return found | inside
+
+
+def _find_lines_inside(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, FailureLine]:
+    """Return by run why the last one directly inside it failed that says so: one look is enough for most."""
+    found: dict[UUID, FailureLine] = {}
+    for chunk in chunks(list(run_ids)):
+        query = (
+            select(runs.c.parent_run_id, failures.c.error_type, failures.c.line)
+            .join(failures, failures.c.run_id == runs.c.run_id)
+            .where(runs.c.parent_run_id.in_(chunk), runs.c.effective_state.in_(BAD))
+            .order_by(failures.c.sort_at, failures.c.run_id)
+        )
+        found.update((row.parent_run_id, FailureLine(row.error_type, row.line)) for row in connection.execute(query))
     return found
 
 
