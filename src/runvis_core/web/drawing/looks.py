@@ -17,7 +17,9 @@ class Look(NamedTuple):
     word: str
 
 
-class _HasState(Protocol):
+class HasState(Protocol):
+    """A run, or an attempt of one."""
+
     @property
     def state(self) -> State | None: ...
     @property
@@ -65,7 +67,7 @@ _SHAPES: Final = {
 KEYS: Final = tuple(_SHAPES)
 
 
-def look_at(run: _HasState, presumed: Verdict | None = None) -> Look:
+def look_at(run: HasState, presumed: Verdict | None = None) -> Look:
     """Return how a run's effective state looks; a presumption shows as one."""
     if presumed is not None and presumed in _PRESUMED:
         return _PRESUMED[presumed]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -12,19 +12,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.model.state import State
-from runvis_core.services.answers import EntryView, RunDetail, TreeNode
+from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.asking import get_run_at
 from runvis_core.services.entries import find_last_position, list_run_entries
 from runvis_core.services.feed import InsideFailure, find_failed_inside
 from runvis_core.services.reading import reading
-from runvis_core.services.spans import find_parents, find_span_facts
+from runvis_core.services.run_details import get_drawn_run
+from runvis_core.services.spans import SpanFacts, find_parents
 from runvis_core.store.database import Store
 from runvis_core.web.drawing.spans import Span, first_failed, spans_of
 from runvis_core.web.drawing.verdict import judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
 from runvis_core.web.live import take_live
 from runvis_core.web.page import asked, number, store_of
-from runvis_core.web.pin import Pin, asked_of, control_moment, take_pin
+from runvis_core.web.pin import Pin, control_moment, take_pin
 from runvis_core.web.rendering import now_of, redirect, render, with_query
 
 ENTRIES: Final = 30
@@ -39,11 +40,10 @@ def show_run(request: Request) -> Response:
     pin = take_pin(request, given)
     live = take_live(request, given) if pin is None else None
     now = now_of(request)
-    run = get_run_at(store, name, asked_of(pin), now=real_now)
+    run, facts = _find(store, name, pin, real_now)
     if name != str(run.run_id):
         return redirect(with_query(f"/runs/{run.run_id}", everything))
-    # What is known of a run's attempts today says nothing of what was known then.
-    root = spans_of(run.tree, {} if pin else find_span_facts(store, _run_ids(run.tree)))
+    root = spans_of(run.tree, facts)
     after = number(given.pop("after", None), "after")
     events = _events(store, run, after, pin)
     return render(
@@ -68,6 +68,14 @@ def show_run(request: Request) -> Response:
         actions=[] if pin else _actions(run),
         events=events,
     )
+
+
+def _find(store: Store, name: str, pin: Pin | None, now: datetime) -> tuple[RunDetail, Mapping[UUID, SpanFacts]]:
+    """Return the run, and what the drawing of its tree needs beyond it."""
+    if pin is None:
+        return get_drawn_run(store, name, now=now)
+    # What is known of a run's attempts today says nothing of what was known then.
+    return get_run_at(store, name, pin.asked, now=now), {}
 
 
 def _failed_inside(store: Store, run: RunDetail, root: Span, pin: Pin | None, now: datetime) -> InsideFailure | None:
@@ -95,12 +103,6 @@ def _count_agreeing(run: RunDetail) -> int:
     """Return how many sources' last word on the end is the state that is in effect."""
     words = {word.witness: word.state for word in sorted(run.testimony, key=lambda word: word.position)}
     return sum(state is run.effective_state for state in words.values())
-
-
-def _run_ids(tree: TreeNode) -> Iterator[UUID]:
-    yield tree.run_id
-    for node in (*tree.children, *tree.caused):
-        yield from _run_ids(node)
 
 
 def _actions(run: RunDetail) -> list[tuple[str, str]]:
