@@ -149,6 +149,8 @@ def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[
             .join(failures, failures.c.run_id == runs.c.run_id)
             .where(runs.c.parent_run_id.in_(chunk), runs.c.effective_state.in_(BAD))
             .order_by(failures.c.sort_at, failures.c.run_id)
+            # By state SQLite would look through all that ever failed.
+            .with_hint(runs, "INDEXED BY runs_parent", "sqlite")
         )
         found.update((row.parent_run_id, row) for row in connection.execute(query))
     return found
@@ -157,7 +159,8 @@ def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[
 def _days(connection: Connection, now: datetime) -> list[EngineDay]:
     first = begin_of(now, DAY) - timedelta(days=DEFAULT_DAYS - 1)
     cell = rollups.c
-    query = select(rollups).where(cell.span == KIND, cell.begins_at >= first)
+    columns = (cell.engine, cell.deployment, cell.definition_kind, cell.begins_at, cell.state, cell.runs)
+    query = select(*columns).where(cell.span == KIND, cell.begins_at >= first)
     days: dict[tuple[Any, ...], dict[State, int]] = {}
     totals: dict[tuple[Any, ...], int] = {}
     for row in connection.execute(query):
