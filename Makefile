@@ -31,7 +31,8 @@ STORE_TESTS := tests/runvis_core/store
 ALONE := tests/end_to_end tests/faults
 # A test that fails is run once more, and the summary says which: one that passes then is to be mended all the same.
 AGAIN := --reruns 1 -r fEsR
-PARALLEL := $(AGAIN) --numprocesses auto --dist loadfile
+# No test of these has a limit of more than ten minutes.
+PARALLEL := $(AGAIN) --numprocesses auto --dist loadfile -o faulthandler_timeout=700
 
 # pytest's own arguments, as in: make test ARGS='tests/runvis_core -k fold'
 ARGS ?=
@@ -75,7 +76,8 @@ endif
 
 .PHONY: faults
 faults: setup ## the tests of faults in their large form, and the table of what was promised and found; ROUNDS=34
-	$(TEST_ENV) RUNVIS_FAULTS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest --timeout $$((300 * $(ROUNDS))) tests/faults $(PROMISED)
+	$(TEST_ENV) RUNVIS_FAULTS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest --timeout $$((300 * $(ROUNDS))) \
+	  -o faulthandler_timeout=0 tests/faults $(PROMISED)
 
 .PHONY: check
 check: setup ## lint, format, types, floors

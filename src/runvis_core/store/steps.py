@@ -24,7 +24,7 @@ from runvis_core.store.log import StoredEntry
 CHUNK: Final = 1000
 """Entries that one transaction takes: ingest waits for it in SQLite, which has one writer."""
 PAUSE_SECONDS: Final = 0.2
-"""How long `follow_steps` waits when there is nothing to take."""
+"""How long `follow_steps` waits once it has taken all there was: many entries together cost half of what few do."""
 TROUBLE_SECONDS: Final = 10.0
 """How long `follow_steps` waits after an error."""
 
@@ -146,15 +146,16 @@ def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> 
         if is_down:
             _log.info("the projections beside the log go on")
             is_down = False
-        if not taken:
+        if taken < CHUNK:
             stop.wait(PAUSE_SECONDS)
 
 
 def _advance_each(store: Store, steps: Sequence[Step], recent: Recent) -> tuple[int, RunVisError | None]:
+    """Let each step take its next entries; return the most that one took, and the first error."""
     taken, failed = 0, None
     for step in steps:
         try:
-            taken += advance(store, step, recent=recent)
+            taken = max(taken, advance(store, step, recent=recent))
         except RunVisError as error:
             failed = failed or error
     return taken, failed
