@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -18,6 +19,7 @@ from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
 from runvis_core.store.tables import corrections, links, runs
+from runvis_core.store.types import Id
 
 MAX_NODES: Final = 2000
 """How many runs a tree shows."""
@@ -163,20 +165,46 @@ def _level() -> Any:
     return query.order_by(edge.sort_at, edge.child, edge.carried, edge.parent)
 
 
-def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
-    below: list[UUID] = []
+@cache
+def _contained() -> tuple[Any, Any, Any]:
+    """Select what one run contains, how much that is, and whether it carried a try over."""
+    parent = bindparam("parent", type_=Id())
+    inside = (runs.c.parent_run_id == parent, runs.c.became_run_id.is_(None))
+    query = select(*_COLUMNS).where(*inside).order_by(runs.c.sort_at, runs.c.run_id).limit(bindparam("most"))
+    query = query.with_hint(runs, "INDEXED BY runs_parent", "sqlite")
+    carried = select(literal(1)).where(links.c.run_id == parent, links.c.relation == Relation.CARRIED_OVER.value)
+    return query, select(func.count()).select_from(runs).where(*inside), carried.limit(1)
+
+
+def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int]) -> Iterator[tuple[UUID, Any, bool]]:
+    """Yield of what ran right inside runs the parent, the row, and whether it was carried over; count what is cut."""
+    query, count, carried = _contained()
+    if len(parents) == 1 and connection.scalar(carried, {"parent": parents[0]}) is None:
+        # One that contains a thousand is most often alone on its level, and an index has what it contains in order.
+        (parent,) = parents
+        rows = connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}).all()
+        if len(rows) > MAX_CHILDREN:
+            cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
+        yield from ((parent, row, False) for row in rows[:MAX_CHILDREN])
+        return
     for chunk in chunks(parents):
         for row in connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN}):
             if row.place == 1:
-                found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)
-            if row.run_id in found.rows:
-                continue  # in a loop of parents, or carried over by two of them: shown where it was met first
-            if len(found.rows) >= MAX_NODES:
-                found.cut[row.parent] += 1
-                continue
-            found.rows[row.run_id] = row
-            found.children[row.parent].append((row.run_id, bool(row.carried)))
-            below.append(row.run_id)
+                cut[row.parent] += max(0, row.total - MAX_CHILDREN)
+            yield row.parent, row, bool(row.carried)
+
+
+def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
+    below: list[UUID] = []
+    for parent, row, carried in _children(connection, parents, found.cut):
+        if row.run_id in found.rows:
+            continue  # in a loop of parents, or carried over by two of them: shown where it was met first
+        if len(found.rows) >= MAX_NODES:
+            found.cut[parent] += 1
+            continue
+        found.rows[row.run_id] = row
+        found.children[parent].append((row.run_id, carried))
+        below.append(row.run_id)
     return below
 
 

@@ -69,6 +69,7 @@ class Moment(TypeDecorator[datetime]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
         """Return what makes that which the driver gave an aware UTC time."""
+        del coltype
         return _as_moment if dialect.name == "sqlite" else _as_utc
 
 

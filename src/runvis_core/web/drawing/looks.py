@@ -21,11 +21,19 @@ class HasState(Protocol):
     """A run, or an attempt of one."""
 
     @property
-    def state(self) -> State | None: ...
+    def state(self) -> State | None:
+        """The frozen state."""
+        ...
+
     @property
-    def effective_state(self) -> State | None: ...
+    def effective_state(self) -> State | None:
+        """The state in effect."""
+        ...
+
     @property
-    def native_state(self) -> str | None: ...
+    def native_state(self) -> str | None:
+        """The engine's own word."""
+        ...
 
 
 _LOOKS: Final = {

@@ -130,6 +130,5 @@ def _cell(cell: Cell, head: Head, after: str) -> str:
         return f"{opened}</td>"
     cut = f'<span class="quiet">+{cell.cut}</span>' if cell.cut else ""
     shapes = "".join(icon(mark.look.key) for mark in cell.marks)
-    return (
-        f'{opened}<a href="/runs/{cell.marks[-1].run_id}{after}" aria-label="{name}" title="{name}">{cut}{shapes}</a></td>'
-    )
+    href = f"/runs/{cell.marks[-1].run_id}{after}"
+    return f'{opened}<a href="{href}" aria-label="{name}" title="{name}">{cut}{shapes}</a></td>'

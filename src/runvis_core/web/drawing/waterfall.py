@@ -99,9 +99,9 @@ class _Scale:
         self.seconds = (end - start).total_seconds()
 
     def place(self, moment: datetime) -> float:
-        if self.seconds <= 0:
+        if self.seconds <= 0 or moment <= self.start:
             return 0.0
-        return min(100.0, max(0.0, (moment - self.start).total_seconds() / self.seconds * 100))
+        return 100.0 if moment >= self.end else (moment - self.start).total_seconds() / self.seconds * 100
 
     def bar(self, kind: str, key: str, start: datetime, end: datetime, title: str) -> Bar:
         x = self.place(start)
