@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -34,11 +33,11 @@ class Id(TypeDecorator[UUID]):
 
     # The processors themselves, not the methods that the decorator would wrap: an answer has thousands of ids.
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[UUID | None], Any] | None:
+    def bind_processor(self, dialect: Dialect) -> Any:
         """Return what makes a UUID that which the driver takes."""
         return _as_bytes if dialect.name == "sqlite" else super().bind_processor(dialect)
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], UUID | None] | None:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Return what makes that which the driver gave a UUID."""
         return _as_uuid if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
 
@@ -63,11 +62,11 @@ class Moment(TypeDecorator[datetime]):
             return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
         return dialect.type_descriptor(String(27))
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
+    def bind_processor(self, dialect: Dialect) -> Any:
         """Return what makes a time that which the driver takes."""
         return _as_timestamp if dialect.name == "sqlite" else super().bind_processor(dialect)
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Return what makes that which the driver gave an aware UTC time."""
         del coltype
         return _as_moment if dialect.name == "sqlite" else _as_utc
