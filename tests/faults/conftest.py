@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.scale import IS_LARGE, as_table
+from tests.faults.scale import FINDINGS, IS_LARGE, as_table
 
 from runvis_core.emit import circuit, notice
 from runvis_core.settings import Settings
@@ -17,7 +17,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was promised and what was found, if this is the large form."""
     if IS_LARGE:
         terminalreporter.section("what was promised, and what was found")
-        for line in as_table():
+        for line in as_table(FINDINGS):
             terminalreporter.write_line(line)
 
 

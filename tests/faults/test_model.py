@@ -173,7 +173,7 @@ class Delivery(RuleBasedStateMachine):
 
 TestDelivery = Delivery.TestCase
 TestDelivery.settings = settings(
-    max_examples=12 * ROUNDS,
+    max_examples=12 if ROUNDS == 1 else 30 * ROUNDS,
     stateful_step_count=25 if ROUNDS == 1 else 50,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -121,7 +121,7 @@ def test_a_proxy_that_cuts_repeats_and_lies_loses_and_doubles_nothing(store_url:
         finally:
             proxy.close()
     assert_sound_at(store_url, told)
-    found("outage", events=len(told), requests=proxy.done, lost=0, doubled=0)
+    found("outage", events=len(told), requests=sum(proxy.done.values()), lost=0, doubled=0)
 
 
 def test_two_servers_on_one_store_give_each_position_once(store_url: str, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from runvis_core.emit.secret_forms import (
     is_one_of,
     is_secret_name,
 )
+from runvis_core.emit.spoken_secrets import redact_spoken
 
 MIN_SECRET_CHARACTERS: Final = 5
 """Registered values that are shorter are left: they would mask half of every text."""
@@ -203,7 +204,7 @@ class Redactor:
         if "@" in text:
             text = URL_CREDENTIALS.sub(_redact_url, text)
         text = BEARER.sub(rf"\g<scheme> {REDACTED}", text)
-        return redact_named(text, self.is_secret)
+        return redact_spoken(redact_named(text, self.is_secret), self._names_pattern)
 
 
 def _redact_url(match: re.Match[str]) -> str:

@@ -11,16 +11,17 @@ from typing import Final
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
-def _words(*lines: str) -> frozenset[str]:
+def words_of(*lines: str) -> frozenset[str]:
+    """Return the words of some lines."""
     return frozenset(word for line in lines for word in line.split())
 
 
-_SECRET_WORDS: Final = _words(
+_SECRET_WORDS: Final = words_of(
     "password passwd passphrase passcode pwd pass pgpassword secret secrets token jwt bearer",
     "apikey secretkey accesskey privatekey authtoken accesstoken sessionid",
     "credential credentials authorization cookie cookies dsn",
 )
-_KEY_OWNERS: Final = _words(
+_KEY_OWNERS: Final = words_of(
     "api access private secret account encryption signing fernet master shared storage service subscription auth ssh",
     "session client",
 )
@@ -32,7 +33,7 @@ _SECRET_PAIRS: Final = frozenset((owner, "key") for owner in _KEY_OWNERS) | {
     ("basic", "auth"),
     ("http", "auth"),
 }
-_HARMLESS_ENDINGS: Final = _words(
+_HARMLESS_ENDINGS: Final = words_of(
     "count counts limit limits size length len budget usage ttl at expiry expires expiration",
     "url uri endpoint path file files dir name names type kind id arn bucket version versions scope scopes",
     "used index timeout seconds policy required enabled backend provider manager rotation hash",
@@ -75,22 +76,27 @@ def is_one_of(name: str, names: frozenset[str]) -> bool:
 
 HINTS: Final = re.compile(
     r"""
-      c(?: red | (?<=sec)ret | (?<=whsec)_ )
+      i(?<=\basi)a[0-9a-z]{16}
+    | d(?: sn | (?<=id)(?: (?<=session.id) | (?<=sessionid) ) )
+    | c(?: red | (?<=sec)ret | (?<=whsec)_ | lient.?ass )
     | u(?: (?<=au)th(?!or(?!i[sz])) | (?<=-u)(?=\s | ser[\s=]) )
-    | g(?: h[pousr]_ | (?<=sg)(?<![a-z]sg)\. )
-    | p(?: ass[wpc_\W] | wd | (?<=\bdap)i[0-9a-f]{8} | ypi- | (?<=glp)at- | (?<=_p)at_ | (?<=np)m_
+    | f(?<=\bhf)_
+    | p(?: ass(?!ed|es|eng|ing|io|iv|ag|po) | wd | (?<=\bdap)i[0-9a-f]{8} | ypi- | (?<=glp)at- | (?<=_p)at_ | (?<=np)m_
          | (?<=shp)(?:at|ss|ca|pa)_ )
-    | v(?: 1_ | (?<=\brv)t_ | (?<=hv)[sbr]\. )
+    | g(?: h[pousr]_ | (?<=sg)(?<![a-z]sg)\. | (?<=string)(?: (?<=n.string) | (?<=nstring) ) )
+    | ya29\.
     | b(?: earer | asic\s | (?<=-b)egin )
+    | v(?: 1_ | (?<=\brv)t_ | (?<=hv)[sbr]\. )
     | k(?: ey | (?<=tok)en | (?<=cook)ie | (?<=\bsk)[-_] | (?<=\brk)_ | (?<=ak)ia )
-    | f(?<=\bhf)_ | x(?: ox[a-z]- | app- ) | ya29\. | j(?: wt | (?<=eyj) ) | dsn | z(?<=aiz)a | i(?<=\basi)a[0-9a-z]{16}
+    | x(?: ox[a-z]- | app- ) | j(?: wt | (?<=eyj) ) | z(?<=aiz)a
     """,
     re.VERBOSE,
 )
 """Finds at least one place in every lower-case text that holds a secret by the rules below; most texts have none.
 
 It runs over everything that is recorded, the expressions below only over what it hits. So each alternative begins with
-a single letter, preferably a rare one, and no two with the same: the search skips what begins none of them.
+a single letter, preferably a rare one, and no two with the same: the search skips what begins none of them. Those
+that begin with a frequent letter come first, since they are tried in their order.
 """
 
 FORMS: Final = re.compile(

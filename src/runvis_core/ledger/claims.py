@@ -57,7 +57,11 @@ class Claims:
                 self.problems.append(f"declaration {number}: is not the one that entry {position} has")
             # What the log says counts: a key that was revoked stays revoked.
             notes[number] = note
+        first: dict[str, int] = {}
         for number, note in sorted(notes.items()):
+            if first.setdefault(note, number) != number:
+                # Whoever copies a row needs no key for it.
+                self.problems.append(f"declaration {number}: added: it repeats declaration {first[note]}")
             if not self._is_checking_signatures:
                 continue
             try:

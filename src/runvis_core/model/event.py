@@ -496,13 +496,16 @@ class AttestationEvent(EventBase, frozen=True):
 
 
 class ConflictEvent(EventBase, frozen=True):
-    """Made by the store: the same event id came with another meaning. The other report is kept whole."""
+    """Made by the store: the same event id came with another meaning. The other report is kept whole.
+
+    Or a run was claimed by a second team; then the report says only which.
+    """
 
     kind: Literal["conflict"] = "conflict"
     run_id: UUID | None = None
     """The run that the report is about."""
     conflicting_event_id: UUID
-    """The id that was taken."""
+    """The id that was taken, or that of the first team's first word."""
     report_digest: Digest
     """SHA-256 of the report."""
     report: Json

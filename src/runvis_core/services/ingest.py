@@ -19,7 +19,7 @@ from runvis_core.model.state import Witness
 from runvis_core.plugins import Plugins, plugin_manager
 from runvis_core.services.garbage import searched_rarely
 from runvis_core.services.principals import UNBOUND, check_binding
-from runvis_core.services.teams import check_runs
+from runvis_core.services.teams import check_runs, find_contests
 from runvis_core.store.database import Store
 from runvis_core.store.liveness import record_beats
 from runvis_core.store.outcome import Outcome
@@ -88,9 +88,13 @@ def _ingest(
     store: Store, items: Sequence[Item], *, principal: str, binding: Binding, limits: EventLimits, plugins: Plugins
 ) -> list[Outcome]:
     parsed = _parse_all(items, binding, limits, plugins)
+    of_teams = [one.event for one in parsed.events if one.event.team is not None]
     if binding.team is not None:
         _refuse_strangers(parsed, items, check_runs(store, [one.event for one in parsed.events], binding.team))
     appended = store.log.append(parsed.events, principal=principal)
+    # Also of what was refused just now: that somebody claimed the run of another team stands in the log.
+    if contests := find_contests(store, of_teams):
+        appended.entries.extend(store.log.append(contests, principal=principal).entries)
     outcomes = [
         outcome._replace(index=place) if outcome.index != place else outcome
         for place, outcome in zip(parsed.places, appended.outcomes, strict=True)

@@ -1,43 +1,91 @@
-"""Which of an engine's teams told of a run."""
+"""Of which of an engine's teams a run is: of the first in the log that tells of it and names itself."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
 from sqlalchemy import select
 
 from runvis_core.errors import EventError
-from runvis_core.model.event import EventBase
+from runvis_core.model.encoding import SealedEvent, encode, seal
+from runvis_core.model.event import ConflictEvent, EventBase
 from runvis_core.services.reading import chunks, reading
 from runvis_core.store.database import Store
 from runvis_core.store.tables import entries
 
 
-def find_strangers(store: Store, run_ids: Iterable[UUID], team: str) -> dict[UUID, str]:
-    """Return those of the runs that another team than this one told of, each with that team."""
-    found: dict[UUID, str] = {}
+class Claim(NamedTuple):
+    """The first word of a team about a run."""
+
+    team: str
+    event_id: UUID
+
+
+def find_claims(store: Store, run_ids: Iterable[UUID]) -> dict[UUID, Claim]:
+    """Return by run the first claim of a team; a run of which no team told has none."""
+    found: dict[UUID, Claim] = {}
     with reading(store) as connection:
         for chunk in chunks(sorted(set(run_ids))):
-            query = select(entries.c.run_id, entries.c.entry).where(entries.c.run_id.in_(chunk))
-            for run_id, entry in connection.execute(query.order_by(entries.c.position)):
-                if b'"team":' not in entry:
+            query = select(entries.c.run_id, entries.c.event_id, entries.c.entry).where(entries.c.run_id.in_(chunk))
+            for run_id, event_id, entry in connection.execute(query.order_by(entries.c.position)):
+                if run_id in found or b'"team":' not in entry:
                     continue
-                other = orjson.loads(entry)["event"].get("team")
-                if other is not None and other != team:
-                    found.setdefault(run_id, other)
+                team = orjson.loads(entry)["event"].get("team")
+                if team is not None:
+                    found[run_id] = Claim(team, event_id)
     return found
 
 
 def check_runs(store: Store, events: Sequence[EventBase], team: str) -> dict[int, EventError]:
     """Return by place the faults of events about runs of another team than the one whose token brings them."""
     runs: dict[int, UUID] = {
-        place: run_id for place, event in enumerate(events) if (run_id := getattr(event, "run_id", None)) is not None
+        place: run_id for place, event in enumerate(events) if (run_id := _run_of(event)) is not None
     }
-    strangers = find_strangers(store, runs.values(), team)
+    claims = find_claims(store, runs.values())
     return {
-        place: EventError("event.team", f"the token speaks for team '{team}', and the run is of '{strangers[run_id]}'")
+        place: EventError("event.team", f"the token speaks for team '{team}', and the run is of '{claim.team}'")
         for place, run_id in runs.items()
-        if run_id in strangers
+        if (claim := claims.get(run_id)) is not None and claim.team != team
     }
+
+
+def find_contests(store: Store, events: Iterable[EventBase]) -> list[SealedEvent]:
+    """Return a conflict for each run that one of the events calls another team's than the log does.
+
+    The same run and team always make the same one. To be asked once the events are in the log: only then is it
+    certain, also where two teams speak at once, which of them was the first.
+    """
+    told: dict[tuple[UUID, str], EventBase] = {}
+    for event in events:
+        if event.team is not None and (run_id := _run_of(event)) is not None:
+            told.setdefault((run_id, event.team), event)
+    claims = find_claims(store, (run_id for run_id, _ in told)) if told else {}
+    return [
+        _contest(run_id, claim, event)
+        for (run_id, team), event in told.items()
+        if (claim := claims.get(run_id)) is not None and claim.team != team
+    ]
+
+
+def _contest(run_id: UUID, claim: Claim, event: EventBase) -> SealedEvent:
+    report = {"team": event.team}
+    return seal(
+        ConflictEvent(
+            engine=event.engine,
+            deployment=event.deployment,
+            occurred_at=event.occurred_at,
+            witness=event.witness,
+            run_id=run_id,
+            conflicting_event_id=claim.event_id,
+            report_digest=hashlib.sha256(encode(report)).hexdigest(),
+            report=report,
+        )
+    )
+
+
+def _run_of(event: EventBase) -> UUID | None:
+    return getattr(event, "run_id", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.faults.hostile import count_requests
 from tests.faults.scale import ROUNDS, found
 
 from runvis_core.api.tokens import Tokens
@@ -79,6 +80,12 @@ BODIES = {
     "too many": json.dumps({"events": [{}] * 1001}).encode(),
     "too large": b'{"events": ["' + b"a" * 2**20 + b'"]}',
 }
+
+
+@pytest.fixture
+def serve(serve: Serve) -> Iterator[Serve]:
+    """As everywhere, but that all requests are counted."""
+    yield from count_requests(serve)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*:hypothesis.errors.HypothesisWarning")

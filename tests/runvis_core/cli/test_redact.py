@@ -25,11 +25,17 @@ def test_what_the_rules_make_of_a_text_is_shown_with_its_lines(
     runvis: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "task.log"
-    file.write_text("it began\nconnect(password='two words')\nbadge-number: 12345678\n")
+    file.write_text(
+        "it began\nconnect(password='two words')\nbadge-number: 12345678\n"
+        "the password is wrong\nthe password is hunter22\n"
+    )
     monkeypatch.setenv("RUNVIS__EMIT__SECRET_KEYS", '["badge_number"]')
     said = json.loads(runvis("redact", "test", str(file), "-o", "json").stdout)
-    assert said["redacted"] == "it began\nconnect(password='[redacted]')\nbadge-number: [redacted]\n"
-    assert said["places"] == ["line 2", "line 3"]
+    assert said["redacted"] == (
+        "it began\nconnect(password='[redacted]')\nbadge-number: [redacted]\n"
+        "the password is wrong\nthe password is [redacted]\n"
+    )
+    assert said["places"] == ["line 2", "line 3", "line 5"]
 
 
 def test_a_file_without_secrets_is_told_to_have_none(runvis: Run, tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ TEXTS: list[Shape] = [
     lambda c: f"-----BEGIN RSA PRIVATE KEY-----\n{c}\n{c}\n-----END RSA PRIVATE KEY-----",
     lambda c: f'Traceback (most recent call last):\n  File "a.py", line 3\n    f(token="{c}")\nError: token={c}',
     lambda c: f"badge-number: {c}",
+    lambda c: f"the password is {c}",
+    lambda c: f"The passphrase for user etl was {c}.",
+    lambda c: f"logged in with password {c} for user etl",
+    lambda c: f"the token was {c}, and it has expired",
+    lambda c: f"API key: {c}",
+    lambda c: f"its secret key is now '{c}'",
+    lambda c: f"Badge number is {c}",
     lambda c: f"the value {registered(c)} was registered",
     lambda c: f"https://x.example/?q={quote(registered(c), safe='')}",
 ]
@@ -93,6 +100,7 @@ VALUES: list[Shape] = [
     lambda c: {"badgeNumber": c},
     lambda c: {f"https://etl:{c}@x.example/": 1},
     lambda c: {"note": registered(c)},
+    lambda c: {"note": [f"the password was changed to {c}", "the password is wrong, the token has expired"]},
 ]
 
 
@@ -128,6 +136,8 @@ def hide(canary: str, plain: str, dice: random.Random) -> EventBase:
         said = nested(said, dice.randint(1, 12))
     if dice.random() < 0.2:
         said = json.dumps(said)
+    # What a sentence says of a password is no secret: the word beside each canary stands in one, too.
+    plain = dice.choice(["{}", "{}", "the password is wrong: {}", "token expired for {}"]).format(plain)
     return dice.choice(PLACES)(said, plain)
 
 

@@ -336,6 +336,11 @@ def test_depth_is_bounded_and_says_so() -> None:
         "-u a " * 30_000,
         "login a password " * 10_000,
         "://a:" * 20_000 + " key @",
+        "password for " * 20_000,
+        "password is a b c d " * 10_000,
+        "password is " + "a-" * 100_000,
+        ("token is " + "aB0/" * 99 + "- ") * 500,
+        ("the password is " + "ab " * 12) * 5_000,
     ],
     ids=lambda text: repr(text[:12]),
 )

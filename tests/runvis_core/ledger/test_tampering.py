@@ -14,7 +14,7 @@ from typing import NamedTuple
 from uuid import uuid5
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from tests.faults.scale import ROUNDS, found
 from tests.runvis_core.ledger.tampering import (
     WAYS,
@@ -246,6 +246,14 @@ def test_a_revocation_that_was_taken_away_is_missed_and_still_counts(
         f"declaration 2: removed, and entry {position} has it",
         f"checkpoint {made.number}: no signature is by a key that was given",
     ]
+
+
+def test_a_declaration_that_was_copied_is_named(original: tuple[Path, Bent], copied: Callable[[], Store]) -> None:
+    store, bent = copied(), original[1]
+    with unguarded(store) as connection:
+        row = dict(connection.execute(select(t.declarations)).mappings().one())
+        connection.execute(insert(t.declarations).values(row | {"number": row["number"] + 1}))
+    assert problems(store, bent) == ["declaration 2: added: it repeats declaration 1"]
 
 
 def test_checkpoints_signed_by_somebody_else_are_refused(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +11,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.faults.hostile import count_requests
 from tests.faults.scale import ROUNDS, found
 from tests.runvis_core.web.test_pages import Reader
 
@@ -89,6 +90,12 @@ def events_of(run: str, name: Callable[[], str], word: Callable[[], str], large:
 
 
 @pytest.fixture
+def serve(serve: Callable[..., httpx.Client]) -> Iterator[Callable[..., httpx.Client]]:
+    """As everywhere, but that all requests are counted."""
+    yield from count_requests(serve)
+
+
+@pytest.fixture
 def client(serve: Callable[..., httpx.Client]) -> httpx.Client:
     """One server for all examples."""
     return serve()
@@ -145,3 +152,4 @@ def test_no_parameter_breaks_a_page(client: httpx.Client, said: str) -> None:
             answer = client.get(path, params={name: said})
             assert answer.status_code in (200, 400, 404)
             own_elements(Reader(answer.text))
+    found("paths, markup", payloads=1, escaped=0)

@@ -23,7 +23,7 @@ from runvis_core.web.drawing.text import (
     safe,
     shorten,
 )
-from runvis_core.web.drawing.waterfall import Bar, Row
+from runvis_core.web.drawing.waterfall import Row
 
 _DASH: Final = Markup('<span class="quiet">–</span>')
 _NEVER: Final = Markup('<span class="quiet">never</span>')
@@ -88,7 +88,7 @@ def fall_row(row: Row, then: str, *, is_root: bool = False, is_first: bool = Fal
         f'<td class="c-state">{state}</td>\n'
         f'<td class="num">{duration(row.waited_seconds)}</td>\n'
         f'<td class="num">{duration(row.ran_seconds)}</td>\n'
-        f'<td class="axis">{_bars(row.bars)}</td>\n'
+        f'<td class="axis">{_axis(row)}</td>\n'
         "</tr>\n"
     )
 
@@ -101,14 +101,16 @@ def _tries(attempts: Iterable[tuple[int | None, UUID, Look]], after: str) -> str
     )
 
 
-def _bars(bars: list[Bar]) -> str:
-    if not bars:
+def _axis(row: Row) -> str:
+    if row.bars:
+        drawn = "".join(
+            f'<rect class="b-{bar.kind} {bar.key}" x="{bar.x}" width="{bar.width}"><title>{bar.title}</title></rect>'
+            for bar in row.bars
+        )
+        return f'<svg class="bars" aria-hidden="true">{drawn}</svg>'
+    if row.after_seconds is None:
         return ""
-    drawn = "".join(
-        f'<rect class="b-{bar.kind} {bar.key}" x="{bar.x}" width="{bar.width}"><title>{bar.title}</title></rect>'
-        for bar in bars
-    )
-    return f'<svg class="bars" aria-hidden="true">{drawn}</svg>'
+    return f'<span class="after quiet">{name_duration(row.after_seconds)} after the end of this ▸</span>'
 
 
 def grid_cells(cells: Iterable[Cell], heads: Iterable[Head], then: str) -> Markup:

@@ -21,8 +21,9 @@ BAR = Bar("ran", "failed", "0%", "9%", "ran")
 
 def a_row(**said: object) -> Row:
     row = Row(
-        RUN_ID, HOSTILE, HOSTILE, None, 1, LOOK, [(1, RUN_ID, LOOK)], None, 2.0, [BAR],
-        False, False, True, False, 0, 0,
+        run_id=RUN_ID, label=HOSTILE, engine=HOSTILE, kind=None, depth=1, look=LOOK, attempts=[(1, RUN_ID, LOOK)],
+        waited_seconds=None, ran_seconds=2.0, bars=[BAR], after_seconds=None, is_critical=False, is_caused=False,
+        crosses=True, clock_suspect=False, folded=0, folded_failed=0,
     )  # fmt: skip
     return row._replace(**said)  # pyright: ignore[reportArgumentType]
 
@@ -41,9 +42,10 @@ def test_names_in_a_row_are_text() -> None:
         ({"attempts": [(1, RUN_ID, LOOK), (None, RUN_ID, LOOK)]}, 'aria-label="attempt 2: Failed"'),
         ({"clock_suspect": True}, "A clock was off"),
         ({"is_caused": True}, "started "),
+        ({"bars": [], "after_seconds": 61.0}, "1 m 1 s after the end of this"),
         ({"is_critical": True}, 'class="d1 critical crosses"'),
     ],
-    ids=["folded", "attempts", "clock", "started", "critical"],
+    ids=["folded", "attempts", "clock", "started", "after", "critical"],
 )
 def test_a_row_says_what_is_known_of_it(said: dict[str, object], expected: str) -> None:
     assert expected in fall_row(a_row(**said), "")
