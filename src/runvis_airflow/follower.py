@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from runvis_airflow import history
-from runvis_airflow.history import DagRun, LogEntry, TaskInstance
+from runvis_airflow.history import Dag, DagRun, LogEntry, TaskInstance
 from runvis_airflow.identity import ENGINE, DagRunKey
 from runvis_airflow.rest import AirflowApi, AirflowApiError, part
 from runvis_airflow.rows import Source, belongs_to, carried_over
@@ -28,6 +28,7 @@ from runvis_core.model.state import Relation, Witness
 from runvis_core.services.attempts import KnownAttempt, find_attempts
 from runvis_core.services.engine_http import StoppedError
 from runvis_core.services.ingest import ingest_events
+from runvis_core.services.paused import note_paused
 from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark, set_watermark
 from runvis_core.settings import Settings
@@ -101,6 +102,12 @@ class Sweep:
         if self._is_whole:
             deployment = self._source.deployment
             set_watermark(self._store, timestamp(begun), engine=ENGINE, deployment=deployment, key=WATERMARK)
+        self._note_paused()
+
+    def _note_paused(self) -> None:
+        pages = self._api.pages("/dags", "dags", paused="true", order_by="dag_id")
+        names = [dag.dag_id for page in pages for dag in self._parsed(Dag, page.rows)]
+        note_paused(self._store, names, engine=ENGINE, deployment=self._source.deployment)
 
     def _since(self, begun: datetime) -> datetime:
         known = find_watermark(self._store, engine=ENGINE, deployment=self._source.deployment, key=WATERMARK)

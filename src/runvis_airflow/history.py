@@ -34,6 +34,12 @@ class Version(_Rest):
     id: str
 
 
+class Dag(_Rest):
+    """A DAG as the list of DAGs has it."""
+
+    dag_id: str
+
+
 class DagRun(_Rest):
     """A DAG run as the API has it."""
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from html import unescape
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.end_to_end.waiting import until
+from tests.runvis_core.web.conftest import running
+
+from runvis_core.settings import load_settings
+from runvis_core.store.database import open_store
 
 DEMO = [sys.executable, "-c", "from runvis_core.cli import main; main()", "demo"]
 
@@ -53,6 +61,40 @@ def tell(folder: Path) -> str:
     return done.stdout
 
 
+def look_at(folder: Path) -> None:
+    """Go from the overview to why the DAG failed, what differed from when it went well, and the loop."""
+    with (
+        closing(open_store(f"sqlite:///{folder}/runvis.db")) as store,
+        running(store, load_settings(url="sqlite:///unused")) as address,
+        httpx.Client(base_url=address, headers={"Accept": "text/html"}, timeout=60, trust_env=False) as pages,
+    ):
+        reason = "ValueError</bdi></strong>: its page has the traceback and the log."
+        overview = read(pages, "/")
+        assert "1 definition failing" in overview
+        assert "ValueError: order 4 was never paid" in overview
+        failed = follow(pages, re.search(r'href="(/runs/[^"]+)"><bdi>returns<', overview))
+        assert "returns.pay_back</bdi></a><bdi>, ValueError: order 4 was never paid" in failed
+        assert reason in failed
+        compared = follow(pages, re.search(r'href="([^"]+)">What differs from the last that went well', failed))
+        assert "<bdi>conf.order</bdi></th><td><bdi>3</bdi></td><td><bdi>4</bdi></td>" in compared
+        assert compared.count("in <bdi>notify</bdi>") == 1  # it did not run, and nobody told more of it
+        loops = read(pages, "/graph")
+        loop = follow(pages, re.search(r'<a class="go" href="([^"]+)"><bdi>restock<', loops))
+        for said in ("Loop, 3 nodes", "restock · airflow", "forecast · prefect", "feeds the next run"):
+            assert said in loop
+
+
+def follow(pages: httpx.Client, link: re.Match[str] | None) -> str:
+    assert link is not None, "no such link"
+    return read(pages, unescape(link[1]))
+
+
+def read(pages: httpx.Client, path: str) -> str:
+    answer = pages.get(path)
+    assert answer.status_code == 200, path
+    return answer.text
+
+
 @pytest.mark.timeout(1200)
 def test_both_engines_are_in_one_history_and_nothing_is_left_behind(folder: Path) -> None:
     said = tell(folder)
@@ -69,12 +111,16 @@ def test_both_engines_are_in_one_history_and_nothing_is_left_behind(folder: Path
         "⇒ started restock",
         "↻ restock → forecast → restock",
         "2 turns, the last at",
+        "They part at: pay_back",
+        "conf.order",
         "s3://shop/forecast",
         f"The store is {folder}/runvis.db",
     ):
         assert told in said
     store = b"".join(file.read_bytes() for file in folder.glob("runvis.db*"))
     assert b"hunter2" not in store
+
+    look_at(folder)
 
     # It works a second time, over what the first time left; what it tells then is that time's.
     assert left_behind(folder) == []

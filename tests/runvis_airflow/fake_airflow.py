@@ -36,6 +36,7 @@ class FakeAirflow:
         self.token = "first"
         self.tokens_given = 0
         self.has_cursors = True
+        self.paused: list[str] = []
         self.faults: deque[Fault | None] = deque()
         self.asked: list[tuple[str, dict[str, str]]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
@@ -59,6 +60,10 @@ class FakeAirflow:
         """Return what Airflow answers; None where there is nothing."""
         if path == "/version":
             return {"version": "3.3.2"}
+        if path == "/dags" and params["paused"] == "true":
+            dags = [{"dag_id": dag_id, "is_paused": True} for dag_id in self.paused]
+            start = int(params.get("offset", 0))
+            return {"dags": dags[start : start + int(params["limit"])], "total_entries": len(dags)}
         if path in LISTS:
             return self._page(LISTS[path], params)
         match [unquote(step) for step in path.split("/")[1:]]:

@@ -29,6 +29,7 @@ from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.entries import list_entries, list_run_entries
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.ingest import ingest_events
+from runvis_core.services.paused import find_paused
 from runvis_core.services.run_details import get_run
 from runvis_core.services.runs import list_runs
 from runvis_core.services.trouble import Trouble
@@ -298,6 +299,21 @@ def test_pages_go_by_offset_where_there_are_no_cursors(airflow: FakeAirflow, sto
     assert len(airflow.story["task_instances"]) > 100
     assert "100" in {params.get("offset") for _, params in airflow.asked}
     assert the_run(store, "failing.after").native_state == "upstream_failed"
+
+
+def test_what_airflow_has_paused_is_noted_at_each_sweep(airflow: FakeAirflow, store: Store) -> None:
+    def noted() -> set[tuple[str, str, str]]:
+        with store.engine.connect() as connection:
+            return find_paused(connection)
+
+    sweep(airflow, store)
+    assert noted() == set()
+    airflow.paused = [f"dag_{number:03}" for number in range(101)]
+    sweep(airflow, store)
+    assert noted() == {("airflow", DEPLOYMENT, dag_id) for dag_id in airflow.paused}
+    airflow.paused = []
+    sweep(airflow, store)
+    assert noted() == set()
 
 
 def test_earlier_tries_are_asked_for_only_where_the_store_lacks_them(airflow: FakeAirflow, store: Store) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,53 +15,92 @@ from starlette.concurrency import run_in_threadpool
 from runvis_core.errors import RunVisError
 from runvis_core.services.entries import RawEntry
 
-POLL_SECONDS: Final = 0.25
-"""How often the log's head is looked at while somebody waits for it."""
+LEAST_PAUSE_SECONDS: Final = 0.2
+MOST_PAUSE_SECONDS: Final = 0.5
+"""How long the log is left alone between two looks at what came: the longer, the more work a look was."""
+PAUSE_FACTOR: Final = 10
+"""By how much a pause is longer than the look before it: what is told must not slow what is recorded."""
 PAGE_ENTRIES: Final = 250
 MAX_PAGES: Final = 64
 """How many pages are kept for others to read: what one server keeps for all its streams."""
+MAX_CHOICES: Final = 64
+"""Of how many choices a page keeps what it has for them."""
+
+
+class Choice(NamedTuple):
+    """Which entries a stream tells of; all of them if nothing is named."""
+
+    engine: str | None = None
+    deployment: str | None = None
+    kinds: frozenset[str] = frozenset()
+    run: str | None = None
 
 
 class Told:
-    """An entry, and the event of a stream that tells of it."""
+    """An entry, and the event of a stream that tells of it. Each is read and written when somebody asks, once."""
 
-    __slots__ = ("_event", "entry", "frame")
+    __slots__ = ("_event", "_frame", "entry")
 
     def __init__(self, entry: RawEntry) -> None:
         self.entry = entry
-        self.frame = _frame(entry)
         self._event: dict[str, Any] | None = None
+        self._frame: bytes | None = None
 
     @property
     def event(self) -> dict[str, Any]:
-        """What the entry says; read when somebody asks."""
+        """What the entry says."""
         said = self._event
         if said is None:
             said = self._event = orjson.loads(self.entry.entry)["event"]
         return said
 
+    @property
+    def frame(self) -> bytes:
+        """The event of the stream."""
+        made = self._frame
+        if made is None:
+            made = self._frame = _frame(self.entry)
+        return made
 
-@dataclass(frozen=True, slots=True)
+    def is_of(self, choice: Choice) -> bool:
+        """Whether it is what a stream tells of, as far as kind, engine and deployment go."""
+        return (
+            (not choice.kinds or self.entry.kind in choice.kinds)
+            and (choice.engine is None or choice.engine == self.event.get("engine"))
+            and (choice.deployment is None or choice.deployment == self.event.get("deployment"))
+        )
+
+
 class TailPage:
-    """Some entries, made ready once for all streams that tell of them."""
+    """Some entries, made ready once for all streams that tell of the same of them."""
 
-    items: list[Told]
-    after: int
-    """The position of the last one, or that after which there are none yet."""
-    frames: bytes
-    """All of them, one after the other."""
-    by_run: dict[str, list[Told]]
+    def __init__(self, entries: Sequence[RawEntry], *, after: int) -> None:
+        self.items = [Told(entry) for entry in entries]
+        self.after = entries[-1].position if entries else after
+        """The position of the last one, or that after which there are none yet."""
+        self._frames: dict[Choice, bytes] = {}
+        self._by_run: dict[str, list[Told]] | None = None
 
-    @staticmethod
-    def of(entries: Sequence[RawEntry], *, after: int) -> TailPage:
-        """Return the page of these entries, which come after a position."""
-        items = [Told(entry) for entry in entries]
-        by_run: dict[str, list[Told]] = defaultdict(list)
-        for told in items:
-            if told.entry.run_id is not None:
-                by_run[str(told.entry.run_id)].append(told)
-        last = items[-1].entry.position if items else after
-        return TailPage(items, last, b"".join(told.frame for told in items), dict(by_run))
+    def frames_of(self, choice: Choice) -> bytes:
+        """Return what it has for a stream; nothing if there is nothing of what the stream tells of."""
+        told = self.items if choice.run is None else self._runs().get(choice.run)
+        if not told:
+            return b""
+        made = self._frames.get(choice)
+        if made is None:
+            made = b"".join(one.frame for one in told if one.is_of(choice))
+            if len(self._frames) < MAX_CHOICES:
+                self._frames[choice] = made
+        return made
+
+    def _runs(self) -> dict[str, list[Told]]:
+        found = self._by_run
+        if found is None:
+            found = self._by_run = defaultdict(list)
+            for told in self.items:
+                if told.entry.run_id is not None:
+                    found[str(told.entry.run_id)].append(told)
+        return found
 
 
 def _frame(entry: RawEntry) -> bytes:
@@ -73,10 +111,31 @@ def _frame(entry: RawEntry) -> bytes:
     return b"id: %d\nevent: entry\ndata: %s,%s}\n\n" % (entry.position, beside[:-1], envelope[1:])
 
 
-class LogTail:
-    """Reads pages of the log, each once for all who ask at the same place, and wakes those who wait for more.
+class Place(NamedTuple):
+    """Where in the log a stream is after a wait."""
 
-    Lives in one event loop. `stopping` ends every wait.
+    after: int
+    """Up to this position there is nothing that it has not told of."""
+    has_more: bool
+    """Whether there may be something after it; otherwise the time is over."""
+
+
+class _Wait:
+    """What those wait for who tell of the same."""
+
+    __slots__ = ("over", "streams")
+
+    def __init__(self) -> None:
+        self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """Up to which position there was nothing for them."""
+        self.streams = 0
+
+
+class LogTail:
+    """Reads pages of the log, each once for all who ask at the same place, and wakes those who wait for what came.
+
+    While somebody waits, one task looks at what came, rests, and looks again: many streams cost hardly more than one,
+    and one that is not concerned is left asleep. Lives in one event loop. `stopping` ends every wait.
     """
 
     def __init__(
@@ -86,10 +145,12 @@ class LogTail:
         self._read = read
         self._find_head = find_head
         self._pages: OrderedDict[int, asyncio.Task[TailPage]] = OrderedDict()
-        self._head = 0
-        self._moved = asyncio.Event()
-        self._waiting = 0
-        self._poller: asyncio.Task[None] | None = None
+        self._waits: dict[Choice, _Wait] = {}
+        self._looker: asyncio.Task[None] | None = None
+        self._looked_to: int | None = None
+        """All up to this position was looked at for those who wait; None while nobody looks."""
+        self._is_lost = False
+        """Whether the last look found no store."""
 
     async def find_head(self) -> int:
         """Return the log's last position."""
@@ -110,43 +171,74 @@ class LogTail:
 
     async def _fetch(self, after: int) -> TailPage:
         keep = False
+        # What was looked at was there: where nothing of it is left, it has left the store.
+        beyond = max(after, self._looked_to or 0)
         try:
-            page = await run_in_threadpool(lambda: TailPage.of(self._read(after, PAGE_ENTRIES), after=after))
-            keep = bool(page.items)
-            return page
+            entries = await run_in_threadpool(self._read, after, PAGE_ENTRIES)
+            keep = bool(entries)
+            return TailPage(entries, after=beyond)
         finally:
             # What is not there yet is asked for again, and so is what could not be read.
             if not keep:
                 self._pages.pop(after, None)
 
-    async def wait_beyond(self, position: int, seconds: float) -> None:
-        """Return once the log goes on after a position, the server stops, or the time is over."""
-        self._waiting += 1
-        if self._poller is None or self._poller.done():
-            self._poller = asyncio.create_task(self._poll())
+    async def wait(self, after: int, choice: Choice, seconds: float) -> Place:
+        """Return once there may be something for a stream after a position, the server stops, or the time is over."""
+        if self._looked_to is not None and after < self._looked_to:
+            return Place(after, has_more=True)
+        waited = self._waits.setdefault(choice, _Wait())
+        waited.streams += 1
+        if self._looker is None or self._looker.done():
+            self._looker = asyncio.create_task(self._look_on())
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    while self._head <= position and not self.stopping.is_set():
-                        await self._moved.wait()
+            await asyncio.wait([waited.over], timeout=seconds)
         finally:
-            self._waiting -= 1
+            waited.streams -= 1
+            if not waited.streams and self._waits.get(choice) is waited:
+                del self._waits[choice]
+        if waited.over.done():
+            return Place(max(after, waited.over.result()), has_more=True)
+        # A store that is not found is told of by the next read.
+        return Place(max(after, self._looked_to or 0), has_more=self._is_lost)
 
-    async def _poll(self) -> None:
+    async def _look_on(self) -> None:
         stopping = asyncio.create_task(self.stopping.wait())
         try:
-            while self._waiting:
-                # A store that can't be reached now is one that does not go on: whoever reads next is told.
-                with suppress(RunVisError, SQLAlchemyError):
-                    self._head = await self.find_head()
-                self._wake()
-                await asyncio.wait([stopping], timeout=POLL_SECONDS)
-                if stopping.done():
-                    self._wake()
+            self._looked_to = await self.find_head()
+            # Who waits already may be behind that.
+            self._release(self._waits, 0)
+            await asyncio.sleep(0)
+            while not stopping.done():
+                began = time.monotonic()
+                await self._look()
+                pause = PAUSE_FACTOR * (time.monotonic() - began)
+                await asyncio.wait([stopping], timeout=min(max(pause, LEAST_PAUSE_SECONDS), MOST_PAUSE_SECONDS))
+                if not self._waits:
                     return
+        except (RunVisError, SQLAlchemyError):
+            # Told to whoever reads next: that is all who are released here.
+            pass
         finally:
             stopping.cancel()
+            self._looked_to = None
+            self._release(self._waits, 0)
 
-    def _wake(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
+    async def _look(self) -> None:
+        """Look at what came, and wake those who tell of it."""
+        goes_on = True
+        while goes_on:
+            before = self._looked_to or 0
+            try:
+                page = await self.read(before)
+            except (RunVisError, SQLAlchemyError):
+                # One that can't be reached now may be there again at the next look.
+                self._is_lost = True
+                return
+            self._is_lost = False
+            self._looked_to = page.after
+            self._release([choice for choice in self._waits if page.frames_of(choice)], before)
+            goes_on = len(page.items) == PAGE_ENTRIES
+
+    def _release(self, choices: Iterable[Choice], position: int) -> None:
+        for choice in list(choices):
+            self._waits.pop(choice).over.set_result(position)

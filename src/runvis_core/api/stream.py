@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from runvis_core.api.log_tail import LogTail, TailPage, Told
+from runvis_core.api.log_tail import Choice, LogTail, Place
 from runvis_core.api.problems import ProblemError
 from runvis_core.errors import UnreachableError
 from runvis_core.services.filters import Word
@@ -37,9 +37,9 @@ class StreamQuery(BaseModel):
     run: Word | None = Field(default=None, description="Only facts about the run of this whole id.")
 
     @property
-    def is_of_all(self) -> bool:
-        """Whether nothing is left out."""
-        return not (self.engine or self.deployment or self.kind or self.run)
+    def choice(self) -> Choice:
+        """What that chooses of the log."""
+        return Choice(self.engine, self.deployment, frozenset(self.kind), self.run)
 
 
 @router.get(
@@ -64,7 +64,7 @@ async def get_stream(
     if after is None:
         after = await tail.find_head()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(tail, query, after), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_events(tail, query.choice, after), media_type="text/event-stream", headers=headers)
 
 
 def _position(last_event_id: str) -> int:
@@ -78,41 +78,26 @@ def _position(last_event_id: str) -> int:
     return int(last_event_id)
 
 
-async def _events(tail: LogTail, query: StreamQuery, after: int) -> AsyncIterator[bytes]:
+async def _events(tail: LogTail, choice: Choice, after: int) -> AsyncIterator[bytes]:
     """Yield what a client reads. A slow one holds nothing here but its place: what it has not read is in the log."""
     yield b"retry: %d\n\n" % RETRY_MILLISECONDS
     said_at = time.monotonic()
+    place = Place(after, has_more=True)
     while not tail.stopping.is_set():
-        try:
-            page = await tail.read(after)
-        except UnreachableError:
-            # The client comes back, and goes on from here.
-            return
-        frames = _wanted(page, query)
-        after = page.after
-        if frames:
-            yield frames
-            said_at = time.monotonic()
+        if place.has_more:
+            try:
+                page = await tail.read(place.after)
+            except UnreachableError:
+                # The client comes back, and goes on from here.
+                return
+            frames = page.frames_of(choice)
+            place = Place(page.after, has_more=False)
+            if frames:
+                yield frames
+                said_at = time.monotonic()
         silent_for = time.monotonic() - said_at
         if silent_for >= HEARTBEAT_SECONDS:
             # With the place, so that nothing that was not wanted is looked through again.
-            yield b": alive\nid: %d\n\n" % after
-            said_at = time.monotonic()
-        elif not page.items:
-            await tail.wait_beyond(after, HEARTBEAT_SECONDS - silent_for)
-
-
-def _wanted(page: TailPage, query: StreamQuery) -> bytes:
-    """Return what a page has for one stream: hundreds may tell of the same one, most of them of little of it."""
-    if query.is_of_all:
-        return page.frames
-    told = page.items if query.run is None else page.by_run.get(query.run, [])
-    return b"".join(one.frame for one in told if _is_wanted(one, query))
-
-
-def _is_wanted(told: Told, query: StreamQuery) -> bool:
-    return (
-        (not query.kind or told.entry.kind in query.kind)
-        and (query.engine is None or query.engine == told.event.get("engine"))
-        and (query.deployment is None or query.deployment == told.event.get("deployment"))
-    )
+            yield b": alive\nid: %d\n\n" % place.after
+            said_at, silent_for = time.monotonic(), 0.0
+        place = await tail.wait(place.after, choice, HEARTBEAT_SECONDS - silent_for)

@@ -223,8 +223,15 @@ def _differences(pair: Pair, place: int, left: Side, right: Side, equal: dict[Th
         value, other = facts.get((theme, field)), others.get((theme, field))
         if _is_equal(theme, value, other):
             equal[theme].add(field)
-        else:
+        elif not _is_untold(theme, value, pair.left) and not _is_untold(theme, other, pair.right):
             yield _Found(_difference(theme, field, value, other, pair.step), pair.step, known_at, place)
+
+
+def _is_untold(theme: Theme, value: Any, nodes: list[TreeNode]) -> bool:
+    """Return whether a step lacks a fact because it ended before it began: nobody was there to tell."""
+    state = nodes[-1].effective_state
+    is_over = state is not None and state.is_terminal and nodes[-1].started_at is None
+    return value is None and is_over and theme is not Theme.OUTCOME
 
 
 def _is_equal(theme: Theme, value: Any, other: Any) -> bool:

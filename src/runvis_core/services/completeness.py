@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -22,6 +22,7 @@ from runvis_core.services.completeness_answers import (
 )
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_completeness import Numbers, RunRecord, find_numbers, judge_runs, read_numbers
+from runvis_core.services.sure_runs import SureRuns, part_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
 from runvis_core.store.producers import count_numbers, find_gaps_of
@@ -60,7 +61,14 @@ def get_completeness(store: Store, filters: CompletenessFilter, *, limit: int, n
             for producer in find_producers(connection, filters, since, until):
                 account.add_producer(producer)
         if by is not By.PRODUCER:
-            for rows in chunks(_find_runs(connection, filters, since, until)):
+            chosen = [runs.c.sort_at >= since, runs.c.sort_at < until, runs.c.became_run_id.is_(None)]
+            chosen += _of(runs, filters)
+            if by is By.DEFINITION:
+                found = _find_runs(connection, chosen)
+            else:
+                sure, found = part_runs(connection, _RUN_COLUMNS, chosen)
+                account.add_sure_runs(sure)
+            for rows in chunks(found):
                 account.add_runs(connection, rows)
         if account.spans:
             account.gaps += _gaps_of(connection, account.spans)
@@ -152,12 +160,8 @@ def _seconds_between(noticed_at: str, closed_at: str | None) -> float | None:
     return (datetime.fromisoformat(closed_at) - datetime.fromisoformat(noticed_at)).total_seconds()
 
 
-def _find_runs(connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime) -> Sequence[Any]:
-    query = (
-        select(*_RUN_COLUMNS)
-        .where(runs.c.sort_at >= since, runs.c.sort_at < until, runs.c.became_run_id.is_(None), *_of(runs, filters))
-        .order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
-    )
+def _find_runs(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Sequence[Any]:
+    query = select(*_RUN_COLUMNS).where(*conditions).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
     return connection.execute(query).all()
 
 
@@ -203,6 +207,13 @@ class _Account:
         made["unkept"] += getattr(row, "refused", None) or 0
         made["last_heard_at"] = max((at for at in (made["last_heard_at"], heard_at) if at is not None), default=None)
         self.gaps += gaps
+
+    def add_sure_runs(self, counts: Mapping[SureRuns, int]) -> None:
+        """Add runs that need no look: of a deployment's account."""
+        for group, number in counts.items():
+            made = self._row(group.day, group)
+            made["runs"] += number
+            made["open" if group.is_open else "whole"] += number
 
     def add_runs(self, connection: Connection, rows: Sequence[Any]) -> None:
         """Add whether runs are whole."""

@@ -25,6 +25,8 @@ MAX_INSIDE: Final = 100
 MAX_LEVELS: Final = 4
 """How many levels down the feed looks for what failed."""
 FAILED: Final = (State.FAILED.value, State.TIMED_OUT.value)
+SOMETHING_INSIDE: Final = frozenset({"task_failure"})
+"""The engines' words for a failure that says no more than that something inside failed: the reason lies there."""
 
 
 class InsideFailure(Answer):
@@ -87,8 +89,14 @@ def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened
 
 def is_unexplained(run: RunSummary) -> bool:
     """Return whether a run failed and does not say why itself."""
-    failed = run.effective_state in (State.FAILED, State.TIMED_OUT)
-    return failed and (run.failure is None or not (run.failure.message or run.failure.error_type))
+    return run.effective_state in (State.FAILED, State.TIMED_OUT) and not says_why(run.failure)
+
+
+def says_why(failure: FailureView | None) -> bool:
+    """Return whether a failure gives a reason of its own, more than that something inside failed."""
+    if failure is None or failure.error_type in SOMETHING_INSIDE:
+        return False
+    return bool(failure.message or failure.error_type)
 
 
 def _count_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -13,6 +13,8 @@ from runvis_core.lineage.facts import Node
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunRef
 from runvis_core.services.blocking import Blocked, find_blocked
+from runvis_core.services.feed import SOMETHING_INSIDE, find_failed_inside
+from runvis_core.services.paused import find_paused
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
 from runvis_core.services.runs import find_silent
@@ -36,14 +38,15 @@ def get_health(store: Store, *, now: datetime) -> Health:
     """Return which definitions fail or are late, which runs are silent, and the last days of each engine.
 
     A definition fails while the last of its runs that succeeded, failed or timed out did not succeed. It is late when
-    its schedule (in UTC) says that a run should have begun since its last one did. What fails blocks the definitions
+    its schedule (in UTC) says that a run should have begun since its last one did, unless its engine has paused it.
+    What fails blocks the definitions
     that lie downstream of it in the lineage. Those that run inside others are
     left out: what holds them fails too.
     """
     catch_up(store, [ROLLUPS, FAILURES, LINEAGE])
     with reading(store) as connection:
         failing = _failing(connection)
-        late = _late(connection, now)
+        late, paused_count = _late(connection, now)
         silent = find_silent(connection, now, limit=MAX_LOOKED_THROUGH)
         shown = [*failing[:SHOWN], *(row for row, _ in late[:SHOWN])]
         described = _describe(connection, shown)
@@ -53,6 +56,8 @@ def get_health(store: Store, *, now: datetime) -> Health:
             for what, found in (("failing definitions", failing), ("late definitions", late), ("silent runs", silent))
             if len(found) >= MAX_LOOKED_THROUGH
         ]
+        if paused_count:
+            notes.append(f"{paused_count} by their schedule late, but paused by their engine: left out")
         return Health(
             at=now,
             failing=[_with_blocked(described[_key(row)], blocked.get(_node_id(row))) for row in failing[:SHOWN]],
@@ -86,16 +91,20 @@ def _failing(connection: Connection) -> list[Any]:
     return sorted(rows, key=lambda row: (row.failing_since or row.last_at, *_key(row)), reverse=True)
 
 
-def _late(connection: Connection, now: datetime) -> list[tuple[Any, list[datetime]]]:
+def _late(connection: Connection, now: datetime) -> tuple[list[tuple[Any, list[datetime]]], int]:
+    """Return what is late, and of how many definitions the schedule says so that their engine has paused."""
+    paused, paused_count = find_paused(connection), 0
     query = select(definition_health).where(definition_health.c.schedule.is_not(None)).limit(MAX_LOOKED_THROUGH)
     late: list[tuple[Any, list[datetime]]] = []
     for row in connection.execute(query):
         if row.last_begun_at is None or row.is_inner:
             continue
         missed = find_missed(row.schedule, last_begun_at=row.last_begun_at, now=now)
-        if missed:
+        if missed and (row.engine, row.deployment, row.definition) in paused:
+            paused_count += 1
+        elif missed:
             late.append((row, missed))
-    return sorted(late, key=lambda one: (one[1][0], _key(one[0])))
+    return sorted(late, key=lambda one: (one[1][0], _key(one[0]))), paused_count
 
 
 def _key(row: Any) -> tuple[str, str, str, str]:
@@ -136,21 +145,24 @@ def _describe(connection: Connection, rows: list[Any]) -> dict[tuple[str, ...], 
     }
 
 
-def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, Any]:
-    """Return by run the row of its failure's first line; of a run that only failed inside, that of its last child."""
-    found: dict[UUID, Any] = {}
+class FailureLine(NamedTuple):
+    """The type of a failure, and the first line of what it says."""
+
+    error_type: str | None
+    line: str | None
+
+
+def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, FailureLine]:
+    """Return by run why it failed; of a run that says no more than that something inside failed, why that did."""
+    found: dict[UUID, FailureLine] = {}
     wanted = list(run_ids)
     for chunk in chunks(wanted):
         rows = connection.execute(select(failures).where(failures.c.run_id.in_(chunk)))
-        found.update((row.run_id, row) for row in rows)
-    for chunk in chunks([run_id for run_id in wanted if run_id not in found]):
-        query = (
-            select(runs.c.parent_run_id, failures)
-            .join(failures, failures.c.run_id == runs.c.run_id)
-            .where(runs.c.parent_run_id.in_(chunk), runs.c.effective_state.in_(BAD))
-            .order_by(failures.c.sort_at, failures.c.run_id)
-        )
-        found.update((row.parent_run_id, row) for row in connection.execute(query))
+        found.update((row.run_id, FailureLine(row.error_type, row.line)) for row in rows)
+    lacking = [run_id for run_id in wanted if run_id not in found or found[run_id].error_type in SOMETHING_INSIDE]
+    for run_id, inside in find_failed_inside(connection, lacking).items():
+        if inside.failure is not None:
+            found[run_id] = FailureLine(inside.failure.error_type, inside.failure.line)
     return found
 
 

@@ -7,19 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, func, select
 
 from runvis_core.services.answers import Answer
 from runvis_core.services.completeness import Producer, find_producers_heard
 from runvis_core.services.completeness_answers import CompletenessFilter
+from runvis_core.services.moments import HourOf
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.producers import count_numbers
 from runvis_core.store.tables import definitions, runs
 
 HOURS: Final = 24
-MAX_RUNS: Final = 200_000
-"""How many runs are looked at."""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -58,7 +57,6 @@ class HeardHours(Answer):
 
     hours: list[AwareDatetime] = Field(default_factory=list[AwareDatetime])
     sources: list[HeardSource] = Field(default_factory=list[HeardSource])
-    notes: list[str] = Field(default_factory=list[str])
 
 
 def get_heard_hours(store: Store, filters: CompletenessFilter, *, now: datetime) -> HeardHours:
@@ -74,13 +72,11 @@ def get_heard_hours(store: Store, filters: CompletenessFilter, *, now: datetime)
     with reading(store) as connection:
         for source in _find_sources(connection, filters):
             table.add_source(source)
-        found = _find_runs(connection, filters, since, until)
-        for row in found[:MAX_RUNS]:
-            table.add_run(row)
+        for row in _count_runs(connection, filters, since, until):
+            table.add_runs(row)
         for producer in find_producers_heard(connection, filters, since, until):
             table.add_producer(producer)
-    cut = f"more than {MAX_RUNS:,} runs were first heard of in these hours; only so many are looked at"
-    return HeardHours(hours=table.hours, sources=table.answer(), notes=[cut] if len(found) > MAX_RUNS else [])
+    return HeardHours(hours=table.hours, sources=table.answer())
 
 
 def _hour_of(moment: datetime) -> datetime:
@@ -95,21 +91,20 @@ def _find_sources(connection: Connection, filters: CompletenessFilter) -> list[t
     return [(row.engine, row.deployment) for row in connection.execute(query)]
 
 
-def _find_runs(connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime) -> list[Any]:
+def _count_runs(connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime) -> Iterable[Any]:
     column = runs.c
+    hours = [HourOf(column[name]).label(name) for name in ("sort_at", "started_at", "ended_at")]
+    key = (column.engine, column.deployment, *hours)
     query = select(
-        column.engine,
-        column.deployment,
-        column.sort_at,
-        column.started_at,
-        column.ended_at,
-        column.frozen_position,
-        column.clock_suspect,
+        *key,
+        func.count().label("runs"),
+        func.sum(case((column.frozen_position.is_(None), 1), else_=0)).label("without_end"),
+        func.sum(case((column.clock_suspect.is_(True), 1), else_=0)).label("clock_off"),
     ).where(column.sort_at >= since, column.sort_at < until, column.became_run_id.is_(None))
     for name in ("engine", "deployment", "definition"):
         if (value := getattr(filters, name)) is not None:
             query = query.where(column[name] == value)
-    return list(connection.execute(query.order_by(column.sort_at.desc()).limit(MAX_RUNS + 1)))
+    return connection.execute(query.group_by(*key))
 
 
 class _Table:
@@ -124,13 +119,16 @@ class _Table:
         """Add a source that has said nothing yet."""
         self._cells.setdefault(key, {})
 
-    def add_run(self, row: Any) -> None:
-        """Add when a run was heard of, began and ended."""
+    def add_runs(self, row: Any) -> None:
+        """Add when some runs were heard of, began and ended: all of them in the same hours."""
         key = (row.engine, row.deployment)
-        self._hear(key, (row.sort_at, row.started_at, row.ended_at))
-        self._count(key, row.sort_at, "runs", 1)
-        self._count(key, row.sort_at, "without_end", row.frozen_position is None)
-        self._count(key, row.sort_at, "clock_off", bool(row.clock_suspect))
+        told, *others = (
+            datetime.fromisoformat(f"{hour}:00:00Z") if hour else None
+            for hour in (row.sort_at, row.started_at, row.ended_at)
+        )
+        self._hear(key, (told, *others))
+        for name in ("runs", "without_end", "clock_off"):
+            self._count(key, told, name, int(getattr(row, name)))
 
     def add_producer(self, producer: Producer) -> None:
         """Add when a producer was heard, and which of its numbers did not come when they should have."""

@@ -11,13 +11,22 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from runvis_core.services.answers import Page, RunSummary
-from runvis_core.services.feed import FAILED, MAX_INSIDE, MAX_LEVELS, FeedRow, InsideFailure, is_unexplained, list_feed
+from runvis_core.services.feed import (
+    FAILED,
+    MAX_INSIDE,
+    MAX_LEVELS,
+    FeedRow,
+    InsideFailure,
+    find_failed_inside,
+    is_unexplained,
+    list_feed,
+)
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.past import PastRun, PastRuns, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_kin import find_by_key, key_of
 from runvis_core.services.past_runs import find_past_runs, summarise_past
-from runvis_core.services.reading import chunks
+from runvis_core.services.reading import chunks, reading
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals
 
@@ -100,6 +109,15 @@ def _inside(runs: PastRuns, run_id: UUID) -> list[RunSummary]:
         .limit(MAX_INSIDE)
     )
     return summarise_past(runs, runs.load(runs.connection.scalars(query)))
+
+
+def find_failed_inside_at(store: Store, run_id: UUID, past: PastFilter, *, now: datetime) -> InsideFailure | None:
+    """Return what failed first inside a run, or had failed in the past that is asked about."""
+    if past.is_present:
+        with reading(store) as connection:
+            return find_failed_inside(connection, [run_id]).get(run_id)
+    with reading_past(store, past, now=now) as (connection, found):
+        return find_past_failed_inside(PastRuns(connection, found), [run_id]).get(run_id)
 
 
 def find_past_failed_inside(runs: PastRuns, run_ids: Sequence[UUID]) -> dict[UUID, InsideFailure]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, select
 
 from runvis_core.services.answers import RunRef, RunSummary
+from runvis_core.services.feed import is_unexplained
 from runvis_core.services.health import SHOWN
 from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_feed import find_past_failed_inside
@@ -180,9 +181,7 @@ class _Describer:
         failing = [one.last_id for one in stands if one.is_failing and one.last_id is not None]
         items = summarise_past(runs, runs.load(failing))
         self._summaries: dict[UUID, RunSummary] = {item.run_id: item for item in items}
-        self._inside = find_past_failed_inside(
-            runs, [item.run_id for item in items if item.failure is None or not item.failure.error_type]
-        )
+        self._inside = find_past_failed_inside(runs, [item.run_id for item in items if is_unexplained(item)])
         self._since = {one.key: _failing_since(runs, one) for one in stands if one.is_failing}
 
     def health_of(self, one: _Stand) -> DefinitionHealth:

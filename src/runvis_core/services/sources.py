@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 from sqlalchemy import Connection, select
 
 from runvis_core.services.answers import Answer
 from runvis_core.services.reading import reading
+from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
 from runvis_core.store.tables import definitions, head, runs
+
+LOOKED_AT: Final = 5
+"""Of how many definitions of a source, those that ran last, it is looked who told of them."""
 
 
 class SourceView(Answer):
@@ -21,6 +25,8 @@ class SourceView(Answer):
     definition_count: int
     """Definitions with runs that lie in no other run: not their tasks."""
     last_at: AwareDatetime
+    witnesses: list[str] = Field(default_factory=list[str])
+    """Who told of its last runs; empty where that was not looked at."""
 
 
 class Heard(Answer):
@@ -43,7 +49,7 @@ def get_heard(store: Store) -> Heard:
 def _sources(connection: Connection) -> list[SourceView]:
     # Definition by definition, by the index of runs that lie in no other: never a look at all runs.
     last = (
-        select(runs.c.sort_at)
+        select(runs.c.run_id)
         .where(
             runs.c.engine == definitions.c.engine,
             runs.c.deployment == definitions.c.deployment,
@@ -55,11 +61,24 @@ def _sources(connection: Connection) -> list[SourceView]:
         .limit(1)
         .scalar_subquery()
     )
-    named = select(definitions.c.engine, definitions.c.deployment, last.label("last_at")).subquery()
+    named = select(definitions.c.engine, definitions.c.deployment, last.label("last_run_id")).subquery()
+    query = select(named.c.engine, named.c.deployment, runs.c.sort_at, runs.c.run_id)
     found: dict[tuple[str, str], list[Any]] = {}
-    for row in connection.execute(select(named).where(named.c.last_at.is_not(None))):
-        found.setdefault((row.engine, row.deployment), []).append(row.last_at)
+    for row in connection.execute(query.join(runs, runs.c.run_id == named.c.last_run_id)):
+        found.setdefault((row.engine, row.deployment), []).append(row)
+    recent = {source: _latest(rows) for source, rows in found.items()}
+    told_by = count_entries(connection, [row.run_id for rows in recent.values() for row in rows])
     return [
-        SourceView(engine=engine, deployment=deployment, definition_count=len(moments), last_at=max(moments))
-        for (engine, deployment), moments in sorted(found.items())
+        SourceView(
+            engine=source[0],
+            deployment=source[1],
+            definition_count=len(found[source]),
+            last_at=rows[0].sort_at,
+            witnesses=sorted({name for row in rows for name in told_by.get(row.run_id, (0, []))[1]}),
+        )
+        for source, rows in sorted(recent.items())
     ]
+
+
+def _latest(rows: list[Any]) -> list[Any]:
+    return sorted(rows, key=lambda row: (row.sort_at, row.run_id), reverse=True)[:LOOKED_AT]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from runvis_core.model.event import STARTED_FROM
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Check, RunRef, StartView
+from runvis_core.services.completeness_answers import CompletenessFilter
 from runvis_core.services.reading import reading
 from runvis_core.services.run_summaries import REF_COLUMNS, find_contexts, run_refs
 from runvis_core.services.witnesses import count_entries
@@ -47,23 +48,68 @@ def find_started(connection: Connection, conditions: Sequence[Any], name: str, l
     return run_refs(connection, rows[:limit])
 
 
-def check_capture(store: Store, *, since: datetime) -> Check:
-    """Return for the doctor of which recent runs no process told."""
+class Told(NamedTuple):
+    """By whose word the recent runs of a definition, or of a deployment of it, are known."""
+
+    engine: str
+    deployment: str
+    definition: str | None
+    """What they were started from, or what they are runs of; None of runs that nobody named."""
+    runs: int
+    witnesses: list[str]
+    last_run_id: UUID
+
+    @property
+    def is_server_only(self) -> bool:
+        """Whether no process of these runs records."""
+        return is_server_only(self.witnesses)
+
+
+def find_told(
+    store: Store,
+    filters: CompletenessFilter,
+    *,
+    since: datetime,
+    until: datetime | None = None,
+    limit: int = LOOKED_AT,
+) -> list[Told]:
+    """Return who told of the last `limit` runs in a span of time that lie in no other, by what they were started from.
+
+    What the engine's server alone told of comes first.
+    """
     told: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    found: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
+    asked = {name: getattr(filters, name) for name in ("engine", "deployment", "definition")}
+    conditions = [runs.c[name] == value for name, value in asked.items() if value is not None]
+    conditions += [runs.c.sort_at >= since, *([runs.c.sort_at < until] if until else [])]
     with reading(store) as connection:
-        is_recent = (runs.c.sort_at >= since, runs.c.parent_run_id.is_(None))
-        rows = _recent(connection, is_recent, DOCTOR_LOOKS_AT)
+        is_recent = (*conditions, runs.c.parent_run_id.is_(None), runs.c.became_run_id.is_(None))
+        rows = _recent(connection, is_recent, limit)
         started_from = _find_started_from(connection, rows)
         witnesses = count_entries(connection, [row.run_id for row in rows])
     for row in rows:
-        name = started_from[row.run_id] or row.definition
-        told[row.engine, row.deployment, name or str(row.run_id)] |= set(witnesses.get(row.run_id, (0, []))[1])
-    alone = sorted(key for key, names in told.items() if is_server_only(names))
+        key = (row.engine, row.deployment, started_from[row.run_id] or row.definition or "")
+        found[key].append(row)
+        told[key] |= set(witnesses.get(row.run_id, (0, []))[1])
+    all_told = [
+        Told(engine, deployment, name or None, len(of), sorted(told[engine, deployment, name]), of[0].run_id)
+        for (engine, deployment, name), of in found.items()
+    ]
+    return sorted(all_told, key=lambda one: (not one.is_server_only, one.engine, one.deployment, one.definition or ""))
+
+
+def check_capture(store: Store, *, since: datetime) -> Check:
+    """Return for the doctor of which recent runs no process told."""
+    alone = [
+        one for one in find_told(store, CompletenessFilter(), since=since, limit=DOCTOR_LOOKS_AT) if one.is_server_only
+    ]
     if not alone:
         return Check(
             name="capture", outcome="ok", detail="of all that ran lately a process told, or nobody followed it"
         )
-    named = ", ".join(f"{name} ({engine} {deployment})" for engine, deployment, name in alone[:_MAX_NAMED])
+    named = ", ".join(
+        f"{one.definition or one.last_run_id} ({one.engine} {one.deployment})" for one in alone[:_MAX_NAMED]
+    )
     more = f" and {len(alone) - _MAX_NAMED} more" if len(alone) > _MAX_NAMED else ""
     return Check(
         name="capture",

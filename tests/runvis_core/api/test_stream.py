@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import httpx
 import pytest
 
 from runvis_core.api import stream as stream_module
-from runvis_core.api.log_tail import MAX_PAGES, LogTail
+from runvis_core.api.log_tail import MAX_PAGES, Choice, LogTail, TailPage
 from runvis_core.model.event import EventBase, MetricEvent
 from runvis_core.services.answers import EntryView
 from runvis_core.services.entries import RawEntry, list_entries
@@ -128,7 +129,7 @@ def test_a_page_is_read_once_for_all_and_only_so_many_are_kept() -> None:
 
     def read(after: int, limit: int) -> list[RawEntry]:
         reads.append(after)
-        return [RawEntry(after + 1, None, "note", b'{"event":{},"schema":1}', None, None)] if after < 200 else []
+        return [_entry(after + 1)] if after < 200 else []
 
     async def follow() -> None:
         tail = LogTail(read, lambda: 200, asyncio.Event())
@@ -154,21 +155,76 @@ def test_a_stream_says_of_an_entry_what_the_log_says(client: httpx.Client, store
 
 
 def test_a_wait_ends_when_the_log_goes_on_or_the_server_stops() -> None:
+    log: list[RawEntry] = [_entry(position) for position in range(1, 6)]
+
     async def wait() -> None:
-        head = 5
         stopping = asyncio.Event()
-        tail = LogTail(lambda after, limit: [], lambda: head, stopping)
-        await asyncio.wait_for(tail.wait_beyond(4, 600), 60)
-        waiting = asyncio.create_task(tail.wait_beyond(5, 600))
+        tail = LogTail(lambda after, limit: log[after : after + limit], lambda: len(log), stopping)
+        assert await asyncio.wait_for(tail.wait(4, Choice(), 600), 60) == (4, True)
+        waiting = asyncio.create_task(_wait_for_more(tail, 5, Choice()))
         await asyncio.sleep(0)
-        head = 6
-        await asyncio.wait_for(waiting, 60)
-        waiting = asyncio.create_task(tail.wait_beyond(6, 600))
+        log.append(_entry(6))
+        assert await asyncio.wait_for(waiting, 60) == 5
+        waiting = asyncio.create_task(tail.wait(6, Choice(), 600))
         await asyncio.sleep(0)
         stopping.set()
         await asyncio.wait_for(waiting, 60)
 
     asyncio.run(wait())
+
+
+def _entry(position: int, run: uuid.UUID | None = None) -> RawEntry:
+    return RawEntry(position, run, "note", b'{"event":{},"schema":1}', None, None)
+
+
+async def _wait_for_more(tail: LogTail, after: int, choice: Choice) -> int:
+    """Wait as a stream does; return up to where there was nothing, once there is something."""
+    while True:
+        after = (await tail.wait(after, choice, 600)).after
+        page = await tail.read(after)
+        if page.frames_of(choice):
+            return after
+        after = page.after
+
+
+def test_who_is_not_concerned_is_left_asleep_and_need_not_look_through_what_came() -> None:
+    ours, theirs = uuid.UUID(int=1), uuid.UUID(int=2)
+    log: list[RawEntry] = []
+
+    async def follow() -> None:
+        tail = LogTail(lambda after, limit: log[after : after + limit], lambda: len(log), asyncio.Event())
+        of_run = asyncio.create_task(_wait_for_more(tail, 0, Choice(run=str(ours))))
+        after = 0
+        for _ in range(3):
+            of_all = asyncio.create_task(_wait_for_more(tail, after, Choice()))
+            await asyncio.sleep(0)
+            log.append(_entry(len(log) + 1, theirs))
+            after = await asyncio.wait_for(of_all, 60) + 1
+            assert not of_run.done()
+        log.append(_entry(4, ours))
+        assert await asyncio.wait_for(of_run, 60) == 3
+        tail.stopping.set()
+
+    asyncio.run(follow())
+
+
+def test_streams_of_the_same_choice_share_what_is_written_for_them() -> None:
+    run = uuid.UUID(int=1)
+    page = TailPage([_entry(1, run), _entry(2)], after=0)
+    assert page.frames_of(Choice(run=str(run))) == page.items[0].frame
+    assert page.frames_of(Choice()) is page.frames_of(Choice())
+    assert page.frames_of(Choice(run="other")) == page.frames_of(Choice(kinds=frozenset({"state"}))) == b""
+
+
+def test_a_stream_goes_on_where_the_log_was_archived_meanwhile() -> None:
+    async def follow() -> None:
+        tail = LogTail(lambda after, limit: [], lambda: 9, asyncio.Event())
+        assert await tail.wait(1, Choice(), 60) == (1, True)
+        page = await tail.read(1)
+        assert (page.items, page.after) == ([], 9)
+        tail.stopping.set()
+
+    asyncio.run(follow())
 
 
 def test_an_open_stream_ends_when_the_server_is_ended(sqlite_store: Store, record: Record, tmp_path: Path) -> None:

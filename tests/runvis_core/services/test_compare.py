@@ -13,8 +13,10 @@ from runvis_core.model.event import (
     DatasetEvent,
     DefinitionEvent,
     EventBase,
+    IdentityEvent,
     LinkEvent,
     MetricEvent,
+    StateEvent,
 )
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.state import Relation, State
@@ -99,6 +101,24 @@ def test_a_step_that_one_run_lacks_is_one_difference_with_all_that_ran_in_it(sto
     assert told(found) == [("structure", "step", ("inner",))]
     assert (found.differences[0].change, found.differences[0].right) == ("added", "Succeeded")
     assert [pair.step for pair in found.steps] == ["", "extract", "inner", "inner/a", "stage"]
+
+
+def test_a_step_that_never_began_differs_by_its_end_alone(store: Store, record: Record) -> None:
+    load: dict[str, Any] = {"definition": "etl.load", "kind": "task", "key": "ti/load"}
+    record(store, a_run("good", begins=0, seconds=30))
+    record(store, a_run("good load", begins=20, inside="good", context={"code": {"commit": "abc"}}, **load))
+    record(store, a_run("bad", begins=100, seconds=30))
+    never = {"run_id": a_run_id("bad load"), "seconds": 120}
+    named = {"native_key": "ti/load", "native_id": "load", "definition": "etl.load", "definition_kind": "task"}
+    record(
+        store,
+        [
+            make(IdentityEvent, parent_run_id=a_run_id("bad"), **named, **never),
+            make(StateEvent, state=State.CANCELLED, native_state="upstream_failed", **never),
+        ],
+    )
+    found = compare_runs(store, str(a_run_id("good")), str(a_run_id("bad")))
+    assert told(found) == [("outcome", "state", ("load",))]
 
 
 def test_mapped_steps_are_aligned_by_their_index_and_attempts_share_a_step(store: Store, record: Record) -> None:

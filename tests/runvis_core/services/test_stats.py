@@ -16,6 +16,7 @@ from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter,
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
 from runvis_core.services.ingest import record_heartbeats
+from runvis_core.services.paused import note_paused
 from runvis_core.services.runs import list_runs
 from runvis_core.services.schedules import find_due_times, find_missed
 from runvis_core.services.stats import get_trend, list_stats
@@ -203,6 +204,21 @@ def test_a_definition_is_late_by_its_schedule(store: Store, record: Record) -> N
     assert get_health(store, now=at(HOUR + 60)).late == []
     (late,) = get_health(store, now=at(3 * HOUR + 60)).late
     assert (late.due_at, late.missed, late.schedule) == (at(HOUR), 2, "@hourly")
+
+
+def test_what_its_engine_has_paused_is_not_late(store: Store, record: Record) -> None:
+    record(store, [a_version(1, begins=-10, tasks=[], schedule="@hourly")])
+    record(store, a_run("r", begins=5))
+    (late,) = get_health(store, now=at(3 * HOUR)).late
+
+    note_paused(store, [late.definition], engine=late.engine, deployment="another")
+    assert get_health(store, now=at(3 * HOUR)).late_count == 1
+    note_paused(store, [late.definition, "elsewhere"], engine=late.engine, deployment=late.deployment)
+    health = get_health(store, now=at(3 * HOUR))
+    assert (health.late, health.late_count) == ([], 0)
+    assert health.notes == ["1 by their schedule late, but paused by their engine: left out"]
+    note_paused(store, [], engine=late.engine, deployment=late.deployment)
+    assert get_health(store, now=at(3 * HOUR)).late == [late]
 
 
 def test_a_run_that_stopped_beating_is_silent(store: Store, record: Record) -> None:

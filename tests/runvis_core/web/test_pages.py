@@ -13,11 +13,13 @@ from uuid import uuid4
 import httpx
 import pytest
 from tests.runvis_core.services.test_completeness import WORKER, a_life, numbered
-from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2
+from tests.runvis_core.services.test_definitions import started_from
+from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2, a_shop
 
 from runvis_core.api.headers import SECURITY_HEADERS
 from runvis_core.model.event import EventBase, FailureEvent, IdentityEvent, StateEvent
 from runvis_core.model.state import State, Witness
+from runvis_core.services.sources import get_heard
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.web.assets import ASSETS
@@ -341,9 +343,9 @@ def test_markup_in_a_failure_is_text(
 
 def test_a_failed_run_is_compared_with_the_last_that_went_well(pages: httpx.Client) -> None:
     href = next(href for href in links_of(read(pages, f"/runs/{BAD}")) if href.startswith("/compare"))
-    answer = pages.get(href)
-    assert answer.headers["Location"] == f"/compare?left={GOOD}&right={BAD}"
-    page = read(pages, answer.headers["Location"])
+    assert href == f"/compare?left={GOOD}&right={BAD}"
+    assert pages.get(f"/compare?right={BAD}").headers["Location"] == href
+    page = read(pages, href)
     assert "conf.day" in page.text
     assert "+1 m 13 s" in page.text
     swapped = next(href for href in links_of(page) if href.startswith("/compare"))
@@ -354,6 +356,29 @@ def test_a_comparison_needs_a_run(pages: httpx.Client) -> None:
     assert "right:" in read(pages, "/compare", status=400).text
     assert "There is no such thing" in read(pages, f"/compare?right={uuid4()}", status=404).text
     assert "There is no such thing" in read(pages, f"/compare?right={GOOD}", status=404).text
+
+
+def test_a_run_that_never_went_well_before_leads_to_no_comparison(pages: httpx.Client) -> None:
+    page = read(pages, f"/runs/{STAGE_2}")
+    assert "What differs from the last" not in page.text
+    assert not [href for href in links_of(page) if href.startswith("/compare")]
+
+
+def test_what_failed_inside_is_the_reason_where_the_engine_says_no_more_than_that(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    said = {"error_type": "task_failure", "content": {"message": "a task of the DAG run failed"}}
+    record(store, [*a_shop(), make(FailureEvent, witness=Witness.SCHEDULER, run_id=BAD, seconds=134, **said)])
+    pages = serve()
+    for then in ("", f"?known_at={get_heard(store).position}"):
+        run = read(pages, f"/runs/{BAD}{then}")
+        assert "Failed: shop.stage attempt 2, ValueError: upstream returned 0 rows; 1 step not run." in run.text
+        assert "The engine says of the whole: task_failure" in run.text
+        assert f"/runs/{STAGE_2}{then}" in list(links_of(run))
+        for address in ("/", "/runs"):
+            page = read(pages, f"{address}{then}")
+            assert "ValueError: upstream returned 0 rows" in page.text, address
+            assert "task_failure" not in page.text, address
 
 
 def test_each_number_of_the_overview_leads_to_a_feed_of_as_many_runs(pages: httpx.Client) -> None:
@@ -382,6 +407,8 @@ def test_a_search_leads_straight_to_an_id_and_lists_what_else_it_names(pages: ht
     named = read(pages, "/search?q=shop")
     assert any(href.startswith("/definition?name=shop&") for href in links_of(named))
     assert f"/runs/{STAGE_2}" in list(links_of(read(pages, "/search?q=upstream returned")))
+    (dataset,) = (href for href in links_of(read(pages, "/search?q=orders")) if href.startswith("/graph?"))
+    assert "shop.extract" in read(pages, dataset).text
     assert "Nothing is named by" in read(pages, "/search?q=nobody-knows-this").text
     assert "Give an id" in read(pages, "/search").text
 
@@ -470,6 +497,22 @@ def test_a_definition_shows_how_long_it_takes(pages: httpx.Client) -> None:
     assert re.search(r"24 Nov 1 1 2 m 1[234] s 2 m 1[234] s", page.text), "the table says it, too"
     days = [attributes for attributes in page.of("svg") if attributes.get("height") == "100%"]
     assert len(days) == 14
+
+
+def test_what_the_engine_s_server_alone_told_of_is_said_where_it_counts(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(store, started_from("flow/a", 1, Witness.FOLLOWER))
+    record(store, started_from("flow/b", 2, Witness.FOLLOWER, Witness.WORKER))
+    pages = serve()
+    told = read(pages, "/completeness?since=2026-11-20").text.partition("By whose word")[2]
+    assert re.search(r"flow/a airflow test 1 server only .*flow/b airflow test 1 follower, worker", told)
+    flow = read(pages, "/definition?name=flow").text
+    assert "Told by follower, worker." in flow
+    assert "flow/a 1 server only" in flow
+    overview = read(pages, "/")
+    assert "/completeness?engine=airflow&deployment=test#told" in list(links_of(overview))
+    assert "follower, worker" in overview.text
 
 
 def test_completeness_claims_nothing_where_nobody_numbers(pages: httpx.Client) -> None:

@@ -26,7 +26,7 @@ from runvis_core.cli.demo.engines import (
 )
 from runvis_core.cli.lineage import loops_command
 from runvis_core.cli.output import console
-from runvis_core.cli.runs import list_command, show_command
+from runvis_core.cli.runs import compare_command, list_command, show_command
 from runvis_core.cli.source import open_source
 from runvis_core.emit.drain import drain_spool
 from runvis_core.errors import SettingsError
@@ -43,9 +43,12 @@ LOOP: Final = "restock"
 """The DAG that has Prefect make a forecast, which starts it again."""
 TURNS: Final = 2
 """How often it does: as `story/airflow/shop.py` says."""
-TRIGGERED: Final = (LOOP, "orders", "returns")
-"""The DAGs that the demo starts; `orders` goes on to start the others."""
-DAGS: Final = {"orders": "success", "invoice": "success", "report": "success", "returns": "failed"}
+RETURNS: Final = "returns"
+"""The DAG that pays order 3 back, and fails at order 4."""
+RETURNED: Final = {3: "success", 4: "failed"}
+TRIGGERED: Final = (LOOP, "orders")
+"""The DAGs that the demo starts besides; `orders` goes on to start the others."""
+DAGS: Final = {"orders": "success", "invoice": "success", "report": "success"}
 """How the run of each DAG is meant to end."""
 STORY_SECONDS: Final = 240
 LIMIT: Final = 200
@@ -158,15 +161,21 @@ def _tell_the_story(python: Path, folder: Path, variables: dict[str, str], is_se
         with _step("Airflow starts"):
             engine = AirflowEngine(python, home, dags=STORY / "airflow", variables=variables)
             running.enter_context(engine)
-            engine.wait_for_dags(*DAGS, LOOP)
+            engine.wait_for_dags(*DAGS, RETURNS, LOOP)
             is_served()
         with _step("Airflow and Prefect run, and start one another"):
             for dag_id in TRIGGERED:
                 engine.trigger(dag_id)
+            returned: list[str] = []
+            for order in RETURNED:
+                engine.trigger(RETURNS, order=order)
+                returned = engine.wait_for_chain(RETURNS, runs=len(returned) + 1, timeout_seconds=STORY_SECONDS)
             states = engine.wait_for_runs(*DAGS, timeout_seconds=STORY_SECONDS)
             turns = engine.wait_for_chain(LOOP, runs=TURNS + 1, timeout_seconds=STORY_SECONDS)
-        if states != DAGS or turns != ["success"] * (TURNS + 1):
-            raise EngineError(f"the story went otherwise: {states} and {turns}; see the logs in {home / 'logs'}")
+        if states != DAGS or returned != list(RETURNED.values()) or turns != ["success"] * (TURNS + 1):
+            raise EngineError(
+                f"the story went otherwise: {states}, {returned} and {turns}; see the logs in {home / 'logs'}"
+            )
         with _step("Airflow ends"):
             engine.stop()
 
@@ -213,8 +222,9 @@ def _all_ended(url: str, since: datetime) -> bool:
     runs = _runs_since(url, since)
     told = {run.definition for run in runs}
     ended = all(run.effective_state is not None and run.effective_state.is_terminal for run in runs)
-    turned = [run.definition for run in runs].count("forecast") >= TURNS
-    return ended and turned and told >= {*DAGS, LOOP}
+    names = [run.definition for run in runs]
+    turned = names.count("forecast") >= TURNS and names.count(RETURNS) >= len(RETURNED)
+    return ended and turned and told >= {*DAGS, RETURNS, LOOP}
 
 
 def _show(url: str, since: datetime) -> None:
@@ -226,6 +236,9 @@ def _show(url: str, since: datetime) -> None:
         name = str(_runs_since(url, since, definition=definition, state=[State.SUCCEEDED])[-1].run_id)[:8]
         screen.print(f"\n[bold]$ runvis runs show {name} --tree[/bold]")
         show_command(name, tree=True, url=url)
+    name = str(_runs_since(url, since, definition=RETURNS, state=[State.FAILED])[0].run_id)[:8]
+    screen.print(f"\n[bold]$ runvis runs compare {name} --last-success[/bold]")
+    compare_command(name, last_success=True, url=url)
     screen.print("\n[bold]$ runvis lineage loops[/bold]")
     loops_command(url=url)
 

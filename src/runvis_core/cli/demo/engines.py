@@ -222,8 +222,11 @@ class PrefectEngine(AbstractContextManager["PrefectEngine"]):
             str(self._port),
             *([] if self._with_ui else ["--no-ui"]),
         ]
-        # It writes its pages out before it serves them.
-        ui = {"PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui")}
+        # It writes its pages out before it serves them. They ask this address, by default one at port 4200.
+        ui = {
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.folder / "ui"),
+            "PREFECT_UI_API_URL": f"http://127.0.0.1:{self._port}/api",
+        }
         server = EngineProcess(
             "Prefect server",
             command,
@@ -263,9 +266,9 @@ class AirflowEngine(AbstractContextManager["AirflowEngine"]):
         """Return once the DAG processor has read all of these DAGs."""
         self._wait(lambda: set(dag_ids) <= self._known_dags(), what=f"DAGs {', '.join(dag_ids)}")
 
-    def trigger(self, dag_id: str) -> None:
+    def trigger(self, dag_id: str, **conf: Any) -> None:
         """Start a run of a DAG by hand."""
-        self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}})
+        self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
 
     def wait_for_runs(self, *dag_ids: str, timeout_seconds: float) -> dict[str, str]:
         """Return the state of each of these DAGs' only run, once all have ended."""

@@ -166,7 +166,11 @@ def _lay_out(
 
 
 def _label(spot: Spot) -> str:
-    return f"{shorten(spot.label, _LONGEST)} ({spot.size})" if spot.node is None else shorten(spot.label, _LONGEST)
+    name = shorten(spot.label, _LONGEST)
+    if spot.node is None:
+        return f"{name} ({spot.size})"
+    # A loop across engines is seen as one.
+    return f"{name} · {shorten(spot.node.engine, _LONGEST)}" if spot.node.engine else name
 
 
 def _box(spot: Spot, place: dict[str, Any], centre: UUID) -> Box:

@@ -118,6 +118,11 @@ def _evidence(run: RunRef) -> Iterator[datetime]:
         yield run.ended_at
 
 
+def begin_of(span: Span) -> datetime | None:
+    """Return when a span was first queued or running; None while neither is known."""
+    return min((moment for run in span.attempts for moment in (run.queued_at, run.started_at) if moment), default=None)
+
+
 def is_live(run: RunRef) -> bool:
     """Return whether nobody has said that the run ended."""
     return run.effective_state is None or not run.effective_state.is_terminal

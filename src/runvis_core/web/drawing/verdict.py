@@ -8,7 +8,7 @@ from uuid import UUID
 
 from runvis_core.model.state import State, Verdict
 from runvis_core.services.answers import FailureView, RunDetail
-from runvis_core.services.feed import FAILED, InsideFailure
+from runvis_core.services.feed import FAILED, InsideFailure, says_why
 from runvis_core.web.drawing.looks import look_of
 from runvis_core.web.drawing.spans import Span, count_not_run
 from runvis_core.web.drawing.text import count_of, first_line, name_duration, shorten
@@ -62,7 +62,7 @@ def _live(run: RunDetail, state: State, now: datetime) -> str:
 def _failed(run: RunDetail, root: Span, failed_inside: InsideFailure | None, state: State) -> Sentence:
     head = look_of(state).word
     own = reason_of(run.failure)
-    if own or failed_inside is None:
+    if failed_inside is None or says_why(run.failure):
         return Sentence(
             f"{head}: {own}{_not_run(root)}." if own else f"{head}{_not_run(root)}; no reason was recorded."
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from runvis_core.web.drawing.intervals import Interval, share_time
 from runvis_core.web.drawing.looks import Look, look_at
-from runvis_core.web.drawing.spans import Span, extent_of, first_failed, going_on, is_live, mark_critical
+from runvis_core.web.drawing.spans import Span, begin_of, extent_of, first_failed, going_on, is_live, mark_critical
 from runvis_core.web.drawing.text import name_duration
 
 MAX_ROWS: Final = 1000
@@ -26,7 +26,12 @@ _MOST_TICKS: Final = 6
 
 
 class Bar(NamedTuple):
-    """A stretch of a row. `kind`: `queued`, `ran`, `retry`, `skew`, `tick` for what never began; `key`: the state's."""
+    """A stretch of a row; `key` is the state's.
+
+    `kind`: `queued`, `ran`, `open` for what still runs, `retry`, `tick` for what never began. From the row's top
+    `from` and on with `hand`: from the end of what started it to its own beginning. `skew` with an `end` at both
+    sides: a bracket under what a clock that was off told.
+    """
 
     kind: str
     key: str
@@ -53,6 +58,8 @@ class Row(NamedTuple):
     crosses: bool
     """Whether it runs in another engine than the row that it belongs to."""
     clock_suspect: bool
+    after_seconds: float | None
+    """How long after the end of the axis it began: it has no place on it."""
     folded: int
     """How many rows inside are not shown."""
     folded_failed: int
@@ -73,6 +80,8 @@ class Waterfall(NamedTuple):
     extent: Interval | None
     shares: dict[str, float]
     total: int
+    has_hand_off: bool
+    has_skew: bool
     first_failed: Row | None
     """The row that failed first, where it stands so far down that the first screen would not show it."""
 
@@ -89,7 +98,17 @@ def draw_waterfall(root: Span, *, now: datetime, max_rows: int = MAX_ROWS) -> Wa
     failed = first_failed(root)
     is_far = failed is not None and all(span is not failed for span, _ in shown[:NEAR])
     row = next((row for row, (span, _) in zip(rows, shown, strict=True) if span is failed), None) if is_far else None
-    return Waterfall(rows, scale.ticks() if scale else [], extent, shares, total, row)
+    kinds = {bar.kind for one in rows for bar in one.bars}
+    return Waterfall(
+        rows=rows,
+        ticks=scale.ticks() if scale else [],
+        extent=extent,
+        shares=shares,
+        total=total,
+        has_hand_off="hand" in kinds,
+        has_skew="skew" in kinds,
+        first_failed=row,
+    )
 
 
 class _Scale:
@@ -102,6 +121,11 @@ class _Scale:
         if self.seconds <= 0:
             return 0.0
         return min(100.0, max(0.0, (moment - self.start).total_seconds() / self.seconds * 100))
+
+    def after(self, span: Span) -> float | None:
+        """Return how long after the end of the axis the first evidence of a span is; None if it is on the axis."""
+        begins = begin_of(span)
+        return (begins - self.end).total_seconds() if begins is not None and begins > self.end else None
 
     def bar(self, kind: str, key: str, start: datetime, end: datetime, title: str) -> Bar:
         x = self.place(start)
@@ -129,6 +153,7 @@ def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int
     ]
     ran = [run.duration_seconds for run in span.attempts if run.duration_seconds is not None]
     looks = [look_at(run, facts.presumed) for run, facts in zip(span.attempts, span.facts, strict=True)]
+    after = scale.after(span) if scale and any(run.started_at for run in span.attempts) else None
     return Row(
         run_id=last.run_id,
         label=_label(last, above),
@@ -139,11 +164,12 @@ def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int
         attempts=[(run.attempt, run.run_id, look) for run, look in zip(span.attempts, looks, strict=True)],
         waited_seconds=sum(waited) if waited else None,
         ran_seconds=sum(ran) if ran else None,
-        bars=list(_bars(span, looks, scale)) if scale else [],
+        bars=[*_hand_off(span, above, scale), *_bars(span, looks, scale)] if scale and after is None else [],
         is_critical=span.is_critical,
         is_caused=span.is_caused,
         crosses=above is not None and above.last.engine != last.engine,
         clock_suspect=any(facts.clock_suspect for facts in span.facts),
+        after_seconds=after,
         folded=hidden[0] + span.cut,
         folded_failed=hidden[1],
     )
@@ -156,29 +182,54 @@ def _label(run: object, above: Span | None) -> str:
     return name.removeprefix(prefix) or name if prefix else name
 
 
+def _hand_off(span: Span, above: Span | None, scale: _Scale) -> Iterator[Bar]:
+    """Yield what joins a run to the one that started it, as long as the time from that one's end to its beginning."""
+    begins, ended = begin_of(span), above.last.ended_at if above is not None else None
+    if not span.is_caused or begins is None or ended is None:
+        return
+    gap = (begins - ended).total_seconds()
+    words = f"handed over {name_duration(gap)} after the end" if gap > 0 else "handed over while it still ran"
+    yield scale.bar("from", "queued", min(begins, ended), min(begins, ended), words)
+    if gap > 0:
+        yield scale.bar("hand", "queued", ended, begins, words)
+
+
 def _bars(span: Span, looks: list[Look], scale: _Scale) -> Iterator[Bar]:
     for place, (run, facts, look) in enumerate(zip(span.attempts, span.facts, looks, strict=True)):
         if run.started_at is None:
             due = run.queued_at or facts.retry_expected_at or run.ended_at
-            if due is not None and not is_live(run):
-                yield scale.bar("tick", look.key, due, due, f"{look.word}: never began")
-            elif due is not None:
-                yield scale.bar("queued", "queued", due, scale.end, "still waits for a worker")
+            if due is not None:
+                yield _unbegun(due, look, scale, is_live=is_live(run))
             continue
         if run.queued_at is not None and run.queued_at < run.started_at:
             waited = name_duration((run.started_at - run.queued_at).total_seconds())
             yield scale.bar("queued", "queued", run.queued_at, run.started_at, f"waited {waited}")
+        if run.started_at > scale.end:
+            continue
         end = run.ended_at or scale.end
         ran = name_duration((end - run.started_at).total_seconds())
         yield scale.bar("ran" if run.ended_at else "open", look.key, run.started_at, end, f"{look.word}, ran {ran}")
         if facts.clock_suspect:
-            yield scale.bar("skew", look.key, run.started_at, end, "a clock was off: its place may be another one")
+            yield from _bracket(run.started_at, end, look, scale)
         after = span.attempts[place + 1] if place + 1 < len(span.attempts) else None
         if after is not None and run.ended_at is not None:
             again = after.queued_at or after.started_at
             if again is not None and again > run.ended_at:
                 waits = name_duration((again - run.ended_at).total_seconds())
                 yield scale.bar("retry", "queued", run.ended_at, again, f"waited {waits} to try again")
+
+
+def _unbegun(due: datetime, look: Look, scale: _Scale, *, is_live: bool) -> Bar:
+    if is_live:
+        return scale.bar("queued", "queued", due, scale.end, "still waits for a worker")
+    return scale.bar("tick", look.key, due, due, f"{look.word}: never began")
+
+
+def _bracket(start: datetime, end: datetime, look: Look, scale: _Scale) -> Iterator[Bar]:
+    said = "a clock was off: its place may be another one"
+    yield scale.bar("skew", look.key, start, end, said)
+    for side in (start, end):
+        yield scale.bar("end", look.key, side, side, said)
 
 
 def _fold(root: Span, max_rows: int) -> tuple[list[tuple[Span, Span | None]], dict[int, tuple[int, int]]]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from runvis_core.services.completeness import get_completeness
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter, GapView, NumberSpan, RunGap
 from runvis_core.services.heard_hours import HeardHour, HeardSource, get_heard_hours
+from runvis_core.services.starts import LOOKED_AT, find_told
 from runvis_core.web.drawing.text import count_of
 from runvis_core.web.page import asked, store_of, understand
 from runvis_core.web.pages.feed import with_zone
@@ -38,6 +39,8 @@ def show_completeness(request: Request) -> Response:
         by=filters.by.value,
         heard=heard,
         sources=[(source, [_cell(source, hour) for hour in source.hours]) for source in heard.sources],
+        told=find_told(store, filters, since=account.since, until=account.until),
+        looked_at=LOOKED_AT,
         gaps=[(gap, *_uncertain(account, gap)) for gap in account.gaps],
     )
 

@@ -14,12 +14,14 @@ from starlette.responses import Response
 from runvis_core.model.state import State
 from runvis_core.services.answers import EntryView, RunDetail, TreeNode
 from runvis_core.services.asking import get_run_at
+from runvis_core.services.compare import find_last_success
 from runvis_core.services.entries import find_last_position, list_run_entries
-from runvis_core.services.feed import InsideFailure, find_failed_inside
+from runvis_core.services.feed import InsideFailure, says_why
+from runvis_core.services.past_feed import find_failed_inside_at
 from runvis_core.services.reading import reading
 from runvis_core.services.spans import find_parents, find_span_facts
 from runvis_core.store.database import Store
-from runvis_core.web.drawing.spans import Span, first_failed, spans_of
+from runvis_core.web.drawing.spans import spans_of
 from runvis_core.web.drawing.verdict import judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
 from runvis_core.web.live import take_live
@@ -46,6 +48,7 @@ def show_run(request: Request) -> Response:
     root = spans_of(run.tree, {} if pin else find_span_facts(store, _run_ids(run.tree)))
     after = number(given.pop("after", None), "after")
     events = _events(store, run, after, pin)
+    inside = find_failed_inside_at(store, run.run_id, asked_of(pin), now=real_now)
     return render(
         request,
         "run.html",
@@ -60,25 +63,15 @@ def show_run(request: Request) -> Response:
             last_position=find_last_position(store, run.run_id, until=pin.position if pin else None),
         ),
         above=find_parents(store, run.run_id) if run.parent_run_id and not pin else [],
-        verdict=judge_run(run, root, _failed_inside(store, run, root, pin, real_now), now=now),
+        verdict=judge_run(run, root, inside, now=now),
         fall=draw_waterfall(root, now=now),
         context_rows=list(_context_rows(run)),
         sources=len({word.witness for word in run.testimony}),
         agreeing=_count_agreeing(run),
-        actions=[] if pin else _actions(run),
+        actions=[] if pin else _actions(store, run),
+        reason=_reason_inside(run, inside),
         events=events,
     )
-
-
-def _failed_inside(store: Store, run: RunDetail, root: Span, pin: Pin | None, now: datetime) -> InsideFailure | None:
-    if pin is None:
-        with reading(store) as connection:
-            return find_failed_inside(connection, [run.run_id]).get(run.run_id)
-    span = first_failed(root)
-    if span is None or span.last.run_id == run.run_id:
-        return None
-    inner = get_run_at(store, str(span.last.run_id), pin.asked, now=now)
-    return InsideFailure(run_id=inner.run_id, definition=inner.definition, attempt=inner.attempt, failure=inner.failure)
 
 
 def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[str, Any]:
@@ -103,13 +96,23 @@ def _run_ids(tree: TreeNode) -> Iterator[UUID]:
         yield from _run_ids(node)
 
 
-def _actions(run: RunDetail) -> list[tuple[str, str]]:
+def _reason_inside(run: RunDetail, inside: InsideFailure | None) -> InsideFailure | None:
+    """Return what failed inside if that is the reason, and the run has none of its own."""
+    has_failed = run.effective_state in (State.FAILED, State.TIMED_OUT)
+    return inside if has_failed and not says_why(run.failure) else None
+
+
+def _actions(store: Store, run: RunDetail) -> list[tuple[str, str]]:
     actions: list[tuple[str, str]] = []
     if run.retry_of:
         actions.append((f"/runs/{run.retry_of}", "The attempt before"))
     has_ended = run.effective_state is not None and run.effective_state.is_terminal
     if run.definition and has_ended and run.effective_state is not State.SUCCEEDED:
-        actions.append((with_query("/compare", {"right": run.run_id}), "What differs from the last that went well"))
+        with reading(store) as connection:
+            good = find_last_success(connection, run.run_id)
+        if good is not None:
+            compared = with_query("/compare", {"left": good, "right": run.run_id})
+            actions.append((compared, "What differs from the last that went well"))
     if run.correlation_id:
         actions.append((with_query("/runs", {"correlation": run.correlation_id, "all": True}), "All runs of its cause"))
     return actions

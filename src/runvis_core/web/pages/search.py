@@ -10,7 +10,7 @@ from starlette.responses import Response
 from runvis_core.services.search import search
 from runvis_core.services.search_answers import Hit, Match
 from runvis_core.web.page import AskedError, asked, store_of
-from runvis_core.web.rendering import definition_path, redirect, render
+from runvis_core.web.rendering import dataset_path, definition_path, redirect, render
 
 _BY = {
     Match.ID: "id",
@@ -46,5 +46,11 @@ def _told(hit: Hit) -> dict[str, Any] | None:
         href = definition_path(one.engine, one.deployment, one.definition)
         return {"by": by, "href": href, "name": one.definition, "run": None, "more": one.code_version}
     if hit.dataset is not None:
-        return {"by": by, "href": None, "name": hit.dataset.name, "run": None, "more": hit.dataset.namespace}
+        return {
+            "by": by,
+            "href": dataset_path(hit.dataset.namespace, hit.dataset.name),
+            "name": hit.dataset.name,
+            "run": None,
+            "more": hit.dataset.namespace,
+        }
     return None

@@ -89,6 +89,41 @@ def test_another_engine_s_run_is_marked_where_it_begins() -> None:
     ]
 
 
+def test_a_line_joins_a_run_to_the_end_of_the_one_that_started_it() -> None:
+    started = node("flow", 60, 90, queued=50, engine="prefect")
+    cause = node("dag.ask", 10, 40).model_copy(update={"caused": [started]})
+    fall = draw(node("dag", 0, 100, children=(cause,)))
+    row = fall.rows[2]
+    assert row.crosses
+    assert [(bar.kind, bar.x, bar.width) for bar in row.bars[:2]] == [("from", "40%", "0.15%"), ("hand", "40%", "10%")]
+    assert row.bars[1].title == "handed over 10 s after the end"
+    assert fall.has_hand_off
+
+
+def test_what_is_started_while_its_cause_runs_is_joined_where_it_begins() -> None:
+    cause = node("dag.ask", 10, 80).model_copy(update={"caused": [node("flow", 20, 60, engine="prefect")]})
+    fall = draw(node("dag", 0, 100, children=(cause,)))
+    assert [(bar.kind, bar.x) for bar in fall.rows[2].bars] == [("from", "20%"), ("ran", "20%")]
+    assert not fall.has_hand_off
+
+
+def test_what_began_after_the_end_of_the_axis_has_no_place_on_it() -> None:
+    started = node("flow", 160, 190, engine="prefect", children=(node("flow.fit", 165, 170, engine="prefect"),))
+    cause = node("dag.ask", 10, 40).model_copy(update={"caused": [started]})
+    fall = draw(node("dag", 0, 100, children=(cause,)))
+    assert fall.extent == (at(0), at(100))
+    assert [(row.after_seconds, row.bars) for row in fall.rows[2:]] == [(60.0, []), (65.0, [])]
+
+
+def test_a_clock_that_was_off_is_a_bracket_under_the_bar() -> None:
+    dag = node("dag", 0, 100, children=(node("dag.load", 20, 60),))
+    fall = draw(dag, {a_run_id("dag.load"): SpanFacts(clock_suspect=True)})
+    bracket = [(bar.kind, bar.x) for bar in fall.rows[1].bars if bar.kind != "ran"]
+    assert bracket == [("skew", "20%"), ("end", "20%"), ("end", "60%")]
+    assert fall.has_skew
+    assert not draw(dag).has_skew
+
+
 def test_the_chain_that_kept_the_whole_from_ending_is_marked() -> None:
     children = (node("dag.a", 0, 40), node("dag.b", 0, 20), node("dag.c", 40, 100))
     fall = draw(node("dag", 0, 100, children=children))
