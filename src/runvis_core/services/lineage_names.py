@@ -40,9 +40,8 @@ def resolve_node(connection: Connection, query: LineageQuery, has_node: ColumnEl
                 f"{name!r} means several: {_listed(found)}; say which by engine and deployment, or by its id",
                 near=_ids_of(found),
             )
-    columns = lineage_nodes.c
-    query = known.where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
-    near = [row for row in connection.execute(query) if row.name.startswith(name)]
+    following = known.where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
+    near = [row for row in connection.execute(following) if row.name.startswith(name)]
     hint = f"; there are {_listed(near)}" if near else ": give a definition's name or a dataset's address"
     raise NotFoundError(f"no lineage is known of {name!r}{hint}", near=_ids_of(near))
 
