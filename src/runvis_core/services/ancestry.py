@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, func, or_, select, tuple_
+from sqlalchemy import BindParameter, Connection, and_, bindparam, func, or_, select, tuple_
 
 from runvis_core.model.state import Relation
 from runvis_core.services.reading import chunks
@@ -184,27 +185,56 @@ def _is_named_cause() -> Any:
     return or_(runs.c.run_id == links.c.target_run_id, by_key)
 
 
+# Built once each: to build such a statement takes longer than to run it.
+_SOURCES: Final[BindParameter[Any]] = bindparam("sources", expanding=True)
+
+
+@cache
+def _said_caused() -> Any:
+    """Select the runs that name one of `_SOURCES` as their cause."""
+    return select(*_KIN_COLUMNS).where(runs.c.caused_by_run_id.in_(_SOURCES))
+
+
+@cache
+def _linking() -> Any:
+    """Select those of `_SOURCES` that name what they started."""
+    return select(links.c.run_id).where(links.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED.value)
+
+
+@cache
+def _linked() -> tuple[Any, Any]:
+    """Select the runs that `_SOURCES` name by id, and by native key."""
+    of_source = and_(links.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED.value)
+    by_id = select(*_KIN_COLUMNS).join(links, links.c.target_run_id == runs.c.run_id).where(of_source)
+    same_key = and_(
+        tuple_(links.c.target_native_key, links.c.engine, links.c.deployment)
+        == tuple_(runs.c.native_key, runs.c.engine, runs.c.deployment)
+    )
+    return by_id, select(*_KIN_COLUMNS).join(links, same_key).where(of_source)
+
+
+@cache
+def _naming() -> Any:
+    """Select the runs that name one of `_SOURCES` as their cause by a link of their own."""
+    named = (
+        select(links.c.run_id)
+        .join(runs, _is_named_cause())
+        .where(runs.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED_BY.value)
+    )
+    return select(*_KIN_COLUMNS).where(runs.c.run_id.in_(named))
+
+
 def find_caused(connection: Connection, run_ids: Collection[UUID]) -> list[tuple[UUID, Any]]:
     """Return what these runs started, as pairs of the cause's id and the started run's row."""
     sources = set(run_ids)
     rows: dict[UUID, Any] = {}
     for chunk in chunks(list(sources)):
-        said = select(*_KIN_COLUMNS).where(runs.c.caused_by_run_id.in_(chunk))
-        of_source = and_(links.c.run_id.in_(chunk), links.c.relation == Relation.CAUSED.value)
-        by_id = select(*_KIN_COLUMNS).join(links, links.c.target_run_id == runs.c.run_id).where(of_source)
-        same_key = and_(
-            tuple_(links.c.target_native_key, links.c.engine, links.c.deployment)
-            == tuple_(runs.c.native_key, runs.c.engine, runs.c.deployment)
-        )
-        by_key = select(*_KIN_COLUMNS).join(links, same_key).where(of_source)
-        named = (
-            select(links.c.run_id)
-            .join(runs, _is_named_cause())
-            .where(runs.c.run_id.in_(chunk), links.c.relation == Relation.CAUSED_BY.value)
-        )
-        by_name = select(*_KIN_COLUMNS).where(runs.c.run_id.in_(named))
-        for query in (said, by_id, by_key, by_name):
-            rows.update((row.run_id, row) for row in connection.execute(query))
+        of_chunk = {_SOURCES.key: chunk}
+        found = [connection.execute(query, of_chunk) for query in (_said_caused(), _naming())]
+        # Most runs name nothing that they started.
+        if linking := list(set(connection.scalars(_linking(), of_chunk))):
+            found += [connection.execute(query, {_SOURCES.key: linking}) for query in _linked()]
+        rows.update((row.run_id, row) for result in found for row in result)
     causes = find_causes(connection, rows.values())
     pairs = ((row.caused_by_run_id or causes.get(run_id), row) for run_id, row in rows.items())
     return [(cause, row) for cause, row in pairs if cause is not None and cause in sources]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select
 
 from runvis_core.lineage.nodes import find_nodes
 from runvis_core.services.lineage_answers import LineageRef
@@ -90,8 +91,8 @@ def _read_edges(connection: Connection, numbers: list[int]) -> tuple[dict[int, l
         query = select(columns.source, columns.target).where(columns.source.in_(chunk))
         ordered = query.order_by(columns.source, columns.target, columns.kind).limit(room + 1)
         rows = connection.execute(ordered).all()
-        for row in rows[:room]:
-            leads_to.setdefault(row.source, []).append(row.target)
+        for source, target in rows[:room]:
+            leads_to.setdefault(source, []).append(target)
         if len(rows) > room:
             return leads_to, True
         room -= len(rows)
@@ -102,11 +103,17 @@ def _find_outer(connection: Connection, numbers: set[int]) -> dict[int, LineageR
     """Return those of the nodes that are definitions and whose runs lie in no others."""
     nodes = {number: node for number, node in find_nodes(connection, numbers).items() if node.kind == "definition"}
     health = definition_health.c
-    name = tuple_(health.engine, health.deployment, health.definition)
     inner: set[tuple[Any, ...]] = set()
-    for chunk in chunks([(node.engine, node.deployment, node.name) for node in nodes.values()]):
-        query = select(health.engine, health.deployment, health.definition).where(name.in_(chunk), health.is_inner)
-        inner.update(tuple(row) for row in connection.execute(query))
+    names: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for node in nodes.values():
+        names[node.engine, node.deployment].append(node.name)
+    # An engine at a time: SQLite looks no list of whole keys up in an index.
+    for (engine, deployment), of_engine in names.items():
+        there = (health.engine == engine, health.deployment == deployment, health.is_inner)
+        for chunk in chunks(of_engine):
+            query = select(health.engine, health.deployment, health.definition)
+            found = connection.execute(query.where(*there, health.definition.in_(chunk)))
+            inner.update(tuple(row) for row in found)
     return {
         number: LineageRef(node_id=node.node_id, **node._asdict())
         for number, node in nodes.items()

@@ -73,7 +73,7 @@ def _compare(connection: Connection, left: UUID, right: UUID) -> Comparison:
 def _read_side(connection: Connection, run_id: UUID) -> Side:
     row: Any = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
     (run,) = summarise(connection, [row], whole=True)
-    tree = build_tree(connection, run_id)
+    tree = build_tree(connection, run_id).top
     rows: list[Any] = []
     summaries = {run_id: run}
     for chunk in chunks(list(_ids_of(tree))[: 2 * MAX_STEPS]):

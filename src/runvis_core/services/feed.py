@@ -197,6 +197,8 @@ def _first_failures() -> Any:
             runs.c.became_run_id.is_(None),
             ~tried_again,
         )
+        # By state SQLite would look through all that ever failed.
+        .with_hint(runs, "INDEXED BY runs_parent", "sqlite")
         .subquery()
     )
     return select(numbered).where(numbered.c.place == 1)

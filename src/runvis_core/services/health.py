@@ -169,7 +169,8 @@ def find_failure_lines(connection: Connection, run_ids: Iterable[UUID]) -> dict[
 def _days(connection: Connection, now: datetime) -> list[EngineDay]:
     first = begin_of(now, DAY) - timedelta(days=DEFAULT_DAYS - 1)
     cell = rollups.c
-    query = select(rollups).where(cell.span == KIND, cell.begins_at >= first)
+    columns = (cell.engine, cell.deployment, cell.definition_kind, cell.begins_at, cell.state, cell.runs)
+    query = select(*columns).where(cell.span == KIND, cell.begins_at >= first)
     days: dict[tuple[Any, ...], dict[State, int]] = {}
     totals: dict[tuple[Any, ...], int] = {}
     for row in connection.execute(query):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from runvis_core.emit.current import dataset_name
 from runvis_core.errors import NotFoundError
@@ -37,9 +37,14 @@ def resolve_node(connection: Connection, query: LineageQuery, has_node: ColumnEl
             return found[0]
         if found:
             raise NotFoundError(
-                f"{name!r} means several: {_listed(found)}; say which by engine and deployment, or by its id"
+                f"{name!r} means several: {_listed(found)}; say which by engine and deployment, or by its id",
+                near=_ids_of(found),
             )
-    raise NotFoundError(_none_such(connection, name, known))
+    columns = lineage_nodes.c
+    query = known.where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
+    near = [row for row in connection.execute(query) if row.name.startswith(name)]
+    hint = f"; there are {_listed(near)}" if near else ": give a definition's name or a dataset's address"
+    raise NotFoundError(f"no lineage is known of {name!r}{hint}", near=_ids_of(near))
 
 
 def _possible_ids(name: str) -> Iterator[UUID]:
@@ -58,12 +63,8 @@ def _dataset_id(namespace: str, name: str) -> UUID:
     return Node("dataset", name, namespace=namespace).node_id
 
 
-def _none_such(connection: Connection, name: str, known: Select[Any]) -> str:
-    columns = lineage_nodes.c
-    query = known.where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
-    near = [row for row in connection.execute(query) if row.name.startswith(name)]
-    hint = f"; there are {_listed(near)}" if near else ": give a definition's name or a dataset's address"
-    return f"no lineage is known of {name!r}{hint}"
+def _ids_of(rows: Sequence[Any]) -> list[str]:
+    return [str(row.node_id) for row in rows[:_SHOWN]]
 
 
 def _listed(rows: Any) -> str:

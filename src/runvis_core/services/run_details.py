@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -30,6 +30,7 @@ from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import LoggedEntry, find_bodies, find_entries, read_envelope, reading
 from runvis_core.services.run_summaries import Context, as_text, find_attempts, find_contexts, summarise
 from runvis_core.services.run_trees import build_tree
+from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies
 
@@ -45,6 +46,19 @@ def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
     `name` is its id or the first six characters of it and more, the engine's own id, an alias, or the id of one of its
     corrections. Raises `NotFoundError`, naming near ones, if there is no such run.
     """
+    return get_drawn_run(store, name, now=now).run
+
+
+class DrawnRun(NamedTuple):
+    """All that is known about a run, and what a drawing of its tree needs beyond that."""
+
+    run: RunDetail
+    facts: dict[UUID, SpanFacts]
+    """By run, of all that the tree shows."""
+
+
+def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
+    """Return what `get_run` does, and what a drawing needs, both of one moment."""
     with reading(store) as connection:
         run_id = resolve_run(connection, name)
         row = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
@@ -52,7 +66,8 @@ def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
         (summary,) = summarise(connection, [row], whole=True, contexts=contexts)
         testimony, ends = _testimony(connection, run_id)
         transitions = find_transitions(_entries_of_kinds(connection, run_id, TRANSITION_KINDS))
-        return RunDetail(
+        tree = build_tree(connection, run_id)
+        run = RunDetail(
             **dict(summary),
             asked_for=name,
             retry_expected_at=row.retry_expected_at,
@@ -79,8 +94,9 @@ def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
             said=find_said(connection, run_id, _entries_of_kinds(connection, run_id, SAID_KINDS)),
             log=find_log(connection, run_id, contexts[run_id]),
             liveness=_liveness(connection, run_id, now),
-            tree=build_tree(connection, run_id),
+            tree=tree.top,
         )
+        return DrawnRun(run, tree.facts)
 
 
 def _entries_of_kinds(

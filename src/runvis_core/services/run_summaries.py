@@ -64,8 +64,8 @@ def duration_seconds(started_at: datetime | None, ended_at: datetime | None) -> 
     return (ended_at - started_at).total_seconds()
 
 
-def _state(value: str | None) -> State | None:
-    return State(value) if value is not None else None
+# Looked up: an answer has thousands of them.
+_STATES: Final[Mapping[str | None, State | None]] = {None: None, **{state.value: state for state in State}}
 
 
 def attempt_fields(row: Any) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def attempt_fields(row: Any) -> dict[str, Any]:
     return {
         "run_id": row.run_id,
         "attempt": row.attempt,
-        "state": _state(row.state),
-        "effective_state": _state(row.effective_state),
+        "state": _STATES[row.state],
+        "effective_state": _STATES[row.effective_state],
         "native_state": row.native_state,
         "started_at": row.started_at,
         "ended_at": row.ended_at,

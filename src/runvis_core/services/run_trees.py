@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, literal, select, tuple_, union
 
-from runvis_core.model.state import Relation
+from runvis_core.model.state import Relation, Verdict
 from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import chunks, reading
-from runvis_core.services.run_summaries import REF_COLUMNS, find_corrected, run_ref_fields
+from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields
+from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
-from runvis_core.store.tables import links, runs
+from runvis_core.store.tables import corrections, links, runs
+from runvis_core.store.types import Id
 
 MAX_NODES: Final = 2000
 """How many runs a tree shows."""
@@ -28,28 +31,53 @@ MAX_LEVELS: Final = 64
 MAX_DEPTH: Final = 90
 """How deep a tree is in all, from child to child and from cause to what it started: no JSON is read much deeper."""
 
+_COLUMNS: Final = (
+    *REF_COLUMNS,
+    runs.c.native_key,
+    runs.c.retry_expected_at,
+    runs.c.presumed,
+    runs.c.clock_suspect,
+    exists().where(corrections.c.run_id == runs.c.run_id).label("is_corrected"),
+)
+
 
 def get_tree(store: Store, name: str) -> TreeNode:
     """Return the run and what ran inside it. Raises `NotFoundError` if there is no such run."""
     with reading(store) as connection:
-        return build_tree(connection, resolve_run(connection, name))
+        return build_tree(connection, resolve_run(connection, name)).top
 
 
-def build_tree(connection: Connection, run_id: UUID) -> TreeNode:
+class Tree(NamedTuple):
+    """A tree of runs, and what a drawing of it needs beyond it."""
+
+    top: TreeNode
+    facts: dict[UUID, SpanFacts]
+    """By run, of all that the tree shows."""
+
+
+def build_tree(connection: Connection, run_id: UUID) -> Tree:
     """Return the tree under a run: what it contains, the earliest first, what each started, and what is under that.
 
     Each run is shown once, where it was met first, so that runs which started one another in a circle end it. What is
     left out is counted.
     """
-    top = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id == run_id)).one()
+    top = connection.execute(select(*_COLUMNS).where(runs.c.run_id == run_id)).one()
     found = _Found({run_id: top}, defaultdict(list), defaultdict(int), defaultdict(list), defaultdict(int))
     tops, room = [run_id], MAX_DEPTH
     while tops:
         inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
         room -= levels + 1
         tops = _read_caused(connection, [*tops, *inside], found, may_go_on=room > 0)
-    corrected = find_corrected(connection, list(found.rows))
-    return _node(run_id, found, corrected, carried_over=False)
+    facts = {
+        row.run_id: SpanFacts(
+            row.native_key,
+            row.retry_expected_at,
+            Verdict(row.presumed) if row.presumed else None,
+            clock_suspect=bool(row.clock_suspect),
+        )
+        for row in found.rows.values()
+    }
+    return Tree(_node(run_id, found, carried_over=False), facts)
 
 
 class _Found(NamedTuple):
@@ -84,19 +112,15 @@ PARENTS: Final[BindParameter[Any]] = bindparam("parents", expanding=True)
 
 @cache
 def child_edges() -> Any:
-    """Select `parent`, `child` and whether it was carried over, of what ran right inside `PARENTS`.
+    """Select `parent`, `child` with its `sort_at`, and whether it was carried over, of what ran right inside `PARENTS`.
 
     To build such a statement takes longer than to run it, so each is built once.
     """
-    parents = PARENTS
-    contained = select(runs.c.parent_run_id.label("parent"), runs.c.run_id.label("child"), literal(0).label("carried"))
+    parents, child = PARENTS, (runs.c.run_id.label("child"), runs.c.sort_at)
+    contained = select(runs.c.parent_run_id.label("parent"), *child, literal(0).label("carried"))
     contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
-    carried = select(links.c.run_id, links.c.target_run_id, literal(1))
-    carried = carried.where(
-        links.c.run_id.in_(parents),
-        links.c.relation == Relation.CARRIED_OVER.value,
-        links.c.target_run_id.is_not(None),
-    )
+    carried = select(links.c.run_id, *child, literal(1)).join(runs, runs.c.run_id == links.c.target_run_id)
+    carried = carried.where(links.c.run_id.in_(parents), links.c.relation == Relation.CARRIED_OVER.value)
     # One witness may know a try's id and another only its key: a union, and not of all, so that it is shown once.
     return union(contained, carried, _carried_by_key(parents)).subquery("edges")
 
@@ -118,7 +142,7 @@ def _carried_by_key(parents: Any) -> Any:
         tuple_(later.c.sort_at, later.c.first_position) > tuple_(runs.c.sort_at, runs.c.first_position),
     )
     return (
-        select(links.c.run_id, runs.c.run_id, literal(1))
+        select(links.c.run_id, runs.c.run_id, runs.c.sort_at, literal(1))
         .join(runs, of_key)
         .where(links.c.run_id.in_(parents), links.c.relation == Relation.CARRIED_OVER.value, ~is_followed)
     )
@@ -128,37 +152,59 @@ def _carried_by_key(parents: Any) -> Any:
 def _level() -> Any:
     edges = child_edges()
     # One that is both inside and carried over is inside.
-    order = (runs.c.sort_at, runs.c.run_id, edges.c.carried)
-    numbered = (
-        select(
-            edges.c.parent,
-            edges.c.carried,
-            runs.c.sort_at,
-            *REF_COLUMNS,
-            func.row_number().over(partition_by=edges.c.parent, order_by=order).label("place"),
-            func.count().over(partition_by=edges.c.parent).label("total"),
-        )
-        .join(runs, runs.c.run_id == edges.c.child)
-        .subquery()
-    )
-    query = select(numbered).where(numbered.c.place <= bindparam("most"))
-    return query.order_by(numbered.c.sort_at, numbered.c.run_id, numbered.c.carried, numbered.c.parent)
+    order = (edges.c.sort_at, edges.c.child, edges.c.carried)
+    # The rest of a row is looked up for those alone that are shown.
+    numbered = select(
+        edges,
+        func.row_number().over(partition_by=edges.c.parent, order_by=order).label("place"),
+        func.count().over(partition_by=edges.c.parent).label("total"),
+    ).subquery()
+    edge = numbered.c
+    query = select(edge.parent, edge.carried, edge.place, edge.total, *_COLUMNS)
+    query = query.join(runs, runs.c.run_id == edge.child).where(edge.place <= bindparam("most"))
+    return query.order_by(edge.sort_at, edge.child, edge.carried, edge.parent)
+
+
+@cache
+def _contained() -> tuple[Any, Any, Any]:
+    """Select what one run contains, how much that is, and whether it carried a try over."""
+    parent = bindparam("parent", type_=Id())
+    inside = (runs.c.parent_run_id == parent, runs.c.became_run_id.is_(None))
+    query = select(*_COLUMNS).where(*inside).order_by(runs.c.sort_at, runs.c.run_id).limit(bindparam("most"))
+    query = query.with_hint(runs, "INDEXED BY runs_parent", "sqlite")
+    carried = select(literal(1)).where(links.c.run_id == parent, links.c.relation == Relation.CARRIED_OVER.value)
+    return query, select(func.count()).select_from(runs).where(*inside), carried.limit(1)
+
+
+def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int]) -> Iterator[tuple[UUID, Any, bool]]:
+    """Yield of what ran right inside runs the parent, the row, and whether it was carried over; count what is cut."""
+    query, count, carried = _contained()
+    if len(parents) == 1 and connection.scalar(carried, {"parent": parents[0]}) is None:
+        # One that contains a thousand is most often alone on its level, and an index has what it contains in order.
+        (parent,) = parents
+        rows = connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}).all()
+        if len(rows) > MAX_CHILDREN:
+            cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
+        yield from ((parent, row, False) for row in rows[:MAX_CHILDREN])
+        return
+    for chunk in chunks(parents):
+        for row in connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN}):
+            if row.place == 1:
+                cut[row.parent] += max(0, row.total - MAX_CHILDREN)
+            yield row.parent, row, bool(row.carried)
 
 
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
-    for chunk in chunks(parents):
-        for row in connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN}):
-            if row.place == 1:
-                found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)
-            if row.run_id in found.rows:
-                continue  # in a loop of parents, or carried over by two of them: shown where it was met first
-            if len(found.rows) >= MAX_NODES:
-                found.cut[row.parent] += 1
-                continue
-            found.rows[row.run_id] = row
-            found.children[row.parent].append((row.run_id, bool(row.carried)))
-            below.append(row.run_id)
+    for parent, row, carried in _children(connection, parents, found.cut):
+        if row.run_id in found.rows:
+            continue  # in a loop of parents, or carried over by two of them: shown where it was met first
+        if len(found.rows) >= MAX_NODES:
+            found.cut[parent] += 1
+            continue
+        found.rows[row.run_id] = row
+        found.children[parent].append((row.run_id, carried))
+        below.append(row.run_id)
     return below
 
 
@@ -180,7 +226,7 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
     pairs = find_caused(connection, run_ids)
     rows: dict[UUID, Any] = {}
     for chunk in chunks([row.run_id for _, row in pairs]):
-        query = select(runs.c.sort_at, *REF_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
+        query = select(runs.c.sort_at, *_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
         rows.update((row.run_id, row) for row in connection.execute(query))
     known = [(rows[row.run_id].sort_at, row.run_id, cause) for cause, row in pairs if row.run_id in rows]
     new: list[UUID] = []
@@ -196,14 +242,13 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
     return new
 
 
-def _node(run_id: UUID, found: _Found, corrected: set[UUID], *, carried_over: bool) -> TreeNode:
+def _node(run_id: UUID, found: _Found, *, carried_over: bool) -> TreeNode:
+    row = found.rows[run_id]
     return TreeNode(
-        **run_ref_fields(found.rows[run_id], corrected=run_id in corrected),
+        **run_ref_fields(row, corrected=bool(row.is_corrected)),
         carried_over=carried_over,
-        children=[
-            _node(child, found, corrected, carried_over=carried) for child, carried in found.children.get(run_id, ())
-        ],
+        children=[_node(child, found, carried_over=carried) for child, carried in found.children.get(run_id, ())],
         cut_children=found.cut.get(run_id, 0),
-        caused=[_node(started, found, corrected, carried_over=False) for started in found.caused.get(run_id, ())],
+        caused=[_node(started, found, carried_over=False) for started in found.caused.get(run_id, ())],
         cut_caused=found.cut_caused.get(run_id, 0),
     )

@@ -20,6 +20,8 @@ _PRESETS: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+_EVEN: Final = {"0 * * * *": timedelta(hours=1), "0 0 * * *": timedelta(days=1)}
+"""What most schedules are, and needs no looking for: the beginnings of all hours, or days, of UTC."""
 _INTERVAL: Final = re.compile(r"(?:(\d{1,5}) days?, )?(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?")
 GRACE_SHARE: Final = 0.1
 """A run is late once a tenth of the time to the next one is over, but not before `GRACE_LEAST` and by `GRACE_MOST`."""
@@ -56,14 +58,22 @@ def _due_times(schedule: str, after: datetime) -> Iterator[datetime]:
     if interval is not None:
         days, hours, minutes, seconds = (int(part or 0) for part in interval.groups())
         step = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        while step:
-            after += step
-            yield after
+        yield from _each(after, step)
         return
     expression = _PRESETS.get(schedule.lower(), schedule)
+    if (step := _EVEN.get(expression)) is not None:
+        hour = after.replace(minute=0, second=0, microsecond=0)
+        yield from _each(hour if step < timedelta(days=1) else hour.replace(hour=0), step)
+        return
     if len(expression.split()) != 5:
         return
     try:
         yield from CronSim(expression, after)
     except CronSimError:
         return
+
+
+def _each(after: datetime, step: timedelta) -> Iterator[datetime]:
+    while step:
+        after += step
+        yield after

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,7 +11,7 @@ from sqlalchemy import select
 from runvis_core.model.state import Verdict
 from runvis_core.services.ancestry import MAX_DEPTH
 from runvis_core.services.answers import RunRef
-from runvis_core.services.reading import chunks, reading
+from runvis_core.services.reading import reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
@@ -25,20 +24,6 @@ class SpanFacts(NamedTuple):
     retry_expected_at: datetime | None = None
     presumed: Verdict | None = None
     clock_suspect: bool = False
-
-
-def find_span_facts(store: Store, run_ids: Iterable[UUID]) -> dict[UUID, SpanFacts]:
-    """Return these facts by run."""
-    columns = (runs.c.native_key, runs.c.retry_expected_at, runs.c.presumed, runs.c.clock_suspect)
-    found: dict[UUID, SpanFacts] = {}
-    with reading(store) as connection:
-        for chunk in chunks(list(run_ids)):
-            for row in connection.execute(select(runs.c.run_id, *columns).where(runs.c.run_id.in_(chunk))):
-                presumed = Verdict(row.presumed) if row.presumed else None
-                found[row.run_id] = SpanFacts(
-                    row.native_key, row.retry_expected_at, presumed, clock_suspect=bool(row.clock_suspect)
-                )
-    return found
 
 
 def find_parents(store: Store, run_id: UUID) -> list[RunRef]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import orjson
+from pydantic import JsonValue
 from sqlalchemy import select
 
 from runvis_core.errors import EventError
@@ -72,7 +73,7 @@ def find_contests(store: Store, events: Iterable[EventBase]) -> list[SealedEvent
 
 
 def _contest(run_id: UUID, claim: Claim, event: EventBase) -> SealedEvent:
-    report = {"team": event.team}
+    report: dict[str, JsonValue] = {"team": event.team}
     return seal(
         ConflictEvent(
             engine=event.engine,

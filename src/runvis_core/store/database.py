@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, FromClause, create_engine, event, make_url
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from runvis_core.errors import StoreAddressError, UnreachableError
@@ -82,8 +83,18 @@ def _parse(url: str) -> URL:
     return address
 
 
+class _SqliteCompiler(SQLiteCompiler):
+    """Writes which index a statement follows, where it says so: SQLAlchemy writes no such hints for SQLite."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        """Return what stands after a table's name."""
+        del table
+        return text
+
+
 def _sqlite_engine(address: URL) -> Engine:
     engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+    engine.dialect.statement_compiler = _SqliteCompiler
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:

@@ -141,6 +141,7 @@ runs: Final = _table(
     _index_of_set("runs_correlation", "correlation_id"),
     # Of a run that is started by itself: what lies in it, mostly has none.
     _index_of_set("runs_trigger", "trigger_kind", "sort_at", "run_id"),
+    _index_of_set("runs_became", "became_run_id"),
     rowid=True,
 )
 

@@ -31,13 +31,23 @@ class Id(TypeDecorator[UUID]):
             return dialect.type_descriptor(postgresql.UUID(as_uuid=True))
         return dialect.type_descriptor(LargeBinary(16))
 
-    def process_bind_param(self, value: UUID | None, dialect: Dialect) -> Any:
-        """Return what the driver takes."""
-        return value.bytes if value is not None and dialect.name == "sqlite" else value
+    # The processors themselves, not the methods that the decorator would wrap: an answer has thousands of ids.
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> UUID | None:
-        """Return what the driver gave as a UUID."""
-        return UUID(bytes=bytes(value)) if value is not None and dialect.name == "sqlite" else value
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """Return what makes a UUID that which the driver takes."""
+        return _as_bytes if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Return what makes that which the driver gave a UUID."""
+        return _as_uuid if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
+
+
+def _as_bytes(value: UUID | None) -> bytes | None:
+    return None if value is None else value.bytes
+
+
+def _as_uuid(value: bytes | None) -> UUID | None:
+    return None if value is None else UUID(bytes=value)
 
 
 class Moment(TypeDecorator[datetime]):
@@ -52,12 +62,23 @@ class Moment(TypeDecorator[datetime]):
             return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
         return dialect.type_descriptor(String(27))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Return what the driver takes."""
-        return timestamp(value) if value is not None and dialect.name == "sqlite" else value
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """Return what makes a time that which the driver takes."""
+        return _as_timestamp if dialect.name == "sqlite" else super().bind_processor(dialect)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Return what the driver gave as an aware UTC time."""
-        if value is None:
-            return None
-        return datetime.fromisoformat(value) if dialect.name == "sqlite" else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Return what makes that which the driver gave an aware UTC time."""
+        del coltype
+        return _as_moment if dialect.name == "sqlite" else _as_utc
+
+
+def _as_timestamp(value: datetime | None) -> str | None:
+    return None if value is None else timestamp(value)
+
+
+def _as_moment(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
+
+
+def _as_utc(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -108,7 +108,8 @@ def _is_theirs(asked: Asked) -> bool:
 
 
 async def _no_such_page(scope: Scope, receive: Receive, send: Send) -> None:
-    said = {"title": "There is no such page", "detail": "No page has this address.", "parameter": None, "back": None}
+    said: dict[str, Any] = {"title": "There is no such page", "detail": "No page has this address."}
+    said |= {"parameter": None, "back": None, "near": []}
     await render(Request(scope), "error.html", status=404, **said)(scope, receive, send)
 
 

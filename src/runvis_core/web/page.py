@@ -70,12 +70,14 @@ def _error_page(request: Request, error: RunVisError) -> Response:
     if isinstance(error, PastError):
         return render(request, "error.html", status=400, title="That past can't be told of", **_said(error))
     if isinstance(error, NotFoundError):
-        return render(request, "error.html", status=404, title="There is no such thing", **_said(error))
+        title = "Which one is meant?" if error.near else "There is no such thing"
+        near = [(_lead_to(request, name), name) for name in error.near]
+        return render(request, "error.html", status=404, title=title, **{**_said(error), "near": near})
     if isinstance(error, AskedError | CursorError):
         parameter = error.parameter if isinstance(error, AskedError) else "cursor"
         rest = {name: request.query_params.getlist(name) for name in request.query_params if name != parameter}
         back = with_query(request.url.path, rest)
-        said = {"detail": str(error), "parameter": parameter, "back": back}
+        said = {**_said(error), "parameter": parameter, "back": back}
         return render(request, "error.html", status=400, title="That can't be asked for", **said)
     if isinstance(error, UnreachableError):
         return render(request, "error.html", status=503, title="The store can't be read now", **_said(error))
@@ -104,7 +106,16 @@ def install_error_pages(app: Starlette) -> None:
 
 
 def _said(detail: object) -> dict[str, Any]:
-    return {"detail": str(detail), "parameter": None, "back": None}
+    return {"detail": str(detail), "parameter": None, "back": None, "near": []}
+
+
+def _lead_to(request: Request, name: str) -> str:
+    """Return the address that was asked for with another name in it; a name that is no page's is searched for."""
+    parameter = {"/graph": "node", "/definition": "name"}.get(request.url.path)
+    if parameter is None:
+        return with_query("/search", {"q": name})
+    rest = {one: request.query_params.getlist(one) for one in request.query_params}
+    return with_query(request.url.path, {**rest, parameter: name})
 
 
 def asked(request: Request) -> dict[str, str | list[str]]:

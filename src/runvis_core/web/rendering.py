@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from runvis_core.web import assets
-from runvis_core.web.drawing import looks, text
+from runvis_core.web.drawing import looks, markup, text
 from runvis_core.web.drawing.verdict import reason_of
 
 HEADERS: Final = {"Cache-Control": "private, no-store", "Vary": "Accept-Encoding, Cookie"}
@@ -131,6 +131,7 @@ def _environment() -> Environment:
         "icon": looks.icon,
         "look_at": looks.look_at,
         "look_of": looks.look_of,
+        "markup": markup,
         "share_words": SHARE_WORDS,
         "sprite": looks.sprite(),
         "with_query": with_query,

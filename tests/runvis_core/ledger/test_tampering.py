@@ -137,8 +137,8 @@ def copied(original: tuple[Path, Bent], tmp_path: Path) -> Iterator[Callable[[],
     opened: list[Store] = []
 
     def copy() -> Store:
-        for store in opened:
-            store.close()
+        while opened:
+            opened.pop().close()
         file = tmp_path / "copy.db"
         for left in tmp_path.glob("copy.db*"):
             left.unlink()

@@ -19,12 +19,16 @@ from runvis_core.model.event import EventBase
 from runvis_core.model.state import State
 from runvis_core.services import runs, ways
 from runvis_core.services.compare import compare_with_last_success
+from runvis_core.services.definitions import get_definition
 from runvis_core.services.exports import follow_pages
+from runvis_core.services.feed import list_feed
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
+from runvis_core.services.run_details import get_run
 from runvis_core.services.runs import list_runs
 from runvis_core.services.search import search
+from runvis_core.services.sources import get_heard
 from runvis_core.services.stats import get_trend, list_stats
 from runvis_core.services.steps import STEPS
 from runvis_core.store.database import Store
@@ -84,6 +88,10 @@ def asks() -> dict[str, Callable[[Store], object]]:
         "search a word": lambda store: search(store, "upstream rows"),
         "search an id": lambda store: search(store, str(a_run_id("r 3"))[:8]),
         "search an address": lambda store: search(store, "https://engine.example/dags/etl/runs/r1"),
+        "a run": lambda store: get_run(store, str(a_run_id("r 3")), now=NOW),
+        "feed": lambda store: list_feed(store, RunFilter(state=[State.FAILED]), limit=10, now=NOW),
+        "definition": lambda store: get_definition(store, "etl", whole),
+        "heard": get_heard,
         "runs": lambda store: list_runs(store, RunFilter(), limit=10, now=NOW),
         "runs of two filters": lambda store: list_runs(
             store, RunFilter(definition="etl", state=[State.FAILED]), limit=10, now=NOW
@@ -155,6 +163,9 @@ def test_no_two_filters_read_a_large_table_whole(history: Store) -> None:
                 continue
             looked_at.add(statement)
             assert scanned(history, statement, parameters) == set(), (filters, statement)
+            # SQLite follows the index that a statement names.
+            if history.engine.dialect.name == "sqlite" and "ORDER BY runs.sort_at" in statement:
+                assert "INDEXED BY" in statement, statement
             # In the order of lists alone only so many are passed over: there is an end of it in each such statement.
             if any(f"INDEXED BY {way}" in statement for way in alone):
                 assert "LIMIT" in statement

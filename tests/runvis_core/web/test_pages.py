@@ -17,11 +17,12 @@ from tests.runvis_core.services.test_definitions import started_from
 from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2, a_shop
 
 from runvis_core.api.headers import SECURITY_HEADERS
-from runvis_core.model.event import EventBase, FailureEvent, IdentityEvent, StateEvent
+from runvis_core.model.event import DatasetEvent, EventBase, FailureEvent, IdentityEvent, StateEvent
 from runvis_core.model.state import State, Witness
 from runvis_core.services.sources import get_heard
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
+from runvis_core.testing.runs import a_run
 from runvis_core.web.assets import ASSETS
 
 ADDRESSES = [
@@ -225,7 +226,8 @@ def test_a_moment_without_a_zone_is_utc(pages: httpx.Client, since: str) -> None
 
 def test_a_run_that_there_is_not_is_told_of_with_near_ones(pages: httpx.Client) -> None:
     page = read(pages, f"/runs/{str(BAD)[:10]}00", status=404)
-    assert str(BAD) in page.text
+    assert "Which one is meant?" in page.text
+    assert f"/search?q={BAD}" in list(links_of(page))
     assert "There is no such thing" in read(pages, f"/runs/{uuid4()}", status=404).text
     assert "There is no such page" in read(pages, "/nowhere", status=404).text
 
@@ -381,6 +383,35 @@ def test_what_failed_inside_is_the_reason_where_the_engine_says_no_more_than_tha
             assert "task_failure" not in page.text, address
 
 
+def test_a_name_that_means_several_leads_to_each_of_them(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    for engine in ("airflow", "prefect"):
+        record(store, a_run(f"orders of {engine}", begins=0, definition="orders", engine=engine))
+    record(
+        store,
+        [
+            make(
+                DatasetEvent,
+                run_id=a_run_id(f"orders of {name}"),
+                engine=name,
+                direction="write",
+                namespace="s3://shop",
+                name="out",
+                seconds=5,
+            )
+            for name in ("airflow", "prefect")
+        ],
+    )
+    pages = serve()
+    page = read(pages, "/graph?node=orders&depth=1", status=404)
+    assert "Which one is meant?" in page.text
+    ways = [href for href in links_of(page) if href.startswith("/graph?")]
+    assert len(ways) == 2
+    assert {"orders" in read(pages, href).text for href in ways} == {True}
+    assert all("depth=1" in href for href in ways)
+
+
 def test_each_number_of_the_overview_leads_to_a_feed_of_as_many_runs(pages: httpx.Client) -> None:
     page = pages.get("/").text
     counted = re.findall(
@@ -425,7 +456,7 @@ def test_the_graph_of_a_step_is_drawn_and_told(pages: httpx.Client) -> None:
     page = read(pages, "/graph?node=shop.extract")
     assert len(page.of("marker")) == 2
     assert {"orders", "forecast", "shop.extract"} <= set(page.words)
-    assert "shop.extract starts forecast 1" in page.text
+    assert "shop.extract airflow starts forecast prefect 1" in page.text
     # The same moment of the log gives the same drawing.
     again = read(pages, "/graph?node=shop.extract")
     assert page.of("path") == again.of("path")

@@ -17,13 +17,23 @@ class Look(NamedTuple):
     word: str
 
 
-class _HasState(Protocol):
+class HasState(Protocol):
+    """A run, or an attempt of one."""
+
     @property
-    def state(self) -> State | None: ...
+    def state(self) -> State | None:
+        """The frozen state."""
+        ...
+
     @property
-    def effective_state(self) -> State | None: ...
+    def effective_state(self) -> State | None:
+        """The state in effect."""
+        ...
+
     @property
-    def native_state(self) -> str | None: ...
+    def native_state(self) -> str | None:
+        """The engine's own word."""
+        ...
 
 
 _LOOKS: Final = {
@@ -65,7 +75,7 @@ _SHAPES: Final = {
 KEYS: Final = tuple(_SHAPES)
 
 
-def look_at(run: _HasState, presumed: Verdict | None = None) -> Look:
+def look_at(run: HasState, presumed: Verdict | None = None) -> Look:
     """Return how a run's effective state looks; a presumption shows as one."""
     if presumed is not None and presumed in _PRESUMED:
         return _PRESUMED[presumed]

@@ -27,6 +27,11 @@ class Span:
     is_caused: bool = False
     """Started by the span above, not contained in it."""
     is_critical: bool = False
+    looks: list[Look] = field(init=False)
+    """How each attempt looks."""
+
+    def __post_init__(self) -> None:
+        self.looks = [look_at(run, facts.presumed) for run, facts in zip(self.attempts, self.facts, strict=True)]
 
     @property
     def last(self) -> RunRef:
@@ -36,7 +41,7 @@ class Span:
     @property
     def look(self) -> Look:
         """How the last attempt looks."""
-        return look_at(self.last, self.facts[-1].presumed)
+        return self.looks[-1]
 
     @property
     def has_failed(self) -> bool:

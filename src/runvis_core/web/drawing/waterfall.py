@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from runvis_core.web.drawing.intervals import Interval, share_time
-from runvis_core.web.drawing.looks import Look, look_at
+from runvis_core.web.drawing.looks import Look
 from runvis_core.web.drawing.spans import Span, begin_of, extent_of, first_failed, going_on, is_live, mark_critical
 from runvis_core.web.drawing.text import name_duration
 
@@ -118,9 +118,9 @@ class _Scale:
         self.seconds = (end - start).total_seconds()
 
     def place(self, moment: datetime) -> float:
-        if self.seconds <= 0:
+        if self.seconds <= 0 or moment <= self.start:
             return 0.0
-        return min(100.0, max(0.0, (moment - self.start).total_seconds() / self.seconds * 100))
+        return 100.0 if moment >= self.end else (moment - self.start).total_seconds() / self.seconds * 100
 
     def after(self, span: Span) -> float | None:
         """Return how long after the end of the axis the first evidence of a span is; None if it is on the axis."""
@@ -152,7 +152,6 @@ def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int
         (run.started_at - run.queued_at).total_seconds() for run in span.attempts if run.started_at and run.queued_at
     ]
     ran = [run.duration_seconds for run in span.attempts if run.duration_seconds is not None]
-    looks = [look_at(run, facts.presumed) for run, facts in zip(span.attempts, span.facts, strict=True)]
     after = scale.after(span) if scale and any(run.started_at for run in span.attempts) else None
     return Row(
         run_id=last.run_id,
@@ -161,10 +160,10 @@ def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int
         kind=last.kind,
         depth=min(span.depth, DEEPEST),
         look=span.look,
-        attempts=[(run.attempt, run.run_id, look) for run, look in zip(span.attempts, looks, strict=True)],
+        attempts=[(run.attempt, run.run_id, look) for run, look in zip(span.attempts, span.looks, strict=True)],
         waited_seconds=sum(waited) if waited else None,
         ran_seconds=sum(ran) if ran else None,
-        bars=[*_hand_off(span, above, scale), *_bars(span, looks, scale)] if scale and after is None else [],
+        bars=[*_hand_off(span, above, scale), *_bars(span, scale)] if scale and after is None else [],
         is_critical=span.is_critical,
         is_caused=span.is_caused,
         crosses=above is not None and above.last.engine != last.engine,
@@ -194,8 +193,8 @@ def _hand_off(span: Span, above: Span | None, scale: _Scale) -> Iterator[Bar]:
         yield scale.bar("hand", "queued", ended, begins, words)
 
 
-def _bars(span: Span, looks: list[Look], scale: _Scale) -> Iterator[Bar]:
-    for place, (run, facts, look) in enumerate(zip(span.attempts, span.facts, looks, strict=True)):
+def _bars(span: Span, scale: _Scale) -> Iterator[Bar]:
+    for place, (run, facts, look) in enumerate(zip(span.attempts, span.facts, span.looks, strict=True)):
         if run.started_at is None:
             due = run.queued_at or facts.retry_expected_at or run.ended_at
             if due is not None:
@@ -256,21 +255,22 @@ def _fold(root: Span, max_rows: int) -> tuple[list[tuple[Span, Span | None]], di
 
 
 def _choose(root: Span, max_rows: int) -> set[int]:
-    paths: list[list[Span]] = []
+    paths: list[tuple[Span, ...]] = []
 
-    def look_for_failures(span: Span, path: list[Span]) -> None:
-        path = [*path, span]
+    def look_for_failures(span: Span, above: tuple[Span, ...]) -> None:
         if span.has_failed:
-            paths.append(path)
-        for inner in span.inside:
-            look_for_failures(inner, path)
+            paths.append((*above, span))
+        if span.inside:
+            path = (*above, span)
+            for inner in span.inside:
+                look_for_failures(inner, path)
 
-    look_for_failures(root, [])
+    look_for_failures(root, ())
     kept = {id(root)}
     for path in paths:
         if len(kept) + len(path) > max_rows:
             break
-        kept |= {id(span) for span in path}
+        kept.update(map(id, path))
     level = [root]
     while level and len(kept) < max_rows:
         below = [inner for span in level for inner in span.inside if id(span) in kept]

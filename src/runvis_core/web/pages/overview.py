@@ -21,6 +21,7 @@ from runvis_core.web.pin import control_moment, take_pin
 from runvis_core.web.rendering import now_of, render, with_query
 
 _BAD = (State.FAILED, State.TIMED_OUT)
+_OF_BAD = "".join(f"&state={state.value}" for state in _BAD)
 
 
 def show_overview(request: Request) -> Response:
@@ -72,26 +73,24 @@ def _engines(days: list[EngineDay]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str, str], list[EngineDay]] = defaultdict(list)
     for day in days:
         found[day.engine, day.deployment, day.kind].append(day)
-    return [
-        {
-            "engine": engine,
-            "deployment": deployment,
-            "kind": kind,
-            "most": max(day.runs for day in known),
-            "days": [_day(day) for day in sorted(known, key=lambda day: day.day)],
-        }
-        for (engine, deployment, kind), known in sorted(found.items())
-    ]
+    return [_engine(key, known) for key, known in sorted(found.items())]
 
 
-def _day(day: EngineDay) -> dict[str, Any]:
-    named = {"engine": day.engine, "deployment": day.deployment, "kind": day.kind, "all": True}
-    between = {"since": day.day, "until": day.day + timedelta(days=1)}
-    bad = sum(day.states.get(state, 0) for state in _BAD)
+def _engine(key: tuple[str, str, str], known: list[EngineDay]) -> dict[str, Any]:
+    engine, deployment, kind = key
+    # The same in all its days, of which a page has hundreds.
+    of_kind = with_query("/runs", {"engine": engine, "deployment": deployment, "kind": kind, "all": True})
     return {
-        "day": day.day,
-        "runs": day.runs,
-        "bad": bad,
-        "href": with_query("/runs", {**named, **between}),
-        "bad_href": with_query("/runs", {**named, **between, "state": [state.value for state in _BAD]}),
+        "engine": engine,
+        "deployment": deployment,
+        "kind": kind,
+        "most": max(day.runs for day in known),
+        "days": [_day(day, of_kind) for day in sorted(known, key=lambda day: day.day)],
     }
+
+
+def _day(day: EngineDay, of_kind: str) -> dict[str, Any]:
+    bad = sum(day.states.get(state, 0) for state in _BAD)
+    between = with_query("", {"since": day.day, "until": day.day + timedelta(days=1)})[1:]
+    href = f"{of_kind}&{between}"
+    return {"day": day.day, "runs": day.runs, "bad": bad, "href": href, "bad_href": f"{href}{_OF_BAD}"}

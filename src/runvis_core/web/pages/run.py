@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -12,14 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.model.state import State
-from runvis_core.services.answers import EntryView, RunDetail, TreeNode
+from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.asking import get_run_at
 from runvis_core.services.compare import find_last_success
 from runvis_core.services.entries import find_last_position, list_run_entries
 from runvis_core.services.feed import InsideFailure, says_why
 from runvis_core.services.past_feed import find_failed_inside_at
 from runvis_core.services.reading import reading
-from runvis_core.services.spans import find_parents, find_span_facts
+from runvis_core.services.run_details import get_drawn_run
+from runvis_core.services.spans import SpanFacts, find_parents
 from runvis_core.store.database import Store
 from runvis_core.web.drawing.spans import spans_of
 from runvis_core.web.drawing.verdict import judge_run
@@ -44,11 +45,10 @@ def show_run(request: Request) -> Response:
     pin = take_pin(request, given)
     live = take_live(request, given) if pin is None else None
     now = now_of(request)
-    run = get_run_at(store, name, asked_of(pin), now=real_now)
+    run, facts = _find(store, name, pin, real_now)
     if name != str(run.run_id):
         return redirect(with_query(f"/runs/{run.run_id}", everything))
-    # What is known of a run's attempts today says nothing of what was known then.
-    root = spans_of(run.tree, {} if pin else find_span_facts(store, _run_ids(run.tree)))
+    root = spans_of(run.tree, facts)
     after = number(given.pop("after", None), "after")
     lists = LongLists(f"/runs/{run.run_id}", given, pin.query if pin else {}, LISTS)
     events = _events(store, run, after, pin)
@@ -97,6 +97,14 @@ def _lists(run: RunDetail, lists: LongLists) -> dict[str, Part]:
     }
 
 
+def _find(store: Store, name: str, pin: Pin | None, now: datetime) -> tuple[RunDetail, Mapping[UUID, SpanFacts]]:
+    """Return the run, and what the drawing of its tree needs beyond it."""
+    if pin is None:
+        return get_drawn_run(store, name, now=now)
+    # What is known of a run's attempts today says nothing of what was known then.
+    return get_run_at(store, name, pin.asked, now=now), {}
+
+
 def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[str, Any]:
     page = list_run_entries(store, str(run.run_id), after=after, limit=ENTRIES)
     known = [entry for entry in page.items if pin is None or entry.position <= pin.position]
@@ -111,12 +119,6 @@ def _count_agreeing(run: RunDetail) -> int:
     """Return how many sources' last word on the end is the state that is in effect."""
     words = {word.witness: word.state for word in sorted(run.testimony, key=lambda word: word.position)}
     return sum(state is run.effective_state for state in words.values())
-
-
-def _run_ids(tree: TreeNode) -> Iterator[UUID]:
-    yield tree.run_id
-    for node in (*tree.children, *tree.caused):
-        yield from _run_ids(node)
 
 
 def _reason_inside(run: RunDetail, inside: InsideFailure | None) -> InsideFailure | None:

@@ -1,0 +1,136 @@
+"""Pieces that stand on a page by the hundred, as markup: a template takes several times as long to write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from typing import Final
+from uuid import UUID
+
+from markupsafe import Markup, escape
+
+from runvis_core.model.state import Verdict
+from runvis_core.web.drawing.grid import Cell, Head
+from runvis_core.web.drawing.looks import HasState, Look, icon, look_at
+from runvis_core.web.drawing.text import (
+    LONGEST,
+    exact_duration,
+    exact_moment,
+    name_age,
+    name_duration,
+    name_moment,
+    safe,
+    shorten,
+)
+from runvis_core.web.drawing.waterfall import Row
+
+_DASH: Final = Markup('<span class="quiet">–</span>')
+_NEVER: Final = Markup('<span class="quiet">never</span>')
+
+
+@cache
+def chip(look: Look) -> Markup:
+    """Return a state's shape and word."""
+    return Markup('<span class="state {0}">{1} {2}</span>').format(look.key, icon(look.key), look.word)
+
+
+def state(run: HasState, presumed: Verdict | None = None) -> Markup:
+    """Return the shape and word of a run's effective state."""
+    return chip(look_at(run, presumed))
+
+
+def duration(seconds: float | None) -> Markup:
+    """Return a duration as a person reads it, the exact one in its title."""
+    if seconds is None:
+        return _DASH
+    return Markup(f'<span title="{exact_duration(seconds)}">{name_duration(seconds)}</span>')  # noqa: S704 - a number
+
+
+def moment(at: datetime | None, *, now: datetime) -> Markup:
+    """Return a moment as a person reads it, the exact one beside it."""
+    return _DASH if at is None else _time(at, name_moment(at, now=now))
+
+
+def age(at: datetime | None, *, now: datetime) -> Markup:
+    """Return how long ago a moment was, the exact one beside it."""
+    return _NEVER if at is None else _time(at, name_age(at, now=now))
+
+
+def _time(at: datetime, words: str) -> Markup:
+    exact = exact_moment(at)
+    return Markup(f'<time datetime="{exact}" title="{exact}">{words}</time>')  # noqa: S704 - made of a moment alone
+
+
+def text(words: str, longest: int) -> str:
+    """Return text from data as markup, cut where it is too long."""
+    return escape(safe(shorten(words, longest)))
+
+
+def fall_row(row: Row, then: str, *, is_root: bool = False, is_first: bool = False) -> Markup:
+    """Return a row of a waterfall; `then` is what its links have after a path."""
+    after = escape(then)
+    href = f"/runs/{row.run_id}{after}"
+    marks = (("critical", row.is_critical and not is_root), ("first", is_first), ("crosses", row.crosses))
+    classes = "".join(f" {name}" for name, is_set in marks if is_set)
+    name = '<span class="quiet">first to fail </span>' if is_first else ""
+    name += '<span class="quiet">started </span>' if row.is_caused else ""
+    name += f'<span class="tag">→ {text(row.engine, 20)}</span> ' if row.crosses else ""
+    name += f'<a class="go" href="{href}"><bdi>{text(row.label, 100)}</bdi></a>'
+    name += ' <abbr title="A clock was off">◷</abbr>' if row.clock_suspect else ""
+    if row.folded:
+        failed = f", {row.folded_failed} failed" if row.folded_failed else ""
+        name += f' <a class="quiet" href="{href}">+{row.folded} inside{failed}</a>'
+    state = _tries(row.attempts, after) if len(row.attempts) > 1 else chip(row.look)
+    return Markup(  # noqa: S704 - what comes from data is escaped above
+        f'<tr data-run="{row.run_id}" class="d{row.depth}{classes}">\n'
+        f'<th scope="row" class="c-name">{name}</th>\n'
+        f'<td class="c-state">{state}</td>\n'
+        f'<td class="num">{duration(row.waited_seconds)}</td>\n'
+        f'<td class="num">{duration(row.ran_seconds)}</td>\n'
+        f'<td class="axis">{_axis(row)}</td>\n'
+        "</tr>\n"
+    )
+
+
+def _tries(attempts: Iterable[tuple[int | None, UUID, Look]], after: str) -> str:
+    return "".join(
+        f'<a class="try {look.key}" href="/runs/{run_id}{after}" '
+        f'aria-label="attempt {place if number is None else number}: {look.word}">{icon(look.key)}</a>'
+        for place, (number, run_id, look) in enumerate(attempts, 1)
+    )
+
+
+def _axis(row: Row) -> str:
+    if row.bars:
+        drawn = "".join(
+            f'<rect class="b-{bar.kind} {bar.key}" x="{bar.x}" width="{bar.width}"><title>{bar.title}</title></rect>'
+            for bar in row.bars
+        )
+        return f'<svg class="bars" aria-hidden="true">{drawn}</svg>'
+    if row.after_seconds is None:
+        return ""
+    return f'<span class="after quiet">{name_duration(row.after_seconds)} after the end of this ▸</span>'
+
+
+def grid_cells(cells: Iterable[Cell], heads: Iterable[Head], then: str) -> Markup:
+    """Return a step's cells in a grid, one under each head; `then` is what their links have after a path."""
+    after = escape(then)
+    drawn = "".join(_cell(cell, head, after) for cell, head in zip(cells, heads, strict=True))
+    return Markup(drawn)  # noqa: S704 - what comes from data is escaped by `_cell`
+
+
+def _cell(cell: Cell, head: Head, after: str) -> str:
+    if not cell.name:
+        return '<td class="changed"></td>' if head.is_new_version else "<td></td>"
+    name = text(cell.name, LONGEST)
+    if cell.is_absent:
+        opened = f'<td class="absent" title="{name}">'
+    else:
+        opened = '<td class="changed">' if head.is_new_version else "<td>"
+    if not cell.marks:
+        return f"{opened}</td>"
+    cut = f'<span class="quiet">+{cell.cut}</span>' if cell.cut else ""
+    shapes = "".join(icon(mark.look.key) for mark in cell.marks)
+    href = f"/runs/{cell.marks[-1].run_id}{after}"
+    return f'{opened}<a href="{href}" aria-label="{name}" title="{name}">{cut}{shapes}</a></td>'
