@@ -94,7 +94,7 @@ def _find_sources(connection: Connection, filters: CompletenessFilter) -> list[t
 def _count_runs(connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime) -> list[Any]:
     column = runs.c
     hours = [HourOf(column[name]).label(name) for name in ("sort_at", "started_at", "ended_at")]
-    key = (column.engine, column.deployment, *hours)
+    key: tuple[Any, ...] = (column.engine, column.deployment, *hours)
     query = select(
         *key,
         func.count().label("runs"),
