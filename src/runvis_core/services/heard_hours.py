@@ -91,10 +91,10 @@ def _find_sources(connection: Connection, filters: CompletenessFilter) -> list[t
     return [(row.engine, row.deployment) for row in connection.execute(query)]
 
 
-def _count_runs(connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime) -> Iterable[Any]:
+def _count_runs(connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime) -> list[Any]:
     column = runs.c
     hours = [HourOf(column[name]).label(name) for name in ("sort_at", "started_at", "ended_at")]
-    key = (column.engine, column.deployment, *hours)
+    key: tuple[Any, ...] = (column.engine, column.deployment, *hours)
     query = select(
         *key,
         func.count().label("runs"),
@@ -104,7 +104,7 @@ def _count_runs(connection: Connection, filters: CompletenessFilter, since: date
     for name in ("engine", "deployment", "definition"):
         if (value := getattr(filters, name)) is not None:
             query = query.where(column[name] == value)
-    return connection.execute(query.group_by(*key))
+    return list(connection.execute(query.group_by(*key)))
 
 
 class _Table:

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Integer, and_, exists, func, literal_column, or_, select
 
 from runvis_core.model.state import Witness
 from runvis_core.services.moments import HourOf
@@ -22,6 +22,7 @@ from runvis_core.store.account import ACCOUNT
 from runvis_core.store.steps import list_lags
 from runvis_core.store.tables import entries, producers, refusals, run_producers, runs, worker_definitions
 
+_ONE: Final = literal_column("1", Integer)
 _DAY: Final = len("2026-11-30")
 _told, _worker_of = run_producers.c, worker_definitions.c
 _by_worker: Final = and_(_told.run_id == runs.c.run_id, _told.witness == Witness.WORKER.value)
@@ -29,7 +30,7 @@ _worked_on: Final = and_(
     runs.c.started_at.is_not(None), or_(runs.c.ended_at.is_(None), runs.c.ended_at > runs.c.started_at)
 )
 _expected: Final = exists(
-    select(literal_column("1")).where(
+    select(_ONE).where(
         _worker_of.engine == runs.c.engine,
         _worker_of.deployment == runs.c.deployment,
         _worker_of.definition_kind == runs.c.definition_kind,
@@ -37,8 +38,8 @@ _expected: Final = exists(
 )
 _unsure: Final = and_(
     runs.c.frozen_position.is_not(None),
-    ~exists(select(literal_column("1")).where(_by_worker, _told.testified)),
-    or_(exists(select(literal_column("1")).where(_by_worker)), and_(_worked_on, _expected)),
+    ~exists(select(_ONE).where(_by_worker, _told.testified)),
+    or_(exists(select(_ONE).where(_by_worker)), and_(_worked_on, _expected)),
 )
 """Whose worker's word is lacking, or has no end, as far as the projection of what producers told goes."""
 
@@ -58,8 +59,8 @@ def part_runs(
 ) -> tuple[Counter[SureRuns], list[Any]]:
     """Return how many of the chosen runs are sure, and the `columns` of the others, the latest first."""
     sure = _count_sure(connection, conditions)
-    named = (*columns, _unsure.label("is_unsure"))
-    unsure = list(connection.execute(select(*named).where(_unsure, *conditions)))
+    named: tuple[Any, ...] = (*columns, _unsure.label("is_unsure"))
+    unsure: list[Any] = list(connection.execute(select(*named).where(_unsure, *conditions)))
     for chunk in chunks(sorted(_find_touched(connection))):
         for row in connection.execute(select(*named).where(runs.c.run_id.in_(chunk), *conditions)):
             if not row.is_unsure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -26,11 +26,14 @@ from runvis_core.web.drawing.spans import spans_of
 from runvis_core.web.drawing.verdict import judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
 from runvis_core.web.live import take_live
+from runvis_core.web.long_lists import LongLists, Part
 from runvis_core.web.page import asked, number, store_of
 from runvis_core.web.pin import Pin, asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, redirect, render, with_query
 
 ENTRIES: Final = 30
+LISTS: Final = ("data", "artifacts", "metrics", "context", "attempts", "testimony", "states", "late", "said")
+"""Lists of the page of which a part is shown, by the anchors of their headings or tables."""
 
 
 def show_run(request: Request) -> Response:
@@ -47,6 +50,7 @@ def show_run(request: Request) -> Response:
         return redirect(with_query(f"/runs/{run.run_id}", everything))
     root = spans_of(run.tree, facts)
     after = number(given.pop("after", None), "after")
+    lists = LongLists(f"/runs/{run.run_id}", given, pin.query if pin else {}, LISTS)
     events = _events(store, run, after, pin)
     inside = find_failed_inside_at(store, run.run_id, asked_of(pin), now=real_now)
     return render(
@@ -65,13 +69,32 @@ def show_run(request: Request) -> Response:
         above=find_parents(store, run.run_id) if run.parent_run_id and not pin else [],
         verdict=judge_run(run, root, inside, now=now),
         fall=draw_waterfall(root, now=now),
-        context_rows=list(_context_rows(run)),
+        lists=_lists(run, lists),
         sources=len({word.witness for word in run.testimony}),
         agreeing=_count_agreeing(run),
         actions=[] if pin else _actions(store, run),
         reason=_reason_inside(run, inside),
         events=events,
     )
+
+
+def _lists(run: RunDetail, lists: LongLists) -> dict[str, Part]:
+    data = [(way, one) for way, sets in (("reads", run.reads), ("writes", run.writes)) for one in sets]
+    rows: dict[str, Sequence[Any]] = {
+        "data": data,
+        "artifacts": run.artifacts,
+        "metrics": run.metrics,
+        "context": list(_context_rows(run)),
+        "testimony": run.testimony,
+        "states": run.transitions,
+        "late": run.late,
+        "said": run.said,
+    }
+    here = next((place for place, one in enumerate(run.attempts) if one.run_id == run.run_id), 0)
+    return {
+        **{name: lists.show(name, rows[name]) for name in rows},
+        "attempts": lists.show("attempts", run.attempts, at=here),
+    }
 
 
 def _find(store: Store, name: str, pin: Pin | None, now: datetime) -> tuple[RunDetail, Mapping[UUID, SpanFacts]]:

@@ -1,0 +1,74 @@
+"""A run of which much was said keeps a light page, whose links lead to all of it."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable
+from html import unescape
+
+import httpx
+import pytest
+from tests.runvis_core.web.test_pages import Reader, links_of, read
+
+from runvis_core.model.event import ArtifactEvent, EventBase, MetricEvent, NoteEvent, StateEvent
+from runvis_core.model.state import State
+from runvis_core.services.ingest import ingest_events
+from runvis_core.store.database import Store
+from runvis_core.testing.factories import a_run_id, make
+from runvis_core.web.long_lists import ROWS
+
+RUN = a_run_id("talkative")
+NUMBER = 2 * ROWS + 5
+MAX_COMPRESSED = 60_000
+
+
+def said() -> Iterable[EventBase]:
+    yield make(StateEvent, run_id=RUN, state=State.RUNNING)
+    for number in range(NUMBER):
+        yield make(MetricEvent, run_id=RUN, seconds=number, name=f"metric {number}.", value=number)
+        yield make(NoteEvent, run_id=RUN, seconds=number, content={"text": f"note {number}."})
+        yield make(ArtifactEvent, run_id=RUN, seconds=number, name=f"artifact {number}.")
+
+
+@pytest.fixture
+def client(store: Store, serve: Callable[..., httpx.Client]) -> httpx.Client:
+    """The pages of a store with such a run."""
+    ingest_events(store, said(), principal="test")
+    return serve()
+
+
+def test_each_list_is_walked_through_by_its_links(client: httpx.Client) -> None:
+    address = f"/runs/{RUN}"
+    first = client.get(address)
+    assert len(gzip.compress(first.content)) < MAX_COMPRESSED
+    for part, noun in (("metrics", "metric"), ("said", "note"), ("artifacts", "artifact")):
+        found: list[str] = []
+        href: str | None = address
+        while href is not None:
+            page = client.get(href)
+            assert f"of {NUMBER} rows" in page.text
+            found += [f"{noun} {n}." for n in range(NUMBER) if f"{noun} {n}.<" in _table(page.text, part)]
+            later = [link for link in links_of(Reader(page.text)) if link.endswith(f"#{part}")]
+            href = later[-1] if len(found) < NUMBER else None
+        assert found == [f"{noun} {n}." for n in range(NUMBER)]
+    back = [link for link in links_of(read(client, f"{address}?part=metrics&from={ROWS}")) if link.endswith("#metrics")]
+    assert back == [f"{address}?part=metrics&from={begins}#metrics" for begins in (0, 2 * ROWS)]
+
+
+def _table(text: str, part: str) -> str:
+    """Return the table that begins at an anchor, or after it; of notes the text without what makes it JSON."""
+    _, _, rest = unescape(text).partition(f'id="{part}"')
+    return rest.partition("</table>")[0].replace('."}<', ".<").replace('."\n}<', ".<")
+
+
+@pytest.mark.parametrize("asked", ["part=nothing", "from=x", "part=metrics&from=-1"], ids=["name", "word", "negative"])
+def test_a_part_that_there_is_not_is_refused(client: httpx.Client, asked: str) -> None:
+    answer = client.get(f"/runs/{RUN}?{asked}")
+    assert answer.status_code == 400
+    assert "must be" in answer.text
+
+
+def test_beyond_the_end_a_list_is_empty_and_leads_back(client: httpx.Client) -> None:
+    page = client.get(f"/runs/{RUN}?part=metrics&from=9000")
+    assert f"None of {NUMBER} rows here" in page.text
+    assert "metric 0." not in _table(page.text, "metrics")
