@@ -143,7 +143,7 @@ def test_by_keyboard_alone_from_the_overview_to_the_reason_the_difference_and_th
     page.wait_for_url(f"**/runs/{BAD}")
     expect(page.locator(".verdict")).to_contain_text("ValueError: upstream returned 0 rows")
     # What differed from its last success.
-    _go_to(page, f"/compare?right={BAD}")
+    _go_to(page, f"/compare?left={GOOD}&right={BAD}")
     page.wait_for_url("**/compare?left=*")
     expect(page.locator("main")).to_contain_text("conf.day")
     # What leads back to itself, across engines.
