@@ -10,6 +10,7 @@ from uuid import UUID
 from runvis_core.model.encoding import encode
 from runvis_core.model.entry import Entry
 from runvis_core.model.event import (
+    STORE_MADE_KINDS,
     AliasEvent,
     ArtifactEvent,
     DatasetDeclaredEvent,
@@ -26,7 +27,7 @@ from runvis_core.model.identity import definition_version_id
 from runvis_core.model.run import Collected, Record
 from runvis_core.model.state import Witness
 from runvis_core.store.decisions import decide
-from runvis_core.store.driver import Changes, Driver, Found, Row, Values
+from runvis_core.store.driver import Changes, Driver, Found, Row, Values, Wanted
 from runvis_core.store.producers import received_rows
 from runvis_core.store.rows import add_late, late_rows, run_rows, run_values
 
@@ -78,12 +79,18 @@ class _Runs:
         self._rows = run_rows(driver.values)
         self._changes = changes
         self._known: dict[UUID, tuple[Record, str]] = {}
-        for row in found.runs:
-            record, text = self._rows.read(row)
-            self._known[record.run.run_id] = (record, text)
+        self._read(found.runs)
 
     def project(self, by_run: dict[UUID, list[Entry]]) -> None:
         """Fold each run's new entries and add what changed."""
+        # A report under an id that another run's event has is a conflict of that one, which nobody asked for.
+        strangers = [
+            run_id
+            for run_id, entries in by_run.items()
+            if run_id not in self._known and entries[0].event.kind in STORE_MADE_KINDS
+        ]
+        if strangers:
+            self._read(self._driver.find(Wanted([], strangers, [])).runs)
         frozen = [run_id for run_id in by_run if run_id in self._known and self._known[run_id][0].is_frozen]
         if frozen:
             self._load_ends(frozen)
@@ -97,6 +104,11 @@ class _Runs:
                 self._add_parts(record, _NOTHING)
             else:
                 self._change(*known, entries)
+
+    def _read(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            record, text = self._rows.read(row)
+            self._known[record.run.run_id] = (record, text)
 
     def _load_ends(self, run_ids: list[UUID]) -> None:
         """Load what runs that ended have in tables of their own, as far as the fold needs it."""

@@ -263,6 +263,18 @@ class EventLogSuite:
         assert conflict.report["state"] == "Queued"
         assert run_row(store).state == State.RUNNING
 
+    def test_an_id_that_an_event_of_another_run_has_is_a_conflict_of_that_run(self, store: Store) -> None:
+        taken, other = make(StateEvent, state=State.RUNNING, seconds=2), a_run_id("other")
+        append(store, *a_life(), taken)
+        reports = [
+            make(StateEvent, run_id=other, event_id=taken.event_id, state=State.RUNNING, seconds=3),
+            make(StateEvent, run_id=other, state=State.SUCCEEDED, seconds=4),
+        ]
+        assert statuses(append(store, *reports).outcomes) == ["conflict", "stored"]
+        assert statuses(append(store, *reports).outcomes) == ["conflict", "known"]
+        assert run_row(store, other).state == State.SUCCEEDED
+        assert check_store(store) == []
+
     def test_a_conflict_keeps_the_bodies_of_the_other_report(self, store: Store) -> None:
         append(store, make(FailureEvent, error_type="E", content={"message": "one"}))
         other = append(store, make(FailureEvent, error_type="E", content={"message": "another"}))
