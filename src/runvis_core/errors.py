@@ -67,7 +67,11 @@ class SchemaVersionError(StoreError):
     """The store's schema is newer, older, or not RunVis's; the message says what to do."""
 
 
-class LogRuleError(StoreError):
+class RowRefusedError(StoreError):
+    """The database refused a row."""
+
+
+class LogRuleError(RowRefusedError):
     """The database refused a change that would bend the record."""
 
 

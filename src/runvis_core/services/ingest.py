@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from pydantic import ValidationError
 
-from runvis_core.errors import EventError
+from runvis_core.errors import EventError, RowRefusedError
 from runvis_core.model.decision import Binding
 from runvis_core.model.encoding import MAX_EVENT_BYTES, SealedEvent, read_item, seal
 from runvis_core.model.event import STORE_MADE_KINDS, EventBase, parse_event
@@ -22,6 +22,7 @@ from runvis_core.services.principals import UNBOUND, check_binding
 from runvis_core.services.teams import check_runs, find_contests
 from runvis_core.store.database import Store
 from runvis_core.store.liveness import record_beats
+from runvis_core.store.log import Appended
 from runvis_core.store.outcome import Outcome
 from runvis_core.store.refusals import Refusal, record_refusals
 
@@ -33,6 +34,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_NAME_BYTES: Final = 1000
 """Bytes of a name or word in UTF-8: more than this an index of PostgreSQL can't hold beside others."""
 MAX_NUMBER: Final = 2**63 - 1
+MAX_SUSPECTS: Final = 20
+"""Events that the database refuses one by one, with nothing stored, before the store is taken to be at fault."""
 MAX_REASON: Final = 250
 """Characters of a refusal's reason that are remembered."""
 
@@ -90,8 +93,9 @@ def _ingest(
     parsed = _parse_all(items, binding, limits, plugins)
     of_teams = [one.event for one in parsed.events if one.event.team is not None]
     if binding.team is not None:
-        _refuse_strangers(parsed, items, check_runs(store, [one.event for one in parsed.events], binding.team))
-    appended = store.log.append(parsed.events, principal=principal)
+        _refuse(parsed, items, check_runs(store, [one.event for one in parsed.events], binding.team))
+    appended, faults = _append(store, parsed.events, principal)
+    _refuse(parsed, items, faults)
     # Also of what was refused just now: that somebody claimed the run of another team stands in the log.
     if contests := find_contests(store, of_teams):
         appended.entries.extend(store.log.append(contests, principal=principal).entries)
@@ -147,7 +151,46 @@ def _parse_all(items: Sequence[Item], binding: Binding, limits: EventLimits, plu
     return parsed
 
 
-def _refuse_strangers(parsed: _Parsed, items: Sequence[Item], faults: Mapping[int, EventError]) -> None:
+def _append(store: Store, events: Sequence[SealedEvent], principal: str) -> tuple[Appended, Mapping[int, EventError]]:
+    """Append events; return also, by place, those that the database itself refuses, while it takes others.
+
+    Else one event that nobody foresaw would hold up all that are sent with it, for ever. Raises `RowRefusedError` where
+    nothing is taken: the fault may be the store's.
+    """
+    try:
+        return store.log.append(events, principal=principal), {}
+    except RowRefusedError as error:
+        appended, faults = _append_in_parts(store, events, principal)
+        if not appended.entries:
+            raise error from None
+        return appended, faults
+
+
+def _append_in_parts(
+    store: Store, events: Sequence[SealedEvent], principal: str
+) -> tuple[Appended, Mapping[int, EventError]]:
+    appended, faults = Appended([], [], []), dict[int, EventError]()
+    waiting = [(0, len(events))]
+    while waiting:
+        start, end = waiting.pop()
+        middle = (start + end) // 2
+        try:
+            part = store.log.append(events[start:end], principal=principal)
+        except RowRefusedError as error:
+            if end - start > 1:
+                waiting += [(middle, end), (start, middle)]
+                continue
+            faults[start] = EventError("event", str(error))
+            if len(faults) == MAX_SUSPECTS and not appended.entries:
+                break
+        else:
+            appended.outcomes.extend(part.outcomes)
+            appended.entries.extend(part.entries)
+            appended.ended.extend(part.ended)
+    return appended, faults
+
+
+def _refuse(parsed: _Parsed, items: Sequence[Item], faults: Mapping[int, EventError]) -> None:
     for at in sorted(faults, reverse=True):
         place, error = parsed.places.pop(at), faults[at]
         del parsed.events[at]

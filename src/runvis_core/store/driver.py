@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from runvis_core.errors import LogRuleError, StoreError, UnreachableError
+from runvis_core.errors import LogRuleError, RowRefusedError, StoreError, UnreachableError
 from runvis_core.model.event import EventBase
 from runvis_core.model.run import Run
 from runvis_core.store.guards import PREFIX
@@ -195,7 +195,7 @@ class OwnErrors:
             said = self._said_by(error)
             if said.startswith(PREFIX):
                 raise LogRuleError(said.removeprefix(PREFIX)) from error
-            raise StoreError(f"the store refused a row: {said}") from error
+            raise RowRefusedError(f"the store refused a row: {said}") from error
         if isinstance(error, self._unreachable):
             raise UnreachableError(f"the store can't be written to now: {error}") from error
         if isinstance(error, self._errors):

@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from runvis_core.errors import DeliveryError, StoreAddressError
+from runvis_core.errors import DeliveryError, RowRefusedError, StoreAddressError
 from runvis_core.hookspecs import hookimpl
 from runvis_core.model.encoding import MAX_EVENT_BYTES, seal, wire_item
 from runvis_core.model.entry import Entry
-from runvis_core.model.event import ContextEvent, EventBase, FailureEvent, IdentityEvent, NoteEvent, StateEvent
+from runvis_core.model.event import (
+    ContextEvent,
+    EventBase,
+    FailureEvent,
+    IdentityEvent,
+    MetricEvent,
+    NoteEvent,
+    StateEvent,
+)
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.run import Run
 from runvis_core.model.state import State, Witness
@@ -192,6 +203,61 @@ def test_events_made_here_come_in_by_the_same_door(store: Store) -> None:
     outcomes = ingest_events(store, events, principal="follower", plugins=plugins())
     assert [outcome.status for outcome in outcomes] == ["stored", "stored"]
     assert {entry.parse().principal for entry in store.log.read()} == {"follower"}
+
+
+def refuse_metrics(store: Store, condition: str) -> None:
+    """Let the database refuse metrics by a rule that nobody at the door knows of."""
+    if store.engine.dialect.name == "sqlite":
+        rules = [
+            f"CREATE TRIGGER unforeseen BEFORE INSERT ON metrics WHEN {condition} "
+            "BEGIN SELECT RAISE(ABORT, 'unforeseen'); END"
+        ]
+    else:
+        rules = [
+            "CREATE FUNCTION unforeseen() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'unforeseen' USING ERRCODE = 'check_violation'; END $$",
+            f"CREATE TRIGGER unforeseen BEFORE INSERT ON metrics FOR EACH ROW WHEN ({condition}) "
+            "EXECUTE FUNCTION unforeseen()",
+        ]
+    with store.engine.begin() as connection:
+        for rule in rules:
+            connection.exec_driver_sql(rule)
+
+
+def metric(number: int) -> dict[str, Any]:
+    return {"event": orjson.loads(seal(make(MetricEvent, name=f"m{number}", value=number)).data)}
+
+
+@given(poison=st.sets(st.integers(0, 11), max_size=11))
+@settings(max_examples=10)
+def test_what_the_database_itself_refuses_holds_up_nothing_that_is_sent_with_it(
+    tmp_path_factory: pytest.TempPathFactory, poison: set[int]
+) -> None:
+    with closing(open_store(f"sqlite:///{tmp_path_factory.mktemp('poison') / 'runvis.db'}")) as store:
+        refuse_metrics(store, f"NEW.value IN ({', '.join(map(str, poison)) or 'NULL'})")
+        outcomes = ingest(store, *(metric(number) for number in range(12)))
+        assert [outcome["status"] for outcome in outcomes] == [
+            "refused" if number in poison else "stored" for number in range(12)
+        ]
+        assert all("unforeseen" in outcomes[number]["reason"] for number in poison)
+        assert store.log.head().position == 12 - len(poison)
+
+
+def test_what_the_database_refuses_stays_out_and_the_rest_is_stored(store: Store) -> None:
+    refuse_metrics(store, "NEW.name = 'm1'")
+    outcomes = ingest(store, metric(0), metric(1), metric(2))
+    assert [outcome["status"] for outcome in outcomes] == ["stored", "refused", "stored"]
+    assert (outcomes[1]["field"], outcomes[1]["index"]) == ("event", 1)
+    assert "unforeseen" in outcomes[1]["reason"]
+    assert store.log.head().position == 2
+
+
+def test_a_store_that_refuses_everything_is_at_fault_and_refuses_no_event(store: Store) -> None:
+    refuse_metrics(store, "NEW.value >= 0")
+    for numbers in ([1], range(50)):
+        with pytest.raises(RowRefusedError, match="unforeseen"):
+            ingest(store, *map(metric, numbers))
+    assert store.log.head().position == 0
 
 
 def test_hundreds_of_distinct_items_and_none_at_all(store: Store) -> None:
