@@ -118,7 +118,9 @@ class _InStates(NamedTuple):
     def of(states: tuple[str, ...]) -> _InStates:
         cell = t.rollups.c
         days = select(cell.begins_at).where(_of_definition(t.rollups), cell.span == "day", cell.state.in_(states))
-        of_day = (bindparam("day") <= _SORT_AT, bindparam("end") > _SORT_AT, t.runs.c.effective_state.in_(states))
+        # On the left of a comparison a parameter does not take the column's type, and would go to the driver as it is.
+        day, end = bindparam("day", type_=Moment), bindparam("end", type_=Moment)
+        of_day = (day <= _SORT_AT, end > _SORT_AT, t.runs.c.effective_state.in_(states))
         return _InStates(days.order_by(cell.begins_at.desc()).limit(1), _LATEST.where(*of_day))
 
 
