@@ -48,7 +48,10 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # Its sender was killed on the way.
+                    return
                 if receiver.status == 200:
                     receiver.posts.append((dict(self.headers), body))
                 self.send_response(receiver.status)
