@@ -70,7 +70,7 @@ def serve_on(
 ) -> None:
     """Serve on a socket until interrupted, then finish what was begun."""
     app = make_app(store, settings)
-    # What the server is made of never becomes garbage: to look through it again and again takes a fifth of each answer.
+    # What the server is made of never becomes garbage: looking through it again and again slows each answer.
     gc.collect()
     gc.freeze()
     metrics: Metrics = app.state.metrics
