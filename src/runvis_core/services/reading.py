@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Result, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from runvis_core.errors import UnreachableError
@@ -116,6 +118,19 @@ def _find_erased(connection: Connection, run_ids: Sequence[UUID], digests: set[b
     )
     for row in connection.execute(query):
         yield bytes(row.digest), f"[erased by decision {row.decided_position}]"
+
+
+@cache
+def _named(fields: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+    return namedtuple("Plain", fields)._make  # type: ignore[misc]
+
+
+def plain_rows(result: Result[Any]) -> list[Any]:
+    """Return all rows of a result as named tuples, whose fields are several times as quickly read as SQLAlchemy's.
+
+    Worth it where a row is read field by field and there are hundreds of them.
+    """
+    return list(map(_named(tuple(result.keys())), result.all()))
 
 
 def chunks(items: Sequence[T]) -> Iterator[list[T]]:

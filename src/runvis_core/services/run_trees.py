@@ -14,7 +14,7 @@ from runvis_core.model.state import Relation, Verdict
 from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import chunks, reading
+from runvis_core.services.reading import chunks, plain_rows, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
@@ -68,16 +68,13 @@ def build_tree(connection: Connection, run_id: UUID) -> Tree:
         inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
         room -= levels + 1
         tops = _read_caused(connection, [*tops, *inside], found, may_go_on=room > 0)
-    facts = {
-        row.run_id: SpanFacts(
-            row.native_key,
-            row.retry_expected_at,
-            Verdict(row.presumed) if row.presumed else None,
-            clock_suspect=bool(row.clock_suspect),
-        )
-        for row in found.rows.values()
-    }
+    facts = {id_: _facts(row) for id_, row in found.rows.items()}
     return Tree(_node(run_id, found, carried_over=False), facts)
+
+
+def _facts(row: Any) -> SpanFacts:
+    presumed = Verdict(row.presumed) if row.presumed else None
+    return SpanFacts(row.native_key, row.retry_expected_at, presumed, bool(row.clock_suspect))
 
 
 class _Found(NamedTuple):
@@ -182,13 +179,13 @@ def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int])
     if len(parents) == 1 and connection.scalar(carried, {"parent": parents[0]}) is None:
         # One that contains a thousand is most often alone on its level, and an index has what it contains in order.
         (parent,) = parents
-        rows = connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}).all()
+        rows = plain_rows(connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}))
         if len(rows) > MAX_CHILDREN:
             cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
         yield from ((parent, row, False) for row in rows[:MAX_CHILDREN])
         return
     for chunk in chunks(parents):
-        for row in connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN}):
+        for row in plain_rows(connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN})):
             if row.place == 1:
                 cut[row.parent] += max(0, row.total - MAX_CHILDREN)
             yield row.parent, row, bool(row.carried)
@@ -196,15 +193,17 @@ def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int])
 
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
+    rows, children = found.rows, found.children
     for parent, row, carried in _children(connection, parents, found.cut):
-        if row.run_id in found.rows:
+        run_id = row.run_id
+        if run_id in rows:
             continue  # in a loop of parents, or carried over by two of them: shown where it was met first
-        if len(found.rows) >= MAX_NODES:
+        if len(rows) >= MAX_NODES:
             found.cut[parent] += 1
             continue
-        found.rows[row.run_id] = row
-        found.children[parent].append((row.run_id, carried))
-        below.append(row.run_id)
+        rows[run_id] = row
+        children[parent].append((run_id, carried))
+        below.append(run_id)
     return below
 
 
@@ -227,7 +226,7 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
     rows: dict[UUID, Any] = {}
     for chunk in chunks([row.run_id for _, row in pairs]):
         query = select(runs.c.sort_at, *_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
-        rows.update((row.run_id, row) for row in connection.execute(query))
+        rows.update((row.run_id, row) for row in plain_rows(connection.execute(query)))
     known = [(rows[row.run_id].sort_at, row.run_id, cause) for cause, row in pairs if row.run_id in rows]
     new: list[UUID] = []
     for _, run_id, cause in sorted(known):
@@ -244,11 +243,15 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
 
 def _node(run_id: UUID, found: _Found, *, carried_over: bool) -> TreeNode:
     row = found.rows[run_id]
+    fields = run_ref_fields(row, corrected=bool(row.is_corrected))
+    # Most have nothing under them, and a tree has thousands: what is empty is left to the model.
+    if inside := found.children.get(run_id):
+        fields["children"] = [_node(child, found, carried_over=carried) for child, carried in inside]
+    if started := found.caused.get(run_id):
+        fields["caused"] = [_node(one, found, carried_over=False) for one in started]
     return TreeNode(
-        **run_ref_fields(row, corrected=bool(row.is_corrected)),
+        **fields,
         carried_over=carried_over,
-        children=[_node(child, found, carried_over=carried) for child, carried in found.children.get(run_id, ())],
         cut_children=found.cut.get(run_id, 0),
-        caused=[_node(started, found, carried_over=False) for started in found.caused.get(run_id, ())],
         cut_caused=found.cut_caused.get(run_id, 0),
     )
