@@ -15,7 +15,6 @@ from runvis_core.services.spans import SpanFacts
 from runvis_core.web.drawing.intervals import Interval
 from runvis_core.web.drawing.looks import Look, look_at
 
-
 _NO_FACTS: Final = SpanFacts()
 
 
