@@ -68,7 +68,7 @@ def _sources(connection: Connection) -> list[SourceView]:
 # Built once: to build it takes longer than to run it.
 @cache
 def _last_runs() -> Select[Any]:
-    """Select the last run of each definition that has runs which lie in no other: never a look at all runs, or tasks."""
+    """Select the last run of each definition that has runs which lie in no other; never a look at all runs or tasks."""
     engines = _next_by_next(None, definitions.c.engine)
     deployments = _next_by_next(engines, definitions.c.deployment)
     named = _next_by_next(deployments, runs.c.definition, runs.c.parent_run_id.is_(None))

@@ -128,6 +128,49 @@ def _axis(row: Row) -> str:
     return f'<span class="after quiet">{name_duration(row.after_seconds)} after the end of this ▸</span>'
 
 
+def grid_towers(heads: Iterable[Head], then: str, *, now: datetime) -> Markup:
+    """Return a bar for each column of a grid, of how long its run waited and ran; `then` is as in `grid_cells`."""
+    after = escape(then)
+    return Markup("".join(_tower(head, after, now) for head in heads))  # noqa: S704 - escaped by `_tower`
+
+
+def _tower(head: Head, after: str, now: datetime) -> str:
+    if head.run is None or head.look is None:
+        was_due = f'<span class="quiet" title="was due {exact_moment(head.due_at)}">–</span>'
+        return f"{_under(head)}{was_due}</td>"
+    begun = name_moment(head.run.started_at or head.run.queued_at, now=now)
+    queued, ran = float(head.queued.rstrip("%")), float(head.ran.rstrip("%"))
+    return (
+        f'{_under(head)}<a href="/runs/{head.run.run_id}{after}" aria-label="run of {begun}: {head.title}">'
+        f'<svg class="tower" aria-hidden="true">'
+        f'<rect class="b-queued" width="100%" y="{100 - queued - ran}%" height="{head.queued}"/>'
+        f'<rect class="{head.look.key}" width="100%" y="{100 - ran}%" height="{head.ran}"/></svg></a></td>'
+    )
+
+
+def grid_states(heads: Iterable[Head], then: str) -> Markup:
+    """Return the state of each column's run; `then` is as in `grid_cells`."""
+    after = escape(then)
+    return Markup("".join(_state_of(head, after) for head in heads))  # noqa: S704 - escaped by `_state_of`
+
+
+def _state_of(head: Head, after: str) -> str:
+    if head.run is None or head.look is None:
+        return f"{_under(head)}</td>"
+    version = f", version {text(head.version, 40)}" if head.version else ""
+    return (
+        f'{_under(head)}<a class="{head.look.key}" href="/runs/{head.run.run_id}{after}" aria-label="{head.title}" '
+        f'title="{head.title}{version}">{icon(head.look.key)}</a></td>'
+    )
+
+
+def _under(head: Head) -> str:
+    """Return the beginning of a cell under a column's head."""
+    if head.is_new_version:
+        return '<td class="changed">'
+    return "<td>" if head.run else '<td class="absent">'
+
+
 def grid_cells(cells: Iterable[Cell], heads: Iterable[Head], then: str) -> Markup:
     """Return a step's cells in a grid, one under each head; `then` is what their links have after a path."""
     after = escape(then)
