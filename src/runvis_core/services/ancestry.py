@@ -12,10 +12,11 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, tuple_
 
 from runvis_core.model.state import Relation
 from runvis_core.services.reading import RUN_IDS, chunks
+from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.tables import links, runs
 
 MAX_DEPTH: Final = 64
@@ -192,25 +193,25 @@ def _named_causes() -> Any:
     return query.where(links.c.run_id.in_(RUN_IDS), links.c.relation == Relation.CAUSED_BY.value)
 
 
-_SOURCES: Final[BindParameter[Any]] = bindparam("sources", expanding=True)
+_SOURCES: Final = id_list("sources")
 
 
 @cache
 def _said_caused() -> Any:
     """Select the runs that name one of `_SOURCES` as their cause."""
-    return select(*_KIN_COLUMNS).where(runs.c.caused_by_run_id.in_(_SOURCES))
+    return select(*_KIN_COLUMNS).where(is_among(runs.c.caused_by_run_id, _SOURCES))
 
 
 @cache
 def _linking() -> Any:
     """Select those of `_SOURCES` that name what they started."""
-    return select(links.c.run_id).where(links.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED.value)
+    return select(links.c.run_id).where(is_among(links.c.run_id, _SOURCES), links.c.relation == Relation.CAUSED.value)
 
 
 @cache
 def _linked() -> tuple[Any, Any]:
     """Select the runs that `_SOURCES` name by id, and by native key."""
-    of_source = and_(links.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED.value)
+    of_source = and_(is_among(links.c.run_id, _SOURCES), links.c.relation == Relation.CAUSED.value)
     by_id = select(*_KIN_COLUMNS).join(links, links.c.target_run_id == runs.c.run_id).where(of_source)
     same_key = and_(
         tuple_(links.c.target_native_key, links.c.engine, links.c.deployment)
@@ -225,7 +226,7 @@ def _naming() -> Any:
     named = (
         select(links.c.run_id)
         .join(runs, _is_named_cause())
-        .where(runs.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED_BY.value)
+        .where(is_among(runs.c.run_id, _SOURCES), links.c.relation == Relation.CAUSED_BY.value)
     )
     return select(*_KIN_COLUMNS).where(runs.c.run_id.in_(named))
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, literal, select, tuple_, union
+from sqlalchemy import Connection, and_, bindparam, exists, func, literal, select, tuple_, union
 
 from runvis_core.model.state import Relation, Verdict
 from runvis_core.services.ancestry import find_caused
@@ -18,6 +18,7 @@ from runvis_core.services.reading import chunks, plain_rows, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
+from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.tables import corrections, links, runs
 from runvis_core.store.types import Id
 
@@ -103,7 +104,7 @@ def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, 
     return inside, most
 
 
-PARENTS: Final[BindParameter[Any]] = bindparam("parents", expanding=True)
+PARENTS: Final = id_list("parents")
 """The runs that a statement is about."""
 
 
@@ -115,9 +116,9 @@ def child_edges() -> Any:
     """
     parents, child = PARENTS, (runs.c.run_id.label("child"), runs.c.sort_at)
     contained = select(runs.c.parent_run_id.label("parent"), *child, literal(0).label("carried"))
-    contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
+    contained = contained.where(is_among(runs.c.parent_run_id, parents), runs.c.became_run_id.is_(None))
     carried = select(links.c.run_id, *child, literal(1)).join(runs, runs.c.run_id == links.c.target_run_id)
-    carried = carried.where(links.c.run_id.in_(parents), links.c.relation == Relation.CARRIED_OVER.value)
+    carried = carried.where(is_among(links.c.run_id, parents), links.c.relation == Relation.CARRIED_OVER.value)
     # One witness may know a try's id and another only its key: a union, and not of all, so that it is shown once.
     return union(contained, carried, _carried_by_key(parents)).subquery("edges")
 
@@ -141,7 +142,7 @@ def _carried_by_key(parents: Any) -> Any:
     return (
         select(links.c.run_id, runs.c.run_id, runs.c.sort_at, literal(1))
         .join(runs, of_key)
-        .where(links.c.run_id.in_(parents), links.c.relation == Relation.CARRIED_OVER.value, ~is_followed)
+        .where(is_among(links.c.run_id, parents), links.c.relation == Relation.CARRIED_OVER.value, ~is_followed)
     )
 
 
