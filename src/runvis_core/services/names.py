@@ -84,7 +84,7 @@ def _by_id(connection: Connection, name: str) -> list[Any]:
     bounds = _id_range(name)
     if bounds is None or len(name.replace("-", "")) < SHORTEST_ABBREVIATION:
         return []
-    between = dict(zip(("first", "last"), bounds, strict=True))
+    between: dict[str, Any] = dict(zip(("first", "last"), bounds, strict=True))
     found = list(connection.execute(_OF_ID, between))
     found += connection.execute(_OF_CORRECTION, between)
     return list({row.run_id: row for row in found}.values())

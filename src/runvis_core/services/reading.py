@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import BindParameter, ColumnElement, Connection, Result, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from runvis_core.errors import UnreachableError
@@ -135,7 +135,7 @@ def _named(fields: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
     return namedtuple("Plain", fields)._make  # type: ignore[misc]
 
 
-def plain_rows(result: Result[Any]) -> list[Any]:
+def plain_rows(result: Any) -> list[Any]:
     """Return all rows of a result as named tuples, whose fields are several times as quickly read as SQLAlchemy's.
 
     Worth it where a row is read field by field and there are hundreds of them.

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import CTE, Column, ColumnElement, Connection, FromClause, Select, Text, and_, cast, select
+from sqlalchemy import CTE, Column, ColumnElement, Connection, FromClause, Text, and_, cast, select
 
 from runvis_core.services.answers import Answer
 from runvis_core.services.reading import reading
@@ -67,7 +67,7 @@ def _sources(connection: Connection) -> list[SourceView]:
 
 # Built once: to build it takes longer than to run it.
 @cache
-def _last_runs() -> Select[Any]:
+def _last_runs() -> Any:
     """Select the last run of each definition that has runs which lie in no other; never a look at all runs or tasks."""
     engines = _next_by_next(None, definitions.c.engine)
     deployments = _next_by_next(engines, definitions.c.deployment)
@@ -92,7 +92,7 @@ def _next_by_next(above: CTE | None, column: Column[Any], *conditions: ColumnEle
     """
     beside = list(above.c) if above is not None else []
     found = select(*beside, cast("", Text).label(column.name)).cte(f"each_{column.name}", recursive=True)
-    same = [column.table.c[one.name] == found.c[one.name] for one in beside]
+    same: list[ColumnElement[bool]] = [column.table.c[one.name] == found.c[one.name] for one in beside]
     after = select(column).where(*same, *conditions, column > found.c[column.name]).order_by(column).limit(1)
     again = select(*(found.c[one.name] for one in beside), after.scalar_subquery())
     return found.union_all(again.where(found.c[column.name].is_not(None)))
