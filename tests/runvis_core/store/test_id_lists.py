@@ -1,0 +1,45 @@
+"""Ids that a statement takes as one parameter, on each database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+from sqlalchemy import select
+
+from runvis_core.model.event import EventBase
+from runvis_core.store.database import Store
+from runvis_core.store.id_lists import id_list, is_among
+from runvis_core.store.tables import runs
+from runvis_core.testing.factories import a_run_id
+from runvis_core.testing.runs import a_run
+
+Record = Callable[[Store, Iterable[EventBase]], None]
+IDS = id_list("ids")
+
+
+@pytest.mark.parametrize("others", [0, 1, 2000])
+def test_those_among_the_ids_are_found_however_many_there_are(store: Store, record: Record, others: int) -> None:
+    for number in range(3):
+        record(store, a_run(f"r {number}", begins=number))
+    with store.engine.connect() as connection:
+        known = sorted(connection.scalars(select(runs.c.run_id)))
+        asked = [known[0], *(a_run_id(f"unknown {number}") for number in range(others)), known[2]]
+        query = select(runs.c.run_id).where(is_among(runs.c.run_id, IDS), runs.c.became_run_id.is_(None))
+        assert sorted(connection.scalars(query, {IDS.key: asked})) == [known[0], known[2]]
+
+
+def test_nothing_is_among_no_ids(store: Store, record: Record) -> None:
+    record(store, a_run("r", begins=1))
+    with store.engine.connect() as connection:
+        query = select(runs.c.run_id).where(is_among(runs.c.run_id, IDS))
+        assert connection.execute(query, {IDS.key: []}).all() == []
+
+
+def test_sqlite_follows_the_index_of_the_ids(sqlite_store: Store) -> None:
+    query = select(runs.c.run_id).where(is_among(runs.c.parent_run_id, IDS))
+    statement = str(query.compile(sqlite_store.engine))
+    with sqlite_store.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (b"", b"")).all()
+    assert any(row[-1].startswith("SEARCH runs USING") and "runs_parent (parent_run_id=?)" in row[-1] for row in plan)
+    assert not any(row[-1].startswith("SCAN runs") for row in plan)
