@@ -29,10 +29,8 @@ STORE_TESTS := tests/runvis_core/store
 
 # What starts engines, or counts on the machine's cores: not beside other tests.
 ALONE := tests/end_to_end tests/faults
-# A test that fails is run once more, and the summary says which: one that passes then is to be mended all the same.
-AGAIN := --reruns 1 -r fEsR
 # No test of these has a limit of more than ten minutes.
-PARALLEL := $(AGAIN) --numprocesses auto --dist loadfile -o faulthandler_timeout=700
+PARALLEL := --numprocesses auto --dist loadfile -o faulthandler_timeout=700
 
 # pytest's own arguments, as in: make test ARGS='tests/runvis_core -k fold'
 ARGS ?=
@@ -69,7 +67,7 @@ test: setup ## run all tests: by file on all cores, the store's again on SQLAlch
 ifeq ($(strip $(ARGS)),)
 	$(TEST_ENV) .venv/bin/python -m pytest $(PARALLEL) $(ALONE:%=--ignore=%)
 	$(TEST_ENV) RUNVIS_TEST_SQLALCHEMY=2.0 .venv-sqlalchemy20/bin/python -m pytest $(PARALLEL) $(STORE_TESTS)
-	$(TEST_ENV) .venv/bin/python -m pytest $(AGAIN) $(ALONE)
+	$(TEST_ENV) .venv/bin/python -m pytest $(ALONE)
 else
 	$(TEST_ENV) .venv/bin/python -m pytest $(ARGS)
 endif
