@@ -25,6 +25,9 @@ from runvis_core.store.leadership import leadership_of
 GRACE_SECONDS: Final = 10
 """How long requests that were begun may go on when the server is ended; what was taken is stored in any case."""
 
+NEW_OBJECTS: Final = 50_000
+"""How many new objects make Python look for garbage among them: more than any page leaves, some megabytes."""
+
 MakeApp = Callable[[Store, Settings], FastAPI]
 """Makes the application over a store: with the API alone, or with what stands above it, too."""
 
@@ -70,9 +73,7 @@ def serve_on(
 ) -> None:
     """Serve on a socket until interrupted, then finish what was begun."""
     app = make_app(store, settings)
-    # What the server is made of never becomes garbage: looking through it again and again slows each answer.
-    gc.collect()
-    gc.freeze()
+    _look_for_garbage_rarely()
     metrics: Metrics = app.state.metrics
     duties = Duties(
         duties_of(store, settings, followers),
@@ -98,6 +99,18 @@ def serve_on(
             Server(config, on_ready).run(sockets=[listener])
     finally:
         duties.close()
+
+
+def _look_for_garbage_rarely() -> None:
+    """Let Python look for garbage between many answers, not within each.
+
+    What the server is made of never becomes garbage, and what an answer is made of goes when it is sent: only what
+    leads back to itself is left, some hundred objects each.
+    """
+    gc.collect()
+    gc.freeze()
+    rest = gc.get_threshold()[1:]
+    gc.set_threshold(NEW_OBJECTS, *rest)
 
 
 class Server(uvicorn.Server):

@@ -12,10 +12,11 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, tuple_
 
 from runvis_core.model.state import Relation
-from runvis_core.services.reading import chunks
+from runvis_core.services.reading import RUN_IDS, chunks
+from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.tables import links, runs
 
 MAX_DEPTH: Final = 64
@@ -33,6 +34,27 @@ _KIN_COLUMNS: Final = (
     runs.c.parent_run_id,
     runs.c.caused_by_run_id,
     runs.c.correlation_id,
+)
+
+
+# Built once each, as those below: to build such a statement takes longer than to run it.
+_KIN: Final = select(*_KIN_COLUMNS).where(runs.c.run_id.in_(RUN_IDS))
+_LINKS_TO: Final = (
+    select(
+        links.c.run_id,
+        links.c.engine,
+        links.c.deployment,
+        links.c.target_run_id,
+        links.c.target_native_key,
+        links.c.occurred_at,
+        links.c.position,
+        runs.c.started_at,
+    )
+    .join(runs, runs.c.run_id == links.c.run_id)
+    .where(
+        links.c.relation == Relation.CAUSED.value,
+        or_(links.c.target_run_id.in_(RUN_IDS), links.c.target_native_key.in_(bindparam("keys", expanding=True))),
+    )
 )
 
 
@@ -97,7 +119,7 @@ def find_ancestry(connection: Connection, run_ids: Iterable[UUID]) -> Ancestry:
 
 
 def _kin_rows(connection: Connection, run_ids: Collection[UUID]) -> Iterable[Any]:
-    return connection.execute(select(*_KIN_COLUMNS).where(runs.c.run_id.in_(run_ids)))
+    return connection.execute(_KIN, {RUN_IDS.key: list(run_ids)})
 
 
 def find_causes(connection: Connection, rows: Iterable[Any]) -> dict[UUID, UUID]:
@@ -127,26 +149,10 @@ def _links_to(
     connection: Connection, rows: list[Any]
 ) -> tuple[dict[UUID, list[Any]], dict[tuple[Any, ...], list[Any]]]:
     keys = {row.native_key for row in rows if row.native_key is not None}
-    query = (
-        select(
-            links.c.run_id,
-            links.c.engine,
-            links.c.deployment,
-            links.c.target_run_id,
-            links.c.target_native_key,
-            links.c.occurred_at,
-            links.c.position,
-            runs.c.started_at,
-        )
-        .join(runs, runs.c.run_id == links.c.run_id)
-        .where(
-            links.c.relation == Relation.CAUSED.value,
-            or_(links.c.target_run_id.in_([row.run_id for row in rows]), links.c.target_native_key.in_(keys)),
-        )
-    )
+    named = {RUN_IDS.key: [row.run_id for row in rows], "keys": list(keys)}
     by_id: dict[UUID, list[Any]] = {}
     by_key: dict[tuple[Any, ...], list[Any]] = {}
-    for link in connection.execute(query):
+    for link in connection.execute(_LINKS_TO, named):
         if link.target_run_id is not None:
             by_id.setdefault(link.target_run_id, []).append(link)
         else:
@@ -156,13 +162,8 @@ def _links_to(
 
 def _causes_named_by(connection: Connection, rows: list[Any]) -> dict[UUID, list[Any]]:
     """Return by run the causes that it names itself (`caused_by`): each attempt that has the named key."""
-    query = (
-        select(links.c.run_id.label("caused"), *_CAUSE_COLUMNS)
-        .join(runs, _is_named_cause())
-        .where(links.c.run_id.in_([row.run_id for row in rows]), links.c.relation == Relation.CAUSED_BY.value)
-    )
     named: dict[UUID, list[Any]] = {}
-    for link in connection.execute(query):
+    for link in connection.execute(_named_causes(), {RUN_IDS.key: [row.run_id for row in rows]}):
         named.setdefault(link.caused, []).append(link)
     return named
 
@@ -185,26 +186,32 @@ def _is_named_cause() -> Any:
     return or_(runs.c.run_id == links.c.target_run_id, by_key)
 
 
-# Built once each: to build such a statement takes longer than to run it.
-_SOURCES: Final[BindParameter[Any]] = bindparam("sources", expanding=True)
+@cache
+def _named_causes() -> Any:
+    """Select the causes that `RUN_IDS` name themselves."""
+    query = select(links.c.run_id.label("caused"), *_CAUSE_COLUMNS).join(runs, _is_named_cause())
+    return query.where(links.c.run_id.in_(RUN_IDS), links.c.relation == Relation.CAUSED_BY.value)
+
+
+_SOURCES: Final = id_list("sources")
 
 
 @cache
 def _said_caused() -> Any:
     """Select the runs that name one of `_SOURCES` as their cause."""
-    return select(*_KIN_COLUMNS).where(runs.c.caused_by_run_id.in_(_SOURCES))
+    return select(*_KIN_COLUMNS).where(is_among(runs.c.caused_by_run_id, _SOURCES))
 
 
 @cache
 def _linking() -> Any:
     """Select those of `_SOURCES` that name what they started."""
-    return select(links.c.run_id).where(links.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED.value)
+    return select(links.c.run_id).where(is_among(links.c.run_id, _SOURCES), links.c.relation == Relation.CAUSED.value)
 
 
 @cache
 def _linked() -> tuple[Any, Any]:
     """Select the runs that `_SOURCES` name by id, and by native key."""
-    of_source = and_(links.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED.value)
+    of_source = and_(is_among(links.c.run_id, _SOURCES), links.c.relation == Relation.CAUSED.value)
     by_id = select(*_KIN_COLUMNS).join(links, links.c.target_run_id == runs.c.run_id).where(of_source)
     same_key = and_(
         tuple_(links.c.target_native_key, links.c.engine, links.c.deployment)
@@ -219,7 +226,7 @@ def _naming() -> Any:
     named = (
         select(links.c.run_id)
         .join(runs, _is_named_cause())
-        .where(runs.c.run_id.in_(_SOURCES), links.c.relation == Relation.CAUSED_BY.value)
+        .where(is_among(runs.c.run_id, _SOURCES), links.c.relation == Relation.CAUSED_BY.value)
     )
     return select(*_KIN_COLUMNS).where(runs.c.run_id.in_(named))
 

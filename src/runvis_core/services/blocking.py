@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -45,11 +46,12 @@ def find_blocked(connection: Connection, node_ids: Iterable[UUID]) -> dict[UUID,
         query = select(columns.number, columns.node_id).where(columns.node_id.in_(chunk))
         origins.update((row.number, row.node_id) for row in connection.execute(query))
     walks = {number: _Walk(number) for number in origins}
+    edges = _Edges(connection)
     for _ in range(MAX_EDGES):
         ahead = sorted({number for walk in walks.values() for number in walk.level})
         if not ahead:
             break
-        leads_to, is_cut = _read_edges(connection, ahead)
+        leads_to, is_cut = edges.lead_from(ahead)
         for walk in walks.values():
             walk.go_on(leads_to, is_cut=is_cut)
     found = {number for walk in walks.values() for number in walk.found}
@@ -74,7 +76,7 @@ class _Walk:
     def go_on(self, leads_to: Mapping[int, list[int]], *, is_cut: bool) -> None:
         """Go one step further."""
         self.is_cut = self.is_cut or (is_cut and bool(self.level))
-        new = list(dict.fromkeys(target for number in self.level for target in leads_to.get(number, ())))
+        new = dict.fromkeys(chain.from_iterable(leads_to.get(number, ()) for number in self.level))
         fresh = [number for number in new if number not in self._seen]
         room = MAX_FOUND - len(self.found)
         self.is_cut = self.is_cut or len(fresh) > room
@@ -83,16 +85,34 @@ class _Walk:
         self.found += self.level
 
 
+class _Edges:
+    """The edges that were read: ways from several definitions lead through the same nodes, at different steps."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[int, list[int]] = {}
+
+    def lead_from(self, numbers: list[int]) -> tuple[Mapping[int, list[int]], bool]:
+        """Return where edges lead by where they come from, and whether there were too many to read them all."""
+        lacking = [number for number in numbers if number not in self._known]
+        leads_to, is_cut = _read_edges(self._connection, lacking)
+        if is_cut:
+            # Of some there may be more: that is not kept for a later step.
+            return {**self._known, **leads_to}, True
+        self._known.update((number, leads_to.get(number, [])) for number in lacking)
+        return self._known, False
+
+
 def _read_edges(connection: Connection, numbers: list[int]) -> tuple[dict[int, list[int]], bool]:
     columns = lineage_edges.c
-    leads_to: dict[int, list[int]] = {}
+    leads_to: defaultdict[int, list[int]] = defaultdict(list)
     room = MAX_READ
     for chunk in chunks(numbers):
         query = select(columns.source, columns.target).where(columns.source.in_(chunk))
         ordered = query.order_by(columns.source, columns.target, columns.kind).limit(room + 1)
         rows = connection.execute(ordered).all()
         for source, target in rows[:room]:
-            leads_to.setdefault(source, []).append(target)
+            leads_to[source].append(target)
         if len(rows) > room:
             return leads_to, True
         room -= len(rows)

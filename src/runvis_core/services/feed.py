@@ -9,12 +9,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import BindParameter, Connection, bindparam, func, select, tuple_
+from sqlalchemy import Connection, func, select, tuple_
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, FailureView, Page, RunSummary
 from runvis_core.services.filters import RunFilter
-from runvis_core.services.reading import chunks, reading
+from runvis_core.services.reading import RUN_IDS, chunks, reading
 from runvis_core.services.run_summaries import find_failures, summarise
 from runvis_core.services.runs import list_runs
 from runvis_core.store.database import Store
@@ -103,17 +103,16 @@ def says_why(failure: FailureView | None) -> bool:
 def _count_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(run_ids):
-        query = (
-            select(runs.c.parent_run_id, func.count().label("inside"))
-            .where(runs.c.parent_run_id.in_(chunk), runs.c.became_run_id.is_(None))
-            .group_by(runs.c.parent_run_id)
-        )
-        counts.update((row.parent_run_id, row.inside) for row in connection.execute(query))
+        rows = connection.execute(_INSIDE_COUNTS, {RUN_IDS.key: chunk})
+        counts.update((row.parent_run_id, row.inside) for row in rows)
     return counts
 
 
-# Built once each: to build such a statement takes longer than to run it.
-_RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
+_INSIDE_COUNTS: Final = (
+    select(runs.c.parent_run_id, func.count().label("inside"))
+    .where(runs.c.parent_run_id.in_(RUN_IDS), runs.c.became_run_id.is_(None))
+    .group_by(runs.c.parent_run_id)
+)
 
 
 @cache
@@ -123,13 +122,13 @@ def _attempt_counts() -> Any:
         runs.c.native_key, runs.c.engine, runs.c.deployment
     )
     query = select(runs.c.run_id, func.count(other.c.run_id).label("attempts")).join(other, same)
-    return query.where(runs.c.run_id.in_(_RUN_IDS), other.c.became_run_id.is_(None)).group_by(runs.c.run_id)
+    return query.where(runs.c.run_id.in_(RUN_IDS), other.c.became_run_id.is_(None)).group_by(runs.c.run_id)
 
 
 def _count_attempts(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(run_ids):
-        counts.update((row.run_id, row.attempts) for row in connection.execute(_attempt_counts(), {"run_ids": chunk}))
+        counts.update((row.run_id, row.attempts) for row in connection.execute(_attempt_counts(), {RUN_IDS.key: chunk}))
     return counts
 
 
@@ -141,6 +140,9 @@ def _inside(connection: Connection, run_id: UUID) -> list[RunSummary]:
         .limit(MAX_INSIDE)
     )
     return summarise(connection, connection.execute(query).all())
+
+
+_RECORDS: Final = select(runs.c.run_id, runs.c.record).where(runs.c.run_id.in_(RUN_IDS))
 
 
 def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, InsideFailure]:
@@ -161,8 +163,7 @@ def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[
             break
     told: dict[UUID, FailureView | None] = {}
     for chunk in chunks([row.run_id for row in reasons.values()]):
-        found = select(runs.c.run_id, runs.c.record).where(runs.c.run_id.in_(chunk))
-        told |= find_failures(connection, connection.execute(found).all())
+        told |= find_failures(connection, connection.execute(_RECORDS, {RUN_IDS.key: chunk}).all())
     return {
         top: InsideFailure(
             run_id=row.run_id,
@@ -200,7 +201,7 @@ def _first_failures() -> Any:
             func.row_number().over(partition_by=runs.c.parent_run_id, order_by=order).label("place"),
         )
         .where(
-            runs.c.parent_run_id.in_(_RUN_IDS),
+            runs.c.parent_run_id.in_(RUN_IDS),
             runs.c.effective_state.in_(FAILED),
             runs.c.became_run_id.is_(None),
             ~tried_again,
@@ -216,5 +217,5 @@ def _failed_children(connection: Connection, parents: Sequence[UUID]) -> list[An
     """Return of each parent the child that failed first, in its last attempt."""
     found: list[Any] = []
     for chunk in chunks(parents):
-        found += connection.execute(_first_failures(), {"run_ids": chunk}).all()
+        found += connection.execute(_first_failures(), {RUN_IDS.key: chunk}).all()
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
 from typing import Any, Final, NamedTuple, cast
@@ -16,7 +17,7 @@ from runvis_core.model.state import TriggerKind
 from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
-from runvis_core.services.reading import chunks, find_bodies_at, reading
+from runvis_core.services.reading import chunks, find_bodies_at, plain_rows, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, attempt_fields, run_refs
 from runvis_core.services.run_trees import PARENTS, child_edges
 from runvis_core.services.schedules import find_due_times
@@ -128,7 +129,7 @@ def _find_children(
         )
         if named is not None:
             query = query.where(runs.c.definition.in_(named.definitions))
-        for child in connection.execute(query, {PARENTS.key: chunk}):
+        for child in plain_rows(connection.execute(query, {PARENTS.key: chunk})):
             left -= 1
             if left < 0:
                 return children, True
@@ -149,7 +150,8 @@ class _Versions:
             for row in self._rows.values()
             if "structure" in (said := orjson.loads(row.bodies))
         }
-        self._structures = find_bodies_at(connection, refs)
+        structures = find_bodies_at(connection, refs)
+        self._steps = {version_id: _steps_of(structures.get(row.position)) for version_id, row in self._rows.items()}
 
     def name_of(self, version_id: UUID | None) -> str | None:
         row = self._rows.get(version_id) if version_id else None
@@ -159,11 +161,14 @@ class _Versions:
         names = (self.steps_of(version_id) for version_id in {run.definition_version_id: None for run in shown})
         return list(dict.fromkeys(chain.from_iterable(names)))
 
-    def steps_of(self, version_id: UUID | None) -> list[str]:
-        row = self._rows.get(version_id) if version_id else None
-        structure = self._structures.get(row.position) if row is not None else None
-        tasks = cast("dict[str, Any]", structure).get("tasks") if isinstance(structure, dict) else None
-        return [str(task.get("id")) for task in cast("list[dict[str, Any]]", tasks or [])]
+    def steps_of(self, version_id: UUID | None) -> Mapping[str, None]:
+        """Return the steps in their order, as keys: each cell of a grid asks whether its step is among them."""
+        return self._steps.get(version_id, {}) if version_id else {}
+
+
+def _steps_of(structure: Any) -> dict[str, None]:
+    tasks = cast("dict[str, Any]", structure).get("tasks") if isinstance(structure, dict) else None
+    return dict.fromkeys(str(task.get("id")) for task in cast("list[dict[str, Any]]", tasks or []))
 
 
 def _columns(
@@ -187,7 +192,7 @@ def _find_absent(
 ) -> list[datetime]:
     """Return when runs were due, between the first one shown and the last one or `until`, that are not there."""
     schedule = _find_schedule(connection, definition)
-    scheduled = [run.sort_at for run in shown if run.trigger_kind in (TriggerKind.SCHEDULE.value, None)]
+    scheduled = sorted(run.sort_at for run in shown if run.trigger_kind in (TriggerKind.SCHEDULE.value, None))
     if schedule is None or not scheduled:
         return []
     end = until or shown[-1].sort_at
@@ -196,7 +201,8 @@ def _find_absent(
     # The last one has until the next one to begin; whether it is late is told by the health of definitions.
     for moment, following in pairwise(due):
         slack = (following - moment) / 100 + timedelta(seconds=1)
-        if not any(moment - slack <= begun < following - slack for begun in scheduled):
+        first = bisect_left(scheduled, moment - slack)
+        if first == len(scheduled) or scheduled[first] >= following - slack:
             absent.append(moment)
     return absent
 
@@ -220,7 +226,7 @@ def _rows(
     versions: _Versions,
 ) -> list[GridRow]:
     steps: dict[str, dict[UUID, list[Any]]] = {}
-    expected: dict[UUID, list[str]] = {}
+    expected: dict[UUID, Mapping[str, None]] = {}
     for run in shown:
         for child in children.get(run.run_id, ()):
             steps.setdefault(_step(child.definition, definition), {}).setdefault(run.run_id, []).append(child)
@@ -247,7 +253,7 @@ def _cell(
     step: str,
     run_id: UUID,
     of_runs: dict[UUID, list[Any]],
-    expected: dict[UUID, list[str]],
+    expected: Mapping[UUID, Mapping[str, None]],
     begun: dict[UUID, datetime],
 ) -> GridCell | None:
     attempts = of_runs.get(run_id)

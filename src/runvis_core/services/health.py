@@ -175,6 +175,8 @@ def _find_lines_inside(connection: Connection, run_ids: Iterable[UUID]) -> dict[
             select(runs.c.parent_run_id, failures.c.error_type, failures.c.line)
             .join(failures, failures.c.run_id == runs.c.run_id)
             .where(runs.c.parent_run_id.in_(chunk), runs.c.effective_state.in_(BAD))
+            # By state SQLite would look through all that ever failed.
+            .with_hint(runs, "INDEXED BY runs_parent", "sqlite")
             .order_by(failures.c.sort_at, failures.c.run_id)
         )
         found.update((row.parent_run_id, FailureLine(row.error_type, row.line)) for row in connection.execute(query))
@@ -188,12 +190,12 @@ def _days(connection: Connection, now: datetime) -> list[EngineDay]:
     query = select(*columns).where(cell.span == KIND, cell.begins_at >= first)
     days: dict[tuple[Any, ...], dict[State, int]] = {}
     totals: dict[tuple[Any, ...], int] = {}
-    for row in connection.execute(query):
-        key = (row.engine, row.deployment, row.definition_kind, row.begins_at)
-        totals[key] = totals.get(key, 0) + row.runs
+    for *of_day, state, count in connection.execute(query):
+        key = tuple(of_day)
+        totals[key] = totals.get(key, 0) + count
         states = days.setdefault(key, {})
-        if row.state:
-            states[State(row.state)] = row.runs
+        if state:
+            states[State(state)] = count
     return [
         EngineDay(engine=key[0], deployment=key[1], kind=key[2], day=key[3], states=days[key], runs=totals[key])
         for key in sorted(days)

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from runvis_core.errors import NotFoundError
 from runvis_core.services.filters import is_storable
+from runvis_core.services.reading import RUN_ID
 from runvis_core.store.tables import aliases, corrections, runs
+from runvis_core.store.types import Id
 
 SHORTEST_ABBREVIATION: Final = 6
 _SHOWN: Final = 5
@@ -63,6 +65,14 @@ _COLUMNS: Final = (
 )
 
 
+# Built once each: to build such a statement takes longer than to run it.
+_BOUNDS: Final = (bindparam("first", type_=Id()), bindparam("last", type_=Id()))
+_OF_ID: Final = select(*_COLUMNS).where(runs.c.run_id.between(*_BOUNDS)).order_by(runs.c.run_id).limit(_SHOWN)
+_CORRECTED: Final = select(corrections.c.run_id).where(corrections.c.correction_id.between(*_BOUNDS)).limit(_SHOWN)
+_OF_CORRECTION: Final = select(*_COLUMNS).where(runs.c.run_id.in_(_CORRECTED)).limit(_SHOWN)
+_BECAME: Final = select(runs.c.became_run_id).where(runs.c.run_id == RUN_ID)
+
+
 def _id_range(name: str) -> tuple[UUID, UUID] | None:
     digits = name.replace("-", "").lower()
     if not _HEX.fullmatch(digits):
@@ -74,10 +84,9 @@ def _by_id(connection: Connection, name: str) -> list[Any]:
     bounds = _id_range(name)
     if bounds is None or len(name.replace("-", "")) < SHORTEST_ABBREVIATION:
         return []
-    query = select(*_COLUMNS).where(runs.c.run_id.between(*bounds)).order_by(runs.c.run_id).limit(_SHOWN)
-    found = list(connection.execute(query))
-    corrected = select(corrections.c.run_id).where(corrections.c.correction_id.between(*bounds)).limit(_SHOWN)
-    found += connection.execute(select(*_COLUMNS).where(runs.c.run_id.in_(corrected)).limit(_SHOWN))
+    between: dict[str, Any] = dict(zip(("first", "last"), bounds, strict=True))
+    found = list(connection.execute(_OF_ID, between))
+    found += connection.execute(_OF_CORRECTION, between)
     return list({row.run_id: row for row in found}.values())
 
 
@@ -115,7 +124,7 @@ def _latest_attempts(rows: Iterable[Any]) -> list[Any]:
 
 def _follow_became(connection: Connection, run_id: UUID) -> UUID:
     for _ in range(_MAX_BECAME):
-        became = connection.scalar(select(runs.c.became_run_id).where(runs.c.run_id == run_id))
+        became = connection.scalar(_BECAME, {RUN_ID.key: run_id})
         if became is None or connection.scalar(select(runs.c.run_id).where(runs.c.run_id == became)) is None:
             return run_id
         run_id = became

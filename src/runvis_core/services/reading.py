@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from runvis_core.errors import UnreachableError
@@ -18,11 +20,26 @@ from runvis_core.model.state import Witness
 from runvis_core.services.answers import Report
 from runvis_core.store.database import Store
 from runvis_core.store.tables import bodies, entries, erasures
+from runvis_core.store.types import Id
 
 SMALL_BODY_BYTES: Final = 16 * 1024
 """The largest body that a list shows; a run's own page shows all."""
 LAST_CHARACTER: Final = "\U0010ffff"
 _CHUNK: Final = 500
+
+# Built once each, here and in other modules: to build such a statement takes longer than to run it.
+RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
+"""The runs that a statement is about."""
+RUN_ID: Final[BindParameter[Any]] = bindparam("run_id", type_=Id())
+"""The one run that a statement is about."""
+_POSITIONS: Final[BindParameter[Any]] = bindparam("positions", expanding=True)
+_ENTRIES: Final = select(entries.c.position, entries.c.entry).where(entries.c.position.in_(_POSITIONS))
+# Bodies are kept by position, so that they leave with their entries; the way to them is through the run's own.
+_BODIES: Final = (
+    select(bodies.c.digest, bodies.c.content)
+    .join(entries, entries.c.position == bodies.c.position)
+    .where(entries.c.run_id.in_(RUN_IDS), bodies.c.digest.in_(bindparam("digests", expanding=True)))
+)
 
 T = TypeVar("T")
 
@@ -70,8 +87,8 @@ def find_entries(connection: Connection, positions: Iterable[int]) -> dict[int, 
     """Return the entries at these positions."""
     found: dict[int, LoggedEntry] = {}
     for chunk in chunks(sorted(set(positions))):
-        query = select(entries.c.position, entries.c.entry).where(entries.c.position.in_(chunk))
-        found.update((row.position, read_envelope(row.position, row.entry)) for row in connection.execute(query))
+        rows = connection.execute(_ENTRIES, {_POSITIONS.key: chunk})
+        found.update((row.position, read_envelope(row.position, row.entry)) for row in rows)
     return found
 
 
@@ -85,13 +102,8 @@ def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict
         wanted = {digest for run_id in run_ids for digest in digests[run_id]}
         if not wanted:
             continue
-        # Bodies are kept by position, so that they leave with their entries; the way to them is through the run's own.
-        query = (
-            select(bodies.c.digest, bodies.c.content)
-            .join(entries, entries.c.position == bodies.c.position)
-            .where(entries.c.run_id.in_(run_ids), bodies.c.digest.in_(wanted))
-        )
-        found.update((bytes(row.digest), orjson.loads(row.content)) for row in connection.execute(query))
+        rows = connection.execute(_BODIES, {RUN_IDS.key: run_ids, "digests": list(wanted)})
+        found.update((bytes(row.digest), orjson.loads(row.content)) for row in rows)
         if missing := wanted - found.keys():
             found.update(_find_erased(connection, run_ids, missing))
     return found
@@ -116,6 +128,19 @@ def _find_erased(connection: Connection, run_ids: Sequence[UUID], digests: set[b
     )
     for row in connection.execute(query):
         yield bytes(row.digest), f"[erased by decision {row.decided_position}]"
+
+
+@cache
+def _named(fields: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+    return namedtuple("Plain", fields)._make  # type: ignore[misc]
+
+
+def plain_rows(result: Any) -> list[Any]:
+    """Return all rows of a result as named tuples, whose fields are several times as quickly read as SQLAlchemy's.
+
+    Worth it where a row is read field by field and there are hundreds of them.
+    """
+    return list(map(_named(tuple(result.keys())), result.all()))
 
 
 def chunks(items: Sequence[T]) -> Iterator[list[T]]:

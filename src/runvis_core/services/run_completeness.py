@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import RunCompleteness, Wholeness
-from runvis_core.services.reading import chunks
+from runvis_core.services.reading import RUN_IDS, chunks
 from runvis_core.store.account import ACCOUNT, Told, find_told
 from runvis_core.store.producers import Ranges, count_numbers, find_holes, without_numbers
 from runvis_core.store.steps import list_lags
@@ -47,21 +47,28 @@ def find_numbers(connection: Connection, names: Sequence[UUID]) -> dict[UUID, Nu
     """Return the numbers of producers, by the producer."""
     found: dict[UUID, Numbers] = {}
     for chunk in chunks(names):
-        query = (
-            select(
-                producers.c.producer,
-                producers.c.received,
-                producers.c.closed_sequence,
-                producers.c.closed_at,
-                refusals.c.numbers,
-            )
-            .outerjoin(refusals, refusals.c.producer == producers.c.producer)
-            .where(producers.c.producer.in_(chunk))
-        )
-        for row in connection.execute(query):
+        for row in connection.execute(_NUMBERS, {"names": chunk}):
             is_closed = row.closed_at is not None
             found[row.producer] = read_numbers(row.received, row.numbers, row.closed_sequence, is_closed=is_closed)
     return found
+
+
+# Built once each: to build such a statement takes longer than to run it.
+_NUMBERS: Final = (
+    select(
+        producers.c.producer,
+        producers.c.received,
+        producers.c.closed_sequence,
+        producers.c.closed_at,
+        refusals.c.numbers,
+    )
+    .outerjoin(refusals, refusals.c.producer == producers.c.producer)
+    .where(producers.c.producer.in_(bindparam("names", expanding=True)))
+)
+_TELLERS: Final = select(run_producers).where(run_producers.c.run_id.in_(RUN_IDS))
+_WORKED: Final = select(worker_definitions).where(
+    worker_definitions.c.definition.in_(bindparam("names", expanding=True))
+)
 
 
 class RunRecord(NamedTuple):
@@ -100,7 +107,7 @@ def find_tellers(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, 
     (lag,) = list_lags(connection, [ACCOUNT])
     found: dict[tuple[UUID, UUID], Told] = {}
     for chunk in chunks(run_ids):
-        for row in connection.execute(select(run_producers).where(run_producers.c.run_id.in_(chunk))):
+        for row in connection.execute(_TELLERS, {RUN_IDS.key: chunk}):
             found[row.run_id, row.producer] = Told(*row)
         if lag.entries:
             query = select(entries.c.run_id, entries.c.entry).where(
@@ -118,8 +125,7 @@ def _find_expected(connection: Connection, rows: Sequence[Any]) -> Expected:
     columns = worker_definitions.c
     definitions: dict[tuple[str, ...], datetime] = {}
     for chunk in chunks(sorted({row.definition for row in rows if row.definition is not None})):
-        query = select(worker_definitions).where(columns.definition.in_(chunk))
-        for row in connection.execute(query):
+        for row in connection.execute(_WORKED, {"names": chunk}):
             definitions[row.engine, row.deployment, row.definition_kind, row.definition] = row.first_heard_at
     key = (columns.engine, columns.deployment, columns.definition_kind)
     by_kind = select(*key, func.min(columns.first_heard_at).label("first_at")).group_by(*key)

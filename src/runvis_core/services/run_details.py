@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, Table, bindparam, select
 
 from runvis_core.model.state import LIFECYCLE_RANK, State
 from runvis_core.services.answers import (
@@ -27,7 +27,7 @@ from runvis_core.services.answers import (
 from runvis_core.services.definitions import find_version
 from runvis_core.services.judgement import JUDGED_KINDS, find_judgement
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import LoggedEntry, find_bodies, find_entries, read_envelope, reading
+from runvis_core.services.reading import RUN_ID, LoggedEntry, find_bodies, find_entries, read_envelope, reading
 from runvis_core.services.run_summaries import Context, as_text, find_attempts, find_contexts, summarise
 from runvis_core.services.run_trees import build_tree
 from runvis_core.services.spans import SpanFacts
@@ -38,6 +38,28 @@ TRANSITION_KINDS: Final = ("state", "snapshot")
 SAID_KINDS: Final = ("note", "action")
 MAX_ITEMS: Final = 1000
 """How many attempts, transitions, links, notes and so on a run's page shows of each kind."""
+
+
+# Built once each: to build such a statement takes longer than to run it.
+
+
+def _of_run(table: Table) -> Select[Any]:
+    return select(table).where(table.c.run_id == RUN_ID)
+
+
+_RUN: Final = _of_run(runs)
+_LIVENESS: Final = _of_run(liveness)
+_CORRECTIONS: Final = _of_run(corrections).order_by(corrections.c.position)
+_TESTIMONY, _LATE, _LINKS, _ALIASES = (
+    _of_run(table).order_by(table.c.position).limit(MAX_ITEMS) for table in (testimonies, run_late, links, aliases)
+)
+_PROVISIONAL: Final = select(runs.c.run_id).where(runs.c.became_run_id == RUN_ID).limit(MAX_ITEMS)
+_OF_KINDS: Final = (
+    select(entries.c.position, entries.c.entry)
+    .where(entries.c.run_id == RUN_ID, entries.c.kind.in_(bindparam("kinds", expanding=True)))
+    .order_by(entries.c.position)
+    .limit(MAX_ITEMS)
+)
 
 
 def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
@@ -61,7 +83,7 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
     """Return what `get_run` does, and what a drawing needs, both of one moment."""
     with reading(store) as connection:
         run_id = resolve_run(connection, name)
-        row = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+        row = connection.execute(_RUN, {RUN_ID.key: run_id}).one()
         contexts = find_contexts(connection, [row])
         (summary,) = summarise(connection, [row], whole=True, contexts=contexts)
         testimony, ends = _testimony(connection, run_id)
@@ -72,9 +94,7 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
             asked_for=name,
             retry_expected_at=row.retry_expected_at,
             definition_version=find_version(connection, row.definition_version_id),
-            provisional_run_ids=list(
-                connection.scalars(select(runs.c.run_id).where(runs.c.became_run_id == run_id).limit(MAX_ITEMS))
-            ),
+            provisional_run_ids=list(connection.scalars(_PROVISIONAL, {RUN_ID.key: run_id})),
             frozen_position=row.frozen_position,
             attempts=find_attempts(connection, row, limit=MAX_ITEMS),
             transitions=transitions,
@@ -99,16 +119,9 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
         return DrawnRun(run, tree.facts)
 
 
-def _entries_of_kinds(
-    connection: Connection, run_id: UUID, kinds: Sequence[str], *, limit: int = MAX_ITEMS
-) -> list[LoggedEntry]:
-    query = (
-        select(entries.c.position, entries.c.entry)
-        .where(entries.c.run_id == run_id, entries.c.kind.in_(kinds))
-        .order_by(entries.c.position)
-        .limit(limit)
-    )
-    return [read_envelope(row.position, row.entry) for row in connection.execute(query)]
+def _entries_of_kinds(connection: Connection, run_id: UUID, kinds: Sequence[str]) -> list[LoggedEntry]:
+    rows = connection.execute(_OF_KINDS, {RUN_ID.key: run_id, "kinds": kinds})
+    return [read_envelope(row.position, row.entry) for row in rows]
 
 
 def find_transitions(told: Iterable[LoggedEntry], *, until: datetime | None = None) -> list[Transition]:
@@ -169,12 +182,8 @@ def _with_durations(transitions: list[Transition]) -> list[Transition]:
 
 
 def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView], list[CorrectionView]]:
-    said = connection.execute(
-        select(testimonies).where(testimonies.c.run_id == run_id).order_by(testimonies.c.position).limit(MAX_ITEMS)
-    ).all()
-    ends = connection.execute(
-        select(corrections).where(corrections.c.run_id == run_id).order_by(corrections.c.position)
-    ).all()
+    said = connection.execute(_TESTIMONY, {RUN_ID.key: run_id}).all()
+    ends = connection.execute(_CORRECTIONS, {RUN_ID.key: run_id}).all()
     logged = find_entries(connection, [row.position for row in [*said, *ends]])
     testimony = [
         TestimonyView(
@@ -199,16 +208,16 @@ def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView
 
 
 def _late_facts(connection: Connection, run_id: UUID) -> list[LateFactView]:
-    query = select(run_late).where(run_late.c.run_id == run_id).order_by(run_late.c.position).limit(MAX_ITEMS)
+    rows = connection.execute(_LATE, {RUN_ID.key: run_id})
     return [
         LateFactView(field=field, value=value, position=row.position)
-        for row in connection.execute(query)
+        for row in rows
         for field, value in orjson.loads(row.facts).items()
     ]
 
 
 def _links(connection: Connection, run_id: UUID) -> list[LinkView]:
-    query = select(links).where(links.c.run_id == run_id).order_by(links.c.position).limit(MAX_ITEMS)
+    rows = connection.execute(_LINKS, {RUN_ID.key: run_id})
     return [
         LinkView(
             relation=row.relation,
@@ -216,13 +225,13 @@ def _links(connection: Connection, run_id: UUID) -> list[LinkView]:
             target_native_key=row.target_native_key,
             position=row.position,
         )
-        for row in connection.execute(query)
+        for row in rows
     ]
 
 
 def _aliases(connection: Connection, run_id: UUID) -> list[AliasView]:
-    query = select(aliases).where(aliases.c.run_id == run_id).order_by(aliases.c.position).limit(MAX_ITEMS)
-    return [AliasView(system=row.system, native_id=row.native_id) for row in connection.execute(query)]
+    rows = connection.execute(_ALIASES, {RUN_ID.key: run_id})
+    return [AliasView(system=row.system, native_id=row.native_id) for row in rows]
 
 
 def find_said(connection: Connection, run_id: UUID, said: Sequence[LoggedEntry]) -> list[SaidView]:
@@ -254,7 +263,7 @@ def find_log(connection: Connection, run_id: UUID, context: Context) -> LogView 
 
 
 def _liveness(connection: Connection, run_id: UUID, now: datetime) -> Liveness | None:
-    row: Any = connection.execute(select(liveness).where(liveness.c.run_id == run_id)).one_or_none()
+    row: Any = connection.execute(_LIVENESS, {RUN_ID.key: run_id}).one_or_none()
     if row is None:
         return None
     return Liveness(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import BindParameter, Connection, Table, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Table, and_, bindparam, func, or_, select
 
 from runvis_core.model.state import State, Witness
 from runvis_core.services.ancestry import Ancestry, find_ancestry
@@ -27,7 +27,7 @@ from runvis_core.services.answers import (
     RunSummary,
     TriggerView,
 )
-from runvis_core.services.reading import SMALL_BODY_BYTES, chunks, find_bodies
+from runvis_core.services.reading import RUN_IDS, SMALL_BODY_BYTES, chunks, find_bodies
 from runvis_core.services.run_completeness import judge_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.failures import first_line
@@ -52,6 +52,23 @@ REF_COLUMNS: Final = (
     runs.c.started_at,
     runs.c.ended_at,
     runs.c.parent_run_id,
+)
+
+# Built once each, as all that is asked of several runs.
+_CORRECTED: Final = select(corrections.c.run_id).where(corrections.c.run_id.in_(RUN_IDS))
+_LATE: Final = (
+    select(run_late.c.run_id, run_late.c.facts).where(run_late.c.run_id.in_(RUN_IDS)).order_by(run_late.c.position)
+)
+_ATTEMPTS: Final = (
+    select(*REF_COLUMNS)
+    .where(
+        runs.c.native_key == bindparam("native_key"),
+        runs.c.engine == bindparam("engine"),
+        runs.c.deployment == bindparam("deployment"),
+        runs.c.became_run_id.is_(None),
+    )
+    .order_by(runs.c.attempt, runs.c.first_position)
+    .limit(bindparam("most"))
 )
 
 Context = dict[str, dict[str, Any]]
@@ -84,8 +101,16 @@ def attempt_fields(row: Any) -> dict[str, Any]:
 
 def run_ref_fields(row: Any, *, corrected: bool) -> dict[str, Any]:
     """Return the fields of a `RunRef` of a run's row."""
+    # Not made of `attempt_fields`: an answer has hundreds of them.
     return {
-        **attempt_fields(row),
+        "run_id": row.run_id,
+        "attempt": row.attempt,
+        "state": _STATES[row.state],
+        "effective_state": _STATES[row.effective_state],
+        "native_state": row.native_state,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "duration_seconds": duration_seconds(row.started_at, row.ended_at),
         "engine": row.engine,
         "deployment": row.deployment,
         "definition": row.definition,
@@ -107,28 +132,17 @@ def find_attempts(connection: Connection, row: Any, *, limit: int) -> list[Attem
     """Return all attempts of the thing that this run is an attempt of, the first one first."""
     if row.native_key is None:
         return [AttemptView(**attempt_fields(row))]
-    query = (
-        select(*REF_COLUMNS)
-        .where(*_same_key(row), runs.c.became_run_id.is_(None))
-        .order_by(runs.c.attempt, runs.c.first_position)
-        .limit(limit)
-    )
-    return [AttemptView(**attempt_fields(found)) for found in connection.execute(query)]
-
-
-def _same_key(row: Any) -> tuple[Any, ...]:
-    return (
-        runs.c.native_key == row.native_key,
-        runs.c.engine == row.engine,
-        runs.c.deployment == row.deployment,
-    )
+    same_key = {"native_key": row.native_key, "engine": row.engine, "deployment": row.deployment}
+    return [
+        AttemptView(**attempt_fields(found)) for found in connection.execute(_ATTEMPTS, {**same_key, "most": limit})
+    ]
 
 
 def find_corrected(connection: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
     """Return those of the runs that have corrections."""
     found: set[UUID] = set()
     for chunk in chunks(run_ids):
-        found.update(connection.scalars(select(corrections.c.run_id).where(corrections.c.run_id.in_(chunk))))
+        found.update(connection.scalars(_CORRECTED, {RUN_IDS.key: chunk}))
     return found
 
 
@@ -136,12 +150,7 @@ def find_contexts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, Con
     """Return each run's context, with what was filled in after its end."""
     contexts: dict[UUID, Context] = {row.run_id: orjson.loads(row.record).get("context", {}) for row in rows}
     for chunk in chunks(list(contexts)):
-        query = (
-            select(run_late.c.run_id, run_late.c.facts)
-            .where(run_late.c.run_id.in_(chunk))
-            .order_by(run_late.c.position)
-        )
-        for late in connection.execute(query):
+        for late in connection.execute(_LATE, {RUN_IDS.key: chunk}):
             _fill_in(contexts[late.run_id], orjson.loads(late.facts))
     return contexts
 
@@ -208,10 +217,6 @@ class Collected:
         return self._rows.get(run_id, [])
 
 
-# Built once each: to build such a statement takes longer than to run it.
-_RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
-
-
 @cache
 def _collected(table: Table) -> Any:
     numbered = (
@@ -220,7 +225,7 @@ def _collected(table: Table) -> Any:
             func.row_number().over(partition_by=table.c.run_id, order_by=table.c.position).label("place"),
             func.count().over(partition_by=table.c.run_id).label("total"),
         )
-        .where(table.c.run_id.in_(_RUN_IDS))
+        .where(table.c.run_id.in_(RUN_IDS))
         .subquery()
     )
     query = select(numbered).where(numbered.c.place <= bindparam("most"))
@@ -231,7 +236,7 @@ def _read_collected(connection: Connection, table: Table, run_ids: Sequence[UUID
     rows: dict[UUID, list[Any]] = defaultdict(list)
     cut: dict[UUID, int] = {}
     for chunk in chunks(run_ids):
-        for row in connection.execute(_collected(table), {"run_ids": chunk, "most": limit}):
+        for row in connection.execute(_collected(table), {RUN_IDS.key: chunk, "most": limit}):
             rows[row.run_id].append(row)
             cut[row.run_id] = max(0, row.total - limit)
     return Collected(rows, cut)
@@ -257,14 +262,14 @@ def _previous_attempts() -> Any:
         .limit(1)
         .scalar_subquery()
     )
-    return select(runs.c.run_id, previous.label("previous")).where(runs.c.run_id.in_(_RUN_IDS))
+    return select(runs.c.run_id, previous.label("previous")).where(runs.c.run_id.in_(RUN_IDS))
 
 
 def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, UUID]:
     """Return by run the attempt before it, for runs that don't name it themselves."""
     found: dict[UUID, UUID] = {}
     for chunk in chunks([row.run_id for row in rows if row.retry_of is None and row.native_key is not None]):
-        told = connection.execute(_previous_attempts(), {"run_ids": chunk})
+        told = connection.execute(_previous_attempts(), {RUN_IDS.key: chunk})
         found.update((row.run_id, row.previous) for row in told if row.previous is not None)
     return found
 

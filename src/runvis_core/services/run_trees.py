@@ -8,16 +8,17 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func, literal, select, tuple_, union
+from sqlalchemy import Connection, and_, bindparam, exists, func, literal, select, tuple_, union
 
 from runvis_core.model.state import Relation, Verdict
 from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import chunks, reading
+from runvis_core.services.reading import chunks, plain_rows, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
+from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.tables import corrections, links, runs
 from runvis_core.store.types import Id
 
@@ -68,16 +69,13 @@ def build_tree(connection: Connection, run_id: UUID) -> Tree:
         inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
         room -= levels + 1
         tops = _read_caused(connection, [*tops, *inside], found, may_go_on=room > 0)
-    facts = {
-        row.run_id: SpanFacts(
-            row.native_key,
-            row.retry_expected_at,
-            Verdict(row.presumed) if row.presumed else None,
-            clock_suspect=bool(row.clock_suspect),
-        )
-        for row in found.rows.values()
-    }
+    facts = {id_: _facts(row) for id_, row in found.rows.items()}
     return Tree(_node(run_id, found, carried_over=False), facts)
+
+
+def _facts(row: Any) -> SpanFacts:
+    presumed = Verdict(row.presumed) if row.presumed else None
+    return SpanFacts(row.native_key, row.retry_expected_at, presumed, bool(row.clock_suspect))
 
 
 class _Found(NamedTuple):
@@ -106,7 +104,7 @@ def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, 
     return inside, most
 
 
-PARENTS: Final[BindParameter[Any]] = bindparam("parents", expanding=True)
+PARENTS: Final = id_list("parents")
 """The runs that a statement is about."""
 
 
@@ -118,9 +116,9 @@ def child_edges() -> Any:
     """
     parents, child = PARENTS, (runs.c.run_id.label("child"), runs.c.sort_at)
     contained = select(runs.c.parent_run_id.label("parent"), *child, literal(0).label("carried"))
-    contained = contained.where(runs.c.parent_run_id.in_(parents), runs.c.became_run_id.is_(None))
+    contained = contained.where(is_among(runs.c.parent_run_id, parents), runs.c.became_run_id.is_(None))
     carried = select(links.c.run_id, *child, literal(1)).join(runs, runs.c.run_id == links.c.target_run_id)
-    carried = carried.where(links.c.run_id.in_(parents), links.c.relation == Relation.CARRIED_OVER.value)
+    carried = carried.where(is_among(links.c.run_id, parents), links.c.relation == Relation.CARRIED_OVER.value)
     # One witness may know a try's id and another only its key: a union, and not of all, so that it is shown once.
     return union(contained, carried, _carried_by_key(parents)).subquery("edges")
 
@@ -144,7 +142,7 @@ def _carried_by_key(parents: Any) -> Any:
     return (
         select(links.c.run_id, runs.c.run_id, runs.c.sort_at, literal(1))
         .join(runs, of_key)
-        .where(links.c.run_id.in_(parents), links.c.relation == Relation.CARRIED_OVER.value, ~is_followed)
+        .where(is_among(links.c.run_id, parents), links.c.relation == Relation.CARRIED_OVER.value, ~is_followed)
     )
 
 
@@ -182,13 +180,13 @@ def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int])
     if len(parents) == 1 and connection.scalar(carried, {"parent": parents[0]}) is None:
         # One that contains a thousand is most often alone on its level, and an index has what it contains in order.
         (parent,) = parents
-        rows = connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}).all()
+        rows = plain_rows(connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}))
         if len(rows) > MAX_CHILDREN:
             cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
         yield from ((parent, row, False) for row in rows[:MAX_CHILDREN])
         return
     for chunk in chunks(parents):
-        for row in connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN}):
+        for row in plain_rows(connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN})):
             if row.place == 1:
                 cut[row.parent] += max(0, row.total - MAX_CHILDREN)
             yield row.parent, row, bool(row.carried)
@@ -196,15 +194,17 @@ def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int])
 
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
+    rows, children = found.rows, found.children
     for parent, row, carried in _children(connection, parents, found.cut):
-        if row.run_id in found.rows:
+        run_id = row.run_id
+        if run_id in rows:
             continue  # in a loop of parents, or carried over by two of them: shown where it was met first
-        if len(found.rows) >= MAX_NODES:
+        if len(rows) >= MAX_NODES:
             found.cut[parent] += 1
             continue
-        found.rows[row.run_id] = row
-        found.children[parent].append((row.run_id, carried))
-        below.append(row.run_id)
+        rows[run_id] = row
+        children[parent].append((run_id, carried))
+        below.append(run_id)
     return below
 
 
@@ -227,7 +227,7 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
     rows: dict[UUID, Any] = {}
     for chunk in chunks([row.run_id for _, row in pairs]):
         query = select(runs.c.sort_at, *_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
-        rows.update((row.run_id, row) for row in connection.execute(query))
+        rows.update((row.run_id, row) for row in plain_rows(connection.execute(query)))
     known = [(rows[row.run_id].sort_at, row.run_id, cause) for cause, row in pairs if row.run_id in rows]
     new: list[UUID] = []
     for _, run_id, cause in sorted(known):
@@ -244,11 +244,15 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
 
 def _node(run_id: UUID, found: _Found, *, carried_over: bool) -> TreeNode:
     row = found.rows[run_id]
+    fields = run_ref_fields(row, corrected=bool(row.is_corrected))
+    # Most have nothing under them, and a tree has thousands: what is empty is left to the model.
+    if inside := found.children.get(run_id):
+        fields["children"] = [_node(child, found, carried_over=carried) for child, carried in inside]
+    if started := found.caused.get(run_id):
+        fields["caused"] = [_node(one, found, carried_over=False) for one in started]
     return TreeNode(
-        **run_ref_fields(row, corrected=bool(row.is_corrected)),
+        **fields,
         carried_over=carried_over,
-        children=[_node(child, found, carried_over=carried) for child, carried in found.children.get(run_id, ())],
         cut_children=found.cut.get(run_id, 0),
-        caused=[_node(started, found, carried_over=False) for started in found.caused.get(run_id, ())],
         cut_caused=found.cut_caused.get(run_id, 0),
     )

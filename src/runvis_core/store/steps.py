@@ -30,6 +30,10 @@ TROUBLE_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
+# Built once each: to build such a statement takes longer than to run it.
+_HEAD: Final = select(t.head.c.position)
+_STEPS: Final = select(t.steps)
+
 
 class Step(Protocol):
     """One projection beside the log."""
@@ -123,8 +127,8 @@ def catch_up(store: Store, steps: Iterable[Step]) -> None:
 
 def list_lags(connection: Connection, steps: Iterable[Step]) -> list[Lag]:
     """Return how far each step is behind the log, in the view of one connection."""
-    head = connection.execute(select(t.head.c.position)).scalar_one()
-    positions = {row.name: row.position for row in connection.execute(select(t.steps))}
+    head = connection.execute(_HEAD).scalar_one()
+    positions = {row.name: row.position for row in connection.execute(_STEPS)}
     return [Lag(step.name, positions.get(step.name, 0), head) for step in steps]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -100,6 +101,28 @@ SHARE_WORDS: Final = {
 }
 
 
+_CONTEXTS: Final = "contexts of the page"
+"""Under this name a page's values have a list of the contexts made of them. No template can say it."""
+
+
+class _PageContext(Context):
+    """What a template sees.
+
+    Its macros lead back to it, in circles: without `_let_go` all values of a page would stay in memory until Python
+    looks for garbage, and make that long.
+    """
+
+    def __init__(self, environment: Environment, parent: dict[str, Any], *rest: Any, **named: Any) -> None:
+        super().__init__(environment, parent, *rest, **named)
+        parent.get(_CONTEXTS, []).append(self)
+
+
+def _let_go(contexts: Iterable[Context]) -> None:
+    for context in contexts:
+        context.vars.clear()
+        context.parent.clear()
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("runvis_core.web"),
@@ -138,6 +161,7 @@ def _environment() -> Environment:
         "sprite": looks.sprite(),
         "with_query": with_query,
     }
+    made.context_class = _PageContext
     made.filters.update(filters)
     made.globals.update(shared)
     return made
@@ -174,7 +198,9 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "address_here": str(request.url),
         **values,
     }
-    page = _TEMPLATES.get_template(template).render(**values).encode("utf-8", "replace")
+    contexts: list[Context] = []
+    page = _TEMPLATES.get_template(template).render({**values, _CONTEXTS: contexts}).encode("utf-8", "replace")
+    _let_go(contexts)
     headers = dict(HEADERS)
     if len(page) >= _SMALLEST_TO_COMPRESS and "gzip" in request.headers.get("accept-encoding", ""):
         # There is no secret in a page: what proves a POST to be ours is the request's origin.

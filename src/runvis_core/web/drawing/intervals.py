@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
 Interval = tuple[datetime, datetime]
@@ -20,7 +21,7 @@ def share_time(start: datetime, end: datetime, going_on: Mapping[str, Iterable[I
             begun, ended = max(begun, start), min(ended, end)
             if begun < ended:
                 changes += [(begun, 1, kind), (ended, -1, kind)]
-    changes.sort(key=lambda change: change[0])
+    changes.sort(key=itemgetter(0))
     shares: dict[str, float] = dict.fromkeys((*ORDER, "idle"), 0.0)
     active: dict[str, int] = dict.fromkeys(ORDER, 0)
     at = start
@@ -33,4 +34,7 @@ def share_time(start: datetime, end: datetime, going_on: Mapping[str, Iterable[I
 
 
 def _of(active: Mapping[str, int]) -> str:
-    return next((kind for kind in ORDER if active[kind]), "idle")
+    for kind in ORDER:
+        if active[kind]:
+            return kind
+    return "idle"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Final
@@ -42,9 +42,13 @@ def state(run: HasState, presumed: Verdict | None = None) -> Markup:
 
 def duration(seconds: float | None) -> Markup:
     """Return a duration as a person reads it, the exact one in its title."""
+    return Markup(_duration(seconds))  # noqa: S704 - a number
+
+
+def _duration(seconds: float | None) -> str:
     if seconds is None:
         return _DASH
-    return Markup(f'<span title="{exact_duration(seconds)}">{name_duration(seconds)}</span>')  # noqa: S704 - a number
+    return f'<span title="{exact_duration(seconds)}">{name_duration(seconds)}</span>'
 
 
 def moment(at: datetime | None, *, now: datetime) -> Markup:
@@ -69,8 +73,19 @@ def text(words: str, longest: int) -> str:
 
 def fall_row(row: Row, then: str, *, is_root: bool = False, is_first: bool = False) -> Markup:
     """Return a row of a waterfall; `then` is what its links have after a path."""
+    return Markup(_fall_row(row, escape(then), is_root=is_root, is_first=is_first))  # noqa: S704 - escaped there
+
+
+def fall_rows(rows: Sequence[Row], then: str) -> Markup:
+    """Return the rows of a waterfall, of which the first is the whole."""
     after = escape(then)
-    href = f"/runs/{row.run_id}{after}"
+    drawn = "\n".join(_fall_row(row, after, is_root=place == 0) for place, row in enumerate(rows))
+    return Markup(drawn)  # noqa: S704 - what comes from data is escaped by `_fall_row`
+
+
+def _fall_row(row: Row, after: str, *, is_root: bool = False, is_first: bool = False) -> str:
+    run_id = str(row.run_id)
+    href = f"/runs/{run_id}{after}"
     marks = (("critical", row.is_critical and not is_root), ("first", is_first), ("crosses", row.crosses))
     classes = "".join(f" {name}" for name, is_set in marks if is_set)
     name = '<span class="quiet">first to fail </span>' if is_first else ""
@@ -82,12 +97,12 @@ def fall_row(row: Row, then: str, *, is_root: bool = False, is_first: bool = Fal
         failed = f", {row.folded_failed} failed" if row.folded_failed else ""
         name += f' <a class="quiet" href="{href}">+{row.folded} inside{failed}</a>'
     state = _tries(row.attempts, after) if len(row.attempts) > 1 else chip(row.look)
-    return Markup(  # noqa: S704 - what comes from data is escaped above
-        f'<tr data-run="{row.run_id}" class="d{row.depth}{classes}">\n'
+    return (
+        f'<tr data-run="{run_id}" class="d{row.depth}{classes}">\n'
         f'<th scope="row" class="c-name">{name}</th>\n'
         f'<td class="c-state">{state}</td>\n'
-        f'<td class="num">{duration(row.waited_seconds)}</td>\n'
-        f'<td class="num">{duration(row.ran_seconds)}</td>\n'
+        f'<td class="num">{_duration(row.waited_seconds)}</td>\n'
+        f'<td class="num">{_duration(row.ran_seconds)}</td>\n'
         f'<td class="axis">{_axis(row)}</td>\n'
         "</tr>\n"
     )
@@ -111,6 +126,49 @@ def _axis(row: Row) -> str:
     if row.after_seconds is None:
         return ""
     return f'<span class="after quiet">{name_duration(row.after_seconds)} after the end of this ▸</span>'
+
+
+def grid_towers(heads: Iterable[Head], then: str, *, now: datetime) -> Markup:
+    """Return a bar for each column of a grid, of how long its run waited and ran; `then` is as in `grid_cells`."""
+    after = escape(then)
+    return Markup("".join(_tower(head, after, now) for head in heads))  # noqa: S704 - escaped by `_tower`
+
+
+def _tower(head: Head, after: str, now: datetime) -> str:
+    if head.run is None or head.look is None:
+        was_due = f'<span class="quiet" title="was due {exact_moment(head.due_at)}">–</span>'
+        return f"{_under(head)}{was_due}</td>"
+    begun = name_moment(head.run.started_at or head.run.queued_at, now=now)
+    queued, ran = float(head.queued.rstrip("%")), float(head.ran.rstrip("%"))
+    return (
+        f'{_under(head)}<a href="/runs/{head.run.run_id}{after}" aria-label="run of {begun}: {head.title}">'
+        f'<svg class="tower" aria-hidden="true">'
+        f'<rect class="b-queued" width="100%" y="{100 - queued - ran}%" height="{head.queued}"/>'
+        f'<rect class="{head.look.key}" width="100%" y="{100 - ran}%" height="{head.ran}"/></svg></a></td>'
+    )
+
+
+def grid_states(heads: Iterable[Head], then: str) -> Markup:
+    """Return the state of each column's run; `then` is as in `grid_cells`."""
+    after = escape(then)
+    return Markup("".join(_state_of(head, after) for head in heads))  # noqa: S704 - escaped by `_state_of`
+
+
+def _state_of(head: Head, after: str) -> str:
+    if head.run is None or head.look is None:
+        return f"{_under(head)}</td>"
+    version = f", version {text(head.version, 40)}" if head.version else ""
+    return (
+        f'{_under(head)}<a class="{head.look.key}" href="/runs/{head.run.run_id}{after}" aria-label="{head.title}" '
+        f'title="{head.title}{version}">{icon(head.look.key)}</a></td>'
+    )
+
+
+def _under(head: Head) -> str:
+    """Return the beginning of a cell under a column's head."""
+    if head.is_new_version:
+        return '<td class="changed">'
+    return "<td>" if head.run else '<td class="absent">'
 
 
 def grid_cells(cells: Iterable[Cell], heads: Iterable[Head], then: str) -> Markup:

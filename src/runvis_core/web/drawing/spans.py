@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
+from typing import Final
 from uuid import UUID
 
 from runvis_core.model.state import State
@@ -12,6 +14,8 @@ from runvis_core.services.answers import RunRef, TreeNode
 from runvis_core.services.spans import SpanFacts
 from runvis_core.web.drawing.intervals import Interval
 from runvis_core.web.drawing.looks import Look, look_at
+
+_NO_FACTS: Final = SpanFacts()
 
 
 @dataclass(slots=True)
@@ -74,24 +78,25 @@ def spans_of(tree: TreeNode, facts: Mapping[UUID, SpanFacts]) -> Span:
 
 
 def _span(attempts: list[TreeNode], facts: Mapping[UUID, SpanFacts], depth: int) -> Span:
-    attempts = sorted(attempts, key=lambda node: (node.attempt or 0, node.started_at is None, node.started_at or 0))
-    known = [facts.get(node.run_id, SpanFacts()) for node in attempts]
+    if len(attempts) > 1:
+        attempts = sorted(attempts, key=lambda node: (node.attempt or 0, node.started_at is None, node.started_at or 0))
+    known = [facts.get(node.run_id, _NO_FACTS) for node in attempts]
     span = Span([*attempts], known, depth, cut=sum(node.cut_children for node in attempts))
-    for group in _groups((child for node in attempts for child in node.children), facts):
-        span.inside.append(_span(group, facts, depth + 1))
+    inside = [child for node in attempts for child in node.children]
+    span.inside += [_span(group, facts, depth + 1) for group in _groups(inside, facts)]
     for node in attempts:
         for started in node.caused:
             span.inside.append(replace(_span([started], facts, depth + 1), is_caused=True))
     return span
 
 
-def _groups(nodes: Iterable[TreeNode], facts: Mapping[UUID, SpanFacts]) -> list[list[TreeNode]]:
+def _groups(nodes: Iterable[TreeNode], facts: Mapping[UUID, SpanFacts]) -> Iterable[list[TreeNode]]:
     groups: dict[object, list[TreeNode]] = {}
     for node in nodes:
-        native_key = facts.get(node.run_id, SpanFacts()).native_key
+        native_key = facts.get(node.run_id, _NO_FACTS).native_key
         key = (node.engine, node.deployment, native_key) if native_key is not None else node.run_id
         groups.setdefault(key, []).append(node)
-    return list(groups.values())
+    return groups.values()
 
 
 def extent_of(root: Span, *, now: datetime) -> Interval | None:
@@ -99,7 +104,12 @@ def extent_of(root: Span, *, now: datetime) -> Interval | None:
 
     None if nothing is known to have waited or run.
     """
-    moments = [moment for span in root.walk_own() for run in span.attempts for moment in _evidence(run)]
+    moments: list[datetime] = []
+    for span in root.walk_own():
+        for run in span.attempts:
+            # What never began has no place in time but its due time, which must not stretch the axis.
+            if run.started_at is not None:
+                moments += [moment for moment in (run.started_at, run.queued_at, run.ended_at) if moment is not None]
     if is_live(root.last) and root.last.started_at is not None:
         moments.append(max(now, root.last.started_at))
     if moments:
@@ -110,17 +120,6 @@ def extent_of(root: Span, *, now: datetime) -> Interval | None:
     else:
         moments = [moment for run in root.attempts for moment in (run.queued_at, run.ended_at) if moment]
     return (min(moments), max(moments)) if moments else None
-
-
-def _evidence(run: RunRef) -> Iterator[datetime]:
-    # What never began has no place in time but its due time, which must not stretch the axis.
-    if run.started_at is None:
-        return
-    yield run.started_at
-    if run.queued_at is not None:
-        yield run.queued_at
-    if run.ended_at is not None:
-        yield run.ended_at
 
 
 def begin_of(span: Span) -> datetime | None:
@@ -135,17 +134,21 @@ def is_live(run: RunRef) -> bool:
 
 def going_on(root: Span, *, end: datetime) -> dict[str, list[Interval]]:
     """Return when something ran, waited for its next attempt, or waited for a worker: only what has nothing inside."""
-    found: dict[str, list[Interval]] = {"running": [], "retry": [], "queued": []}
+    running: list[Interval] = []
+    retry: list[Interval] = []
+    queued: list[Interval] = []
     for span in root.walk_own():
-        for place, run in enumerate(span.attempts):
-            if run.queued_at is not None and run.started_at is not None:
-                found["queued"].append((run.queued_at, run.started_at))
-            if run.started_at is not None and not any(not inner.is_caused for inner in span.inside):
-                found["running"].append((run.started_at, run.ended_at or end))
-            if place + 1 < len(span.attempts) and run.ended_at is not None:
-                after = span.attempts[place + 1]
-                found["retry"].append((run.ended_at, after.queued_at or after.started_at or run.ended_at))
-    return found
+        is_leaf = all(inner.is_caused for inner in span.inside)
+        for run in span.attempts:
+            if run.started_at is not None:
+                if run.queued_at is not None:
+                    queued.append((run.queued_at, run.started_at))
+                if is_leaf:
+                    running.append((run.started_at, run.ended_at or end))
+        for run, after in pairwise(span.attempts):
+            if run.ended_at is not None:
+                retry.append((run.ended_at, after.queued_at or after.started_at or run.ended_at))
+    return {"running": running, "retry": retry, "queued": queued}
 
 
 def mark_critical(root: Span) -> None:

@@ -47,11 +47,13 @@ def name_duration(seconds: float | None) -> str:
     if size < 10:
         return f"{sign}{size:.1f} s"
     minutes, rest = divmod(round(size), 60)
+    if not minutes:
+        return f"{sign}{rest} s"
     hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{sign}{minutes} m {rest} s"
     days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
-    first = next(place for place, (count, _) in enumerate(parts) if count or place == 3)
-    return sign + " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
+    return f"{sign}{days} d {hours} h" if days else f"{sign}{hours} h {minutes} m"
 
 
 def exact_duration(seconds: float | None) -> str:

@@ -92,11 +92,11 @@ def draw_waterfall(root: Span, *, now: datetime, max_rows: int = MAX_ROWS) -> Wa
     """Return the waterfall of a run's spans."""
     extent = extent_of(root, now=now)
     mark_critical(root)
-    shown, hidden = _fold(root, max_rows)
+    total = sum(1 for _ in root.walk())
+    shown, hidden = _fold(root, max_rows, total)
     scale = _Scale(*extent) if extent else None
     rows = [_row(span, above, scale, hidden.get(id(span), (0, 0))) for span, above in shown]
     shares = share_time(*extent, going_on(root, end=extent[1])) if extent else {}
-    total = sum(1 for _ in root.walk())
     failed = first_failed(root)
     is_far = failed is not None and all(span is not failed for span, _ in shown[:NEAR])
     row = next((row for row, (span, _) in zip(rows, shown, strict=True) if span is failed), None) if is_far else None
@@ -150,11 +150,17 @@ def _percent(share: float) -> str:
 
 def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int, int]) -> Row:
     last = span.last
-    waited = [
-        (run.started_at - run.queued_at).total_seconds() for run in span.attempts if run.started_at and run.queued_at
-    ]
-    ran = [run.duration_seconds for run in span.attempts if run.duration_seconds is not None]
-    after = scale.after(span) if scale and any(run.started_at for run in span.attempts) else None
+    waited: list[float] = []
+    ran: list[float] = []
+    has_begun = False
+    for run in span.attempts:
+        if run.started_at is not None:
+            has_begun = True
+            if run.queued_at is not None:
+                waited.append((run.started_at - run.queued_at).total_seconds())
+        if run.duration_seconds is not None:
+            ran.append(run.duration_seconds)
+    after = scale.after(span) if scale and has_begun else None
     return Row(
         run_id=last.run_id,
         label=_label(last, above),
@@ -165,7 +171,7 @@ def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int
         attempts=[(run.attempt, run.run_id, look) for run, look in zip(span.attempts, span.looks, strict=True)],
         waited_seconds=sum(waited) if waited else None,
         ran_seconds=sum(ran) if ran else None,
-        bars=[*_hand_off(span, above, scale), *_bars(span, scale)] if scale and after is None else [],
+        bars=_all_bars(span, above, scale) if scale and after is None else [],
         is_critical=span.is_critical,
         is_caused=span.is_caused,
         crosses=above is not None and above.last.engine != last.engine,
@@ -174,6 +180,11 @@ def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int
         folded=hidden[0] + span.cut,
         folded_failed=hidden[1],
     )
+
+
+def _all_bars(span: Span, above: Span | None, scale: _Scale) -> list[Bar]:
+    bars = list(_bars(span, scale))
+    return [*_hand_off(span, above, scale), *bars] if span.is_caused else bars
 
 
 def _label(run: RunRef, above: Span | None) -> str:
@@ -233,43 +244,50 @@ def _bracket(start: datetime, end: datetime, look: Look, scale: _Scale) -> Itera
         yield scale.bar("end", look.key, side, side, said)
 
 
-def _fold(root: Span, max_rows: int) -> tuple[list[tuple[Span, Span | None]], dict[int, tuple[int, int]]]:
+def _fold(root: Span, max_rows: int, total: int) -> tuple[list[tuple[Span, Span | None]], dict[int, tuple[int, int]]]:
     """Return the spans to show, each with the one above it, and by span how many inside are hidden and failed.
 
     What failed is shown with all above it before anything else; then level by level.
     """
-    kept = _choose(root, max_rows)
     shown: list[tuple[Span, Span | None]] = []
     hidden: dict[int, tuple[int, int]] = {}
-
-    def visit(span: Span, above: Span | None) -> None:
-        shown.append((span, above))
-        for inner in span.inside:
-            if id(inner) in kept:
-                visit(inner, span)
-            else:
-                inside = list(inner.walk())
-                count, failed = hidden.get(id(span), (0, 0))
-                hidden[id(span)] = (count + len(inside), failed + sum(one.has_failed for one in inside))
-
-    visit(root, None)
+    _show(root, None, None if total <= max_rows else _choose(root, max_rows), shown, hidden)
     return shown, hidden
 
 
+# Functions of their own, not ones inside others that call themselves: those would hold all spans in a circle.
+
+
+def _show(
+    span: Span,
+    above: Span | None,
+    kept: set[int] | None,
+    shown: list[tuple[Span, Span | None]],
+    hidden: dict[int, tuple[int, int]],
+) -> None:
+    """Show a span, and those inside that are kept: all where `kept` is None."""
+    shown.append((span, above))
+    for inner in span.inside:
+        if kept is None or id(inner) in kept:
+            _show(inner, span, kept, shown, hidden)
+        else:
+            inside = list(inner.walk())
+            count, failed = hidden.get(id(span), (0, 0))
+            hidden[id(span)] = (count + len(inside), failed + sum(one.has_failed for one in inside))
+
+
+def _find_failures(span: Span, above: tuple[Span, ...]) -> Iterator[tuple[Span, ...]]:
+    """Yield each span that failed, with all above it."""
+    path = (*above, span)
+    if span.has_failed:
+        yield path
+    for inner in span.inside:
+        yield from _find_failures(inner, path)
+
+
 def _choose(root: Span, max_rows: int) -> set[int]:
-    paths: list[tuple[Span, ...]] = []
-
-    def look_for_failures(span: Span, above: tuple[Span, ...]) -> None:
-        if span.has_failed:
-            paths.append((*above, span))
-        if span.inside:
-            path = (*above, span)
-            for inner in span.inside:
-                look_for_failures(inner, path)
-
-    look_for_failures(root, ())
     kept = {id(root)}
-    for path in paths:
+    for path in _find_failures(root, ()):
         if len(kept) + len(path) > max_rows:
             break
         kept.update(map(id, path))
