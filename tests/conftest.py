@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ _database_numbers = itertools.count(1)
 def pytest_configure(config: pytest.Config) -> None:
     from hypothesis import HealthCheck, settings
 
+    sqlite3.register_adapter(datetime, _refuse_moment)
     # A slow machine is no failure of the code under test; pytest-timeout ends what hangs. CI judges a change by
     # the same examples each time; developers' machines look for new ones.
     settings.register_profile(
@@ -33,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("runvis")
+
+
+def _refuse_moment(value: datetime) -> str:
+    # sqlite3's own adapter writes another form than the column's type has: it neither compares nor reads back alike.
+    raise TypeError(f"{value!r} reached sqlite3 as it is: bind it with the type of its column")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from runvis_airflow import compat, translate
+from runvis_airflow import compat
 from runvis_airflow.identity import ENGINE
 from runvis_airflow.rows import Source
+from runvis_airflow.translate import datasets, tasks
+from runvis_airflow.translate.attributes import dag_run_key, task_correlation, task_key
 from runvis_core.emit.current import clear_current, set_current
 from runvis_core.emit.logring import LogRing
 from runvis_core.emit.notice import never_raises
@@ -65,7 +67,7 @@ class RunningTask:
     def begin(self) -> None:
         """Listen to the log, and begin to show signs of life."""
         logging.getLogger().addHandler(self.ring)
-        correlation_id = translate.task_correlation(self.task_instance)
+        correlation_id = task_correlation(self.task_instance)
         set_current(self.run_id, self.recorder, find_correlation=lambda: correlation_id)
         # A task that ends before the first interval is over needs no sign of life.
         self.recorder.show_life(self.run_id, interval_seconds=HEARTBEAT_SECONDS)
@@ -118,7 +120,7 @@ class Capture:
         if task is not None:
             task.end()
             if not task.is_over:
-                recorder.record(translate.task_paused(task.task_instance, self._source(recorder), now=_now()))
+                recorder.record(tasks.task_paused(task.task_instance, self._source(recorder), now=_now()))
         if self._component == TASK:
             recorder.close()
         else:
@@ -137,11 +139,11 @@ class Capture:
         recorder.speak_for(compat.team(ti))
         recorder.mask(compat.secret_values())
         recorder.record(
-            translate.task_running(
+            tasks.task_running(
                 ti, source, now=_now(), environment=self._environment(), parameters=compat.parameters(ti)
             )
         )
-        self._task = RunningTask(ti, translate.task_key(ti).uuid(source.deployment), recorder)
+        self._task = RunningTask(ti, task_key(ti).uuid(source.deployment), recorder)
         self._task.begin()
 
     @never_raises(otherwise=None)
@@ -152,7 +154,7 @@ class Capture:
             return
         recorder = self._ending()
         if not recorder.is_dormant:
-            said = translate.task_succeeded(
+            said = tasks.task_succeeded(
                 ti,
                 self._source(recorder),
                 now=_now(),
@@ -168,12 +170,12 @@ class Capture:
             recorder = self._ending()
             if not recorder.is_dormant:
                 source = self._source(recorder)
-                recorder.record(translate.task_failed(ti, source, error, now=_now(), environment=self._environment()))
+                recorder.record(tasks.task_failed(ti, source, error, now=_now(), environment=self._environment()))
         elif previous_state is None:
             self._task_marked(ti)
         else:
             recorder = self._recorder(Witness.SCHEDULER)
-            said = translate.task_lost(ti, self._source(recorder), error, now=_now())
+            said = tasks.task_lost(ti, self._source(recorder), error, now=_now())
             self._record_after_commit(recorder, ti, said)
 
     @never_raises(otherwise=None)
@@ -185,11 +187,11 @@ class Capture:
         recorder = self._ending()
         if not recorder.is_dormant:
             source = self._source(recorder)
-            recorder.record(translate.task_skipped(ti, source, now=_now(), environment=self._environment()))
+            recorder.record(tasks.task_skipped(ti, source, now=_now(), environment=self._environment()))
 
     def _task_marked(self, ti: Any) -> None:
         recorder = self._recorder(Witness.SCHEDULER)
-        self._record_after_commit(recorder, ti, translate.task_marked(ti, self._source(recorder), now=_now()))
+        self._record_after_commit(recorder, ti, tasks.task_marked(ti, self._source(recorder), now=_now()))
 
     def _ending(self) -> Recorder:
         """Return the recorder of a task that has ended, with the last lines of its log told."""
@@ -217,15 +219,16 @@ class Capture:
         """Record that the scheduler started a DAG run, and once per version what the DAG looks like."""
         from runvis_airflow import scan
         from runvis_airflow.commit import after_commit
+        from runvis_airflow.translate import dag_runs
 
         recorder = self._recorder(Witness.SCHEDULER)
         if recorder.is_dormant:
             return
         view, source = scan.read_dag_run(dag_run), self._source(recorder)
         url = compat.dag_run_url(view.dag_id, view.run_id)
-        events = list(translate.dag_run_running(view, source, native_url=url))
+        events = list(dag_runs.dag_run_running(view, source, native_url=url))
         events += self._definition(view, source)
-        run_id = translate.dag_run_key(view).uuid(source.deployment)
+        run_id = dag_run_key(view).uuid(source.deployment)
 
         def tell() -> None:
             self._announced.add(run_id)
@@ -238,25 +241,28 @@ class Capture:
         """Record the end of a DAG run, with what the books say of its tasks."""
         from runvis_airflow import scan
         from runvis_airflow.commit import after_commit
+        from runvis_airflow.translate import dag_runs
 
         recorder = self._recorder(Witness.SCHEDULER)
         if recorder.is_dormant:
             return
         view, source, found = scan.read_dag_run(dag_run), self._source(recorder), scan.scan_tasks(dag_run)
         url = compat.dag_run_url(view.dag_id, view.run_id)
-        announced = not self._announced.add(translate.dag_run_key(view).uuid(source.deployment))
+        announced = not self._announced.add(dag_run_key(view).uuid(source.deployment))
         now = _now()
-        events = list(translate.dag_run_ended(view, msg, source, native_url=url, now=now, announced=announced))
+        events = list(dag_runs.dag_run_ended(view, msg, source, native_url=url, now=now, announced=announced))
         events += self._definition(view, source)
-        events += translate.dag_run_tasks(
-            view, found.rows, source, now=now, timed_out=msg == translate.TIMED_OUT_MESSAGE, is_cut=found.is_cut
+        events += dag_runs.dag_run_tasks(
+            view, found.rows, source, now=now, timed_out=msg == dag_runs.TIMED_OUT_MESSAGE, is_cut=found.is_cut
         )
         after_commit(dag_run, lambda: recorder.record(events))
 
     def _definition(self, view: Any, source: Source) -> list[EventBase]:
+        from runvis_airflow.translate.definitions import dag_definition
+
         if not self._defined.add((view.dag_id, view.created_dag_version_id)):
             return []
-        return list(translate.dag_definition(view, source, at=_now()))
+        return list(dag_definition(view, source, at=_now()))
 
     def _record_after_commit(self, recorder: Recorder, orm_object: Any, said: Iterable[EventBase]) -> None:
         """Record what is said of a row of the metadata database, read now, once the database holds it."""
@@ -273,16 +279,18 @@ class Capture:
         """Record that a DAG declares an asset, or that somebody outside of a task says it changed."""
         recorder = self._recorder(Witness.SCHEDULER)
         if not recorder.is_dormant:
-            recorder.record(translate.asset_declared(asset, self._source(recorder), now=_now()))
+            recorder.record(datasets.asset_declared(asset, self._source(recorder), now=_now()))
 
     @never_raises(otherwise=None)
     def import_error(self, filename: str, stacktrace: str) -> None:
         """Record that a DAG file can't be imported: once, and not at every parse."""
+        from runvis_airflow.translate import definitions
+
         recorder = self._recorder(Witness.SCHEDULER)
         if recorder.is_dormant:
             return
-        if self._broken_files.add(translate.import_error_fingerprint(filename, stacktrace)):
-            recorder.record(translate.import_error(filename, stacktrace, self._source(recorder), now=_now()))
+        if self._broken_files.add(definitions.import_error_fingerprint(filename, stacktrace)):
+            recorder.record(definitions.import_error(filename, stacktrace, self._source(recorder), now=_now()))
 
     # ---
 

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, TypeAdapte
 from runvis_airflow.causes import find_cause, find_correlation
 from runvis_airflow.identity import DagRunKey, TaskKey, task_native_key
 from runvis_airflow.rows import Source, TaskRow, dag_run_snapshot, task_events
-from runvis_airflow.translate import dag_run_identity
+from runvis_airflow.translate.dag_runs import dag_run_identity
 from runvis_core.model.event import ActionEvent, ContextEvent, EventBase
 
 CLEARS: Final = frozenset({"post_clear_task_instances", "clear_dag_run", "post_clear_dag_run"})

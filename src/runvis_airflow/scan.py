@@ -10,8 +10,9 @@ from typing import Any, Final
 from sqlalchemy import exists, select
 from sqlalchemy import inspect as state_of
 
-from runvis_airflow import compat, translate
+from runvis_airflow import compat
 from runvis_airflow.rows import TaskRow
+from runvis_airflow.translate.tasks import task_row
 
 TASKS_AT_MOST: Final = 1000
 """Of a larger DAG run the follower reads the rest: the scheduler's loop waits while a hook reads."""
@@ -72,7 +73,7 @@ def scan_tasks(dag_run: Any) -> TaskScan:
         found = session.execute(query).all()
         timeouts = _execution_timeouts(getattr(dag_run, "dag", None))
         rows = tuple(
-            translate.task_row(row, execution_timeout=timeouts.get(row.task_id), rescheduled=row.rescheduled)
+            task_row(row, execution_timeout=timeouts.get(row.task_id), rescheduled=row.rescheduled)
             for row in found[:TASKS_AT_MOST]
         )
     return TaskScan(rows, is_cut=len(found) > len(rows))

@@ -7,10 +7,10 @@ import orjson
 from tests.runvis_airflow.raw import load
 from tests.runvis_airflow.test_translate import FIXTURES
 
-from runvis_airflow import translate
 from runvis_airflow.causes import find_cause, find_correlation
 from runvis_airflow.history import DagRun, dag_run_events
 from runvis_airflow.rows import Source
+from runvis_airflow.translate import dag_runs, tasks
 from runvis_core.model.cause import KEY, Cause
 from runvis_core.model.event import IdentityEvent
 from runvis_core.model.state import TriggerKind, Witness
@@ -25,7 +25,7 @@ def test_the_scheduler_and_the_follower_say_the_same_of_a_cause_that_was_handed_
     raw = orjson.loads((FIXTURES / "dag_run_running.raw.json").read_bytes())
     view = load(raw["dag_run"])
     view.conf = CONF
-    said = list(translate.dag_run_running(view, Source("test", Witness.SCHEDULER), native_url=None))
+    said = list(dag_runs.dag_run_running(view, Source("test", Witness.SCHEDULER), native_url=None))
     rest = DagRun(
         dag_id=view.dag_id,
         dag_run_id=view.run_id,
@@ -49,7 +49,7 @@ def test_a_task_has_the_correlation_that_was_handed_to_its_dag_run() -> None:
     task._ti_context_from_server.dag_run.conf = CONF
     source = Source("test", Witness.WORKER)
     identity = next(
-        translate.task_running(task, source, now=datetime(2026, 11, 29, tzinfo=UTC), environment={}, parameters={})
+        tasks.task_running(task, source, now=datetime(2026, 11, 29, tzinfo=UTC), environment={}, parameters={})
     )
     assert isinstance(identity, IdentityEvent)
     assert identity.correlation_id == TRACE

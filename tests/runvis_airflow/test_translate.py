@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.runvis_airflow.raw import OutletEvents, load, load_error
 
-from runvis_airflow import translate
 from runvis_airflow.rows import Source
+from runvis_airflow.translate import dag_runs, datasets, definitions, tasks
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import Witness
 from runvis_core.testing.adapter_suite import AdapterSuite
@@ -26,19 +26,19 @@ def translated(raw: dict[str, Any], deployment: str) -> list[EventBase]:
     if hook.startswith("on_dag_run"):
         view = load(raw["dag_run"])
         if hook == "on_dag_run_running":
-            started = translate.dag_run_running(view, books, native_url=URL)
-            return [*started, *translate.dag_definition(view, books, at=now)]
+            started = dag_runs.dag_run_running(view, books, native_url=URL)
+            return [*started, *definitions.dag_definition(view, books, at=now)]
         rows = [
-            translate.task_row(row, execution_timeout=row.execution_timeout, rescheduled=row.rescheduled)
+            tasks.task_row(row, execution_timeout=row.execution_timeout, rescheduled=row.rescheduled)
             for row in load(raw["tasks"])
         ]
-        timed_out = raw["msg"] == translate.TIMED_OUT_MESSAGE
-        ended = translate.dag_run_ended(view, raw["msg"], books, native_url=URL, now=now)
-        return [*ended, *translate.dag_run_tasks(view, rows, books, now=now, timed_out=timed_out)]
+        timed_out = raw["msg"] == dag_runs.TIMED_OUT_MESSAGE
+        ended = dag_runs.dag_run_ended(view, raw["msg"], books, native_url=URL, now=now)
+        return [*ended, *dag_runs.dag_run_tasks(view, rows, books, now=now, timed_out=timed_out)]
     if hook == "on_new_dag_import_error":
-        return list(translate.import_error(raw["filename"], raw["stacktrace"], books, now=now))
+        return list(definitions.import_error(raw["filename"], raw["stacktrace"], books, now=now))
     if hook == "on_asset_created":
-        return list(translate.asset_declared(load(raw["asset"]), books, now=now))
+        return list(datasets.asset_declared(load(raw["asset"]), books, now=now))
     return list(_task(raw, load(raw["task_instance"]), worker, books))
 
 
@@ -46,19 +46,19 @@ def _task(raw: dict[str, Any], ti: Any, worker: Source, books: Source) -> Any:
     now, hook, error = load(raw["now"]), raw["hook"], load_error(raw.get("error"))
     if not hasattr(ti, "_ti_context_from_server"):
         if raw["previous_state"] is None:
-            return translate.task_marked(ti, books, now=now)
-        return translate.task_lost(ti, books, error, now=now)
+            return tasks.task_marked(ti, books, now=now)
+        return tasks.task_lost(ti, books, error, now=now)
     if hook == "on_task_instance_running":
         parameters = raw.get("parameters", {})
-        return translate.task_running(ti, worker, now=now, environment=ENVIRONMENT, parameters=parameters)
+        return tasks.task_running(ti, worker, now=now, environment=ENVIRONMENT, parameters=parameters)
     if hook == "before_stopping":
-        return translate.task_paused(ti, worker, now=now)
+        return tasks.task_paused(ti, worker, now=now)
     if hook == "on_task_instance_success":
         said = OutletEvents(raw.get("outlet_events", []))
-        return translate.task_succeeded(ti, worker, now=now, environment=ENVIRONMENT, outlet_events=said)
+        return tasks.task_succeeded(ti, worker, now=now, environment=ENVIRONMENT, outlet_events=said)
     if hook == "on_task_instance_skipped":
-        return translate.task_skipped(ti, worker, now=now, environment=ENVIRONMENT)
-    return translate.task_failed(ti, worker, error, now=now, environment=ENVIRONMENT)
+        return tasks.task_skipped(ti, worker, now=now, environment=ENVIRONMENT)
+    return tasks.task_failed(ti, worker, error, now=now, environment=ENVIRONMENT)
 
 
 class TestAirflow(AdapterSuite):

@@ -11,6 +11,7 @@ from runvis_core.cli.output import cell, console, state_text, table, to_json
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.services.answers import RunRef
 from runvis_core.services.comparison_answers import Comparison, Difference, Theme
+from runvis_core.services.labels import name_run
 
 MAX_TEXT = 120
 """Characters of a value that a row shows; `-o json` shows all."""
@@ -42,7 +43,7 @@ def _side(run: RunRef) -> tuple[Any, ...]:
         str(run.run_id)[:8],
         state_text(run, corrected=run.corrected),
         cell(f"{run.engine} ({run.deployment})"),
-        cell(run.definition),
+        cell(name_run(run)),
         cell(run.attempt),
         name_moment(run.started_at or run.queued_at),
         name_duration(run.duration_seconds),

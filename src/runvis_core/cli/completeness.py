@@ -14,6 +14,7 @@ from runvis_core.cli.output import Format, cell, console, print_one, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.services.completeness_answers import AccountRow, By, Completeness, CompletenessFilter, GapView, RunGap
+from runvis_core.services.labels import name_run
 
 _COUNTS = ("producers", "closed", "sent", "stored", "refused", "missing", "unkept")
 _RUN_COUNTS = ("runs", "whole", "open", "incomplete", "lacking", "unknown")
@@ -103,5 +104,5 @@ def _print_gaps(gaps: Iterable[GapView]) -> None:
 def _print_runs(runs: Iterable[RunGap]) -> None:
     for run in runs:
         said = "; ".join(run.completeness.reasons)
-        name = run.definition or run.native_id or "?"
+        name = name_run(run) or run.native_id or "?"
         typer.echo(clean(f"run {str(run.run_id)[:8]} {run.engine} {name}: {run.completeness.outcome.value}: {said}"))

@@ -12,6 +12,7 @@ from rich.tree import Tree
 from runvis_core.cli.output import cell, console, state_text, table, to_json
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.services.answers import Report, RunCompleteness, RunDetail, RunRef, RunSummary, TreeNode, TriggerView
+from runvis_core.services.labels import name_run
 
 LOG_LINES: Final = 30
 
@@ -49,7 +50,7 @@ def print_run(run: RunSummary | TreeNode) -> None:
 
 
 def _heading(out: Console, run: RunDetail) -> None:
-    title = Text(clean(run.definition or "a run that nobody named yet"), style="bold")
+    title = Text(clean(name_run(run) or "a run that nobody named yet"), style="bold")
     title.append(f"  {clean(run.kind or '')}  try {run.attempt if run.attempt is not None else '?'}  ", style="dim")
     title.append_text(state_text(run, corrected=run.corrected, presumed=run.presumed))
     out.print(title)
@@ -298,7 +299,7 @@ def _grow(branch: Tree, node: TreeNode) -> None:
 
 
 def _label(run: RunRef, *, carried_over: bool = False) -> Text:
-    text = Text(clean(run.definition or run.native_id or "unnamed"), style="bold")
+    text = Text(clean(name_run(run) or run.native_id or "unnamed"), style="bold")
     if run.attempt is not None and run.attempt != 1:
         text.append(f" try {run.attempt}", style="dim")
     text.append("  ").append_text(state_text(run, corrected=run.corrected))

@@ -30,6 +30,7 @@ from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, Page, RunSummary
 from runvis_core.services.filters import RunFilter
+from runvis_core.services.labels import name_run
 from runvis_core.services.past_filter import PastFilter
 
 runs = typer.Typer(cls=Group, no_args_is_help=True, help="What ran, and what is known about it.")
@@ -154,7 +155,7 @@ def _print_table(items: list[RunSummary]) -> None:
             str(run.run_id)[:8],
             state_text(run, corrected=run.corrected, presumed=run.presumed),
             cell(run.engine),
-            cell(run.definition),
+            cell(name_run(run)),
             cell(run.kind),
             cell(run.attempt),
             name_moment(run.started_at or run.queued_at),

@@ -12,6 +12,7 @@ from runvis_core.cli.output import Format, cell, console, print_one, state_text,
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import name_moment
 from runvis_core.services.answers import RunRef
+from runvis_core.services.labels import name_run
 from runvis_core.services.search_answers import Found, Hit
 
 
@@ -70,6 +71,6 @@ def _run(run: RunRef) -> tuple[Any, ...]:
         f"run {str(run.run_id)[:8]}",
         state_text(run, corrected=run.corrected),
         cell(run.engine),
-        cell(run.definition),
+        cell(name_run(run)),
         name_moment(run.started_at or run.queued_at),
     )

@@ -14,6 +14,7 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import name_duration, name_moment
 from runvis_core.model.state import State
 from runvis_core.services.filters import Dimension, StatFilter
+from runvis_core.services.labels import name_run
 from runvis_core.services.stats_answers import DefinitionHealth, Health, StatRow, StatTable
 
 StateOption = Annotated[list[State] | None, typer.Option(help="Only this state; may be given several times.")]
@@ -138,7 +139,7 @@ def _print_health(found: Health) -> None:
         rows = table("SILENT", "ENGINE", "STATE", "STARTED (UTC)", "RUN")
         for run in found.silent:
             started = name_moment(run.started_at or run.queued_at)
-            rows.add_row(cell(run.definition), cell(run.engine), state_text(run), started, str(run.run_id)[:8])
+            rows.add_row(cell(name_run(run)), cell(run.engine), state_text(run), started, str(run.run_id)[:8])
         out.print(rows)
 
 

@@ -34,6 +34,7 @@ class InsideFailure(Answer):
 
     run_id: UUID
     definition: str | None = None
+    native_id: str | None = None
     attempt: int | None = None
     failure: FailureView | None = None
 
@@ -164,7 +165,13 @@ def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[
     for chunk in chunks([row.run_id for row in reasons.values()]):
         told |= find_failures(connection, connection.execute(_RECORDS, {RUN_IDS.key: chunk}).all())
     return {
-        top: InsideFailure(run_id=row.run_id, definition=row.definition, attempt=row.attempt, failure=told[row.run_id])
+        top: InsideFailure(
+            run_id=row.run_id,
+            definition=row.definition,
+            native_id=row.native_id,
+            attempt=row.attempt,
+            failure=told[row.run_id],
+        )
         for top, row in reasons.items()
     }
 
@@ -189,6 +196,7 @@ def _first_failures() -> Any:
             runs.c.run_id,
             runs.c.parent_run_id,
             runs.c.definition,
+            runs.c.native_id,
             runs.c.attempt,
             func.row_number().over(partition_by=runs.c.parent_run_id, order_by=order).label("place"),
         )

@@ -140,6 +140,7 @@ def find_past_failed_inside(runs: PastRuns, run_ids: Sequence[UUID]) -> dict[UUI
         top: InsideFailure(
             run_id=child.row.run_id,
             definition=child.row.definition,
+            native_id=child.row.native_id,
             attempt=child.row.attempt,
             failure=told[child.row.run_id].failure,
         )

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from runvis_core.services.labels import name_run
 from runvis_core.web import assets
 from runvis_core.web.drawing import looks, markup, text
 from runvis_core.web.drawing.verdict import reason_of
@@ -139,6 +140,7 @@ def _environment() -> Environment:
         "exact_duration": text.exact_duration,
         "first_line": text.first_line,
         "json": as_json,
+        "label": name_run,
         "moment": text.name_moment,
         "reason": reason_of,
         "short": text.shorten,

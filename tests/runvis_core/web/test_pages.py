@@ -554,3 +554,53 @@ def test_completeness_claims_nothing_where_nobody_numbers(pages: httpx.Client) -
     assert "airflow test" in hours
     assert "prefect flows" in hours
     assert "nobody numbered" in hours
+
+
+def test_pages_say_which_run_of_a_mapped_step_they_mean(
+    store: Store, serve: Callable[..., httpx.Client], record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    whole, failed = a_run_id("whole"), a_run_id("failed part")
+    ends = [(whole, State.FAILED), (failed, State.FAILED)]
+    dag_run = {"native_key": "etl/r1", "native_id": "etl/r1", "definition_kind": "dag"}
+    part = {"native_key": "etl/r1/load/3", "native_id": "etl/r1/load/3/1", "definition_kind": "task"}
+    record(
+        store,
+        [
+            make(IdentityEvent, run_id=whole, definition="etl", **dag_run),
+            make(IdentityEvent, run_id=failed, definition="etl.load", attempt=1, parent_run_id=whole, **part),
+            *(make(StateEvent, seconds=1, run_id=run_id, state=State.RUNNING) for run_id, _ in ends),
+            make(FailureEvent, seconds=2, run_id=failed, content={"message": "no such row"}),
+            *(make(StateEvent, seconds=3, run_id=run_id, state=state) for run_id, state in reversed(ends)),
+        ],
+    )
+    pages = serve()
+    for address in ("/runs", "/runs?all=true", f"/runs/{whole}", f"/runs/{failed}", "/search?q=such+row"):
+        assert "etl.load[3]" in read(pages, address).text, address
+    past = f"/runs/{whole}?known_at=7"
+    assert "etl.load[3]" in read(pages, past).text
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [({"content": {"message": "the worker is gone"}}, "the worker is gone"), ({"error_type": "OOM"}, "OOM")],
+    ids=["no type", "no words"],
+)
+def test_a_failure_may_lack_its_type_or_its_words(
+    store: Store,
+    serve: Callable[..., httpx.Client],
+    record: Callable[[Store, Iterable[EventBase]], None],
+    failure: dict[str, Any],
+    said: str,
+) -> None:
+    named = {"definition": "etl", "definition_kind": "dag", "native_key": "etl/r1", "native_id": "etl/r1"}
+    told = [
+        make(IdentityEvent, **named),
+        make(StateEvent, seconds=1, state=State.RUNNING),
+        make(FailureEvent, seconds=2, **failure),
+        make(StateEvent, seconds=3, state=State.FAILED),
+    ]
+    record(store, told)
+    pages = serve()
+    for address in ("/", "/runs", f"/runs/{a_run_id()}"):
+        for pin in ("", f"?known_at={len(told)}"):
+            assert said in read(pages, address + pin).text, address + pin

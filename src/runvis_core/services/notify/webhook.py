@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from runvis_core.services.answers import RunSummary
+from runvis_core.services.labels import name_run
 from runvis_core.services.notify.rules import Rule
 
 TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
@@ -70,7 +71,7 @@ def write_message(
 def _text(kind: str, run: RunSummary | None, link: str | None) -> str:
     if run is None:
         return f"RunVis: a run {_VERBS[kind]}; it is no longer in the store"
-    name = f"{run.engine} {run.deployment} {run.definition or run.native_id or run.run_id}"
+    name = f"{run.engine} {run.deployment} {name_run(run) or run.native_id or run.run_id}"
     state = f" {run.effective_state.value}" if kind == "run_ended" and run.effective_state else ""
     return f"RunVis: {name} {_VERBS[kind]}{state}" + (f" {link}" if link else "")
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from runvis_core.model.state import State, Verdict
 from runvis_core.services.answers import FailureView, RunDetail
 from runvis_core.services.feed import FAILED, InsideFailure, says_why
+from runvis_core.services.labels import name_run
 from runvis_core.web.drawing.looks import look_of
 from runvis_core.web.drawing.spans import Span, count_not_run
 from runvis_core.web.drawing.text import count_of, first_line, name_duration, shorten
@@ -66,7 +67,7 @@ def _failed(run: RunDetail, root: Span, failed_inside: InsideFailure | None, sta
         return Sentence(
             f"{head}: {own}{_not_run(root)}." if own else f"{head}{_not_run(root)}; no reason was recorded."
         )
-    step = failed_inside.definition or str(failed_inside.run_id)[:8]
+    step = name_run(failed_inside) or str(failed_inside.run_id)[:8]
     attempt = f" attempt {failed_inside.attempt}" if failed_inside.attempt and failed_inside.attempt > 1 else ""
     reason = reason_of(failed_inside.failure)
     return Sentence(

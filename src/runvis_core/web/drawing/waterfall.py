@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from runvis_core.services.answers import RunRef
+from runvis_core.services.labels import name_run
 from runvis_core.web.drawing.intervals import Interval, share_time
 from runvis_core.web.drawing.looks import Look
 from runvis_core.web.drawing.spans import Span, begin_of, extent_of, first_failed, going_on, is_live, mark_critical
@@ -187,7 +188,7 @@ def _all_bars(span: Span, above: Span | None, scale: _Scale) -> list[Bar]:
 
 
 def _label(run: RunRef, above: Span | None) -> str:
-    name = run.definition or run.native_id or "unnamed"
+    name = name_run(run) or run.native_id or "unnamed"
     prefix = f"{above.last.definition}." if above is not None and above.last.definition else None
     # A task's whole name begins with its flow's, which stands above it.
     return name.removeprefix(prefix) or name if prefix else name

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from runvis_core.services.labels import name_run
 from runvis_core.services.search import search
 from runvis_core.services.search_answers import Hit, Match
 from runvis_core.web.page import AskedError, asked, store_of
@@ -39,7 +40,7 @@ def show_search(request: Request) -> Response:
 def _told(hit: Hit) -> dict[str, Any] | None:
     by = _BY[hit.match]
     if hit.run is not None:
-        href, name = f"/runs/{hit.run.run_id}", hit.run.definition or hit.run.native_id or "unnamed"
+        href, name = f"/runs/{hit.run.run_id}", name_run(hit.run) or hit.run.native_id or "unnamed"
         return {"by": by, "href": href, "name": name, "run": hit.run, "more": hit.error}
     if hit.definition is not None:
         one = hit.definition

@@ -53,6 +53,13 @@ def test_the_axis_ends_with_the_last_evidence_and_not_now() -> None:
     assert (ran.kind, ran.x, ran.width) == ("ran", "20%", "40%")
 
 
+def test_the_runs_of_a_mapped_step_say_which_of_them_they_are() -> None:
+    mapped = [
+        node("dag.load", index, 9, run_id=a_run_id(f"{index}"), native_id=f"dag/r1/load/{index}/1") for index in (0, 1)
+    ]
+    assert labels(draw(node("dag", 0, 10, children=(*mapped,)))) == ["dag", "load[0]", "load[1]"]
+
+
 def test_a_live_run_s_axis_ends_now() -> None:
     fall = draw(node("dag", 0, state=State.RUNNING))
     assert fall.extent == (at(0), NOW)
