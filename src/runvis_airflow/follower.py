@@ -27,8 +27,8 @@ from runvis_core.model.identity import timestamp
 from runvis_core.model.state import Relation, Witness
 from runvis_core.services.attempts import KnownAttempt, find_attempts
 from runvis_core.services.engine_http import StoppedError
-from runvis_core.services.ingest import ingest_events
 from runvis_core.services.paused import note_paused
+from runvis_core.services.telling import tell_events
 from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark, set_watermark
 from runvis_core.settings import Settings
@@ -38,8 +38,6 @@ OVERLAP: Final = timedelta(seconds=60)
 FIRST_LOOK_BACK: Final = timedelta(days=1)
 """How far the first sweep of a deployment reads back."""
 WATERMARK: Final = "swept_until"
-PRINCIPAL: Final = "follower"
-BODY_CHARACTERS: Final = 128 * 1024
 
 if TYPE_CHECKING:
     from runvis_core.store.database import Store
@@ -247,19 +245,7 @@ class Sweep:
                 )
 
     def _tell(self, events: Iterable[EventBase]) -> None:
-        said = [self._redacted(event) for event in events]
-        for outcome in ingest_events(self._store, said, principal=PRINCIPAL) if said else ():
-            if outcome.status == "refused":
-                self._trouble.note(f"the store refuses what Airflow says: {outcome.field}: {outcome.reason}")
-
-    def _redacted(self, event: EventBase) -> EventBase:
-        if not event.content:
-            return event
-        content = {
-            name: self._redactor.redact(value, name=name, max_characters=BODY_CHARACTERS)
-            for name, value in event.content.items()
-        }
-        return event.model_copy(update={"content": content})
+        tell_events(self._store, list(events), engine="Airflow", redactor=self._redactor, trouble=self._trouble)
 
 
 def _dag_run_key(said: LogEntry) -> str:

@@ -20,8 +20,9 @@ from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.identity import timestamp
 from runvis_core.services.attempts import find_attempts
 from runvis_core.services.engine_http import StoppedError
-from runvis_core.services.ingest import ingest_events, record_heartbeats
+from runvis_core.services.ingest import record_heartbeats
 from runvis_core.services.known import find_known_events, find_run_of_event, find_runs_with
+from runvis_core.services.telling import tell_events
 from runvis_core.services.trouble import Trouble
 from runvis_core.services.watermark import find_watermark, set_watermark
 from runvis_core.settings import PrefectSettings, Settings
@@ -39,8 +40,6 @@ from runvis_prefect.tails import Tails
 FIRST_LOOK_BACK: Final = timedelta(days=1)
 """How far the first sweep of a deployment reads back."""
 WATERMARK: Final = "swept_until"
-PRINCIPAL: Final = "follower"
-BODY_CHARACTERS: Final = 128 * 1024
 BATCH: Final = 500
 """Events that are stored in one go."""
 TOLD: Final = 60_000
@@ -116,21 +115,10 @@ class Teller:
     def _store_all(self, batch: dict[UUID, EventBase]) -> None:
         if not batch:
             return
-        said = [self._redacted(event) for event in batch.values()]
-        for outcome in ingest_events(self._store, said, principal=PRINCIPAL):
-            if outcome.status == "refused":
-                self._trouble.note(f"the store refuses what Prefect says: {outcome.field}: {outcome.reason}")
+        said = list(batch.values())
+        tell_events(self._store, said, engine="Prefect", redactor=self._redactor, trouble=self._trouble)
         for event_id in batch:
             self._told.add(event_id)
-
-    def _redacted(self, event: EventBase) -> EventBase:
-        if not event.content:
-            return event
-        content = {
-            name: self._redactor.redact(value, name=name, max_characters=BODY_CHARACTERS)
-            for name, value in event.content.items()
-        }
-        return event.model_copy(update={"content": content})
 
 
 class Following:

@@ -23,16 +23,11 @@ MAX_VALUES: Final = 2_000
 MAX_INTEGER_BITS: Final = 63
 
 
-def json_value(value: Any) -> JsonValue:
-    """Return `value` as JSON can hold it. What JSON has no form for is named by its type alone.
+def json_object(values: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """Return values by name as JSON can hold them. What JSON has no form for is named by its type alone.
 
     A task can be called with a data frame of any size: to print one would take the flow's own time.
     """
-    return _shown(value, 0, count())
-
-
-def json_object(values: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """The same for values by name."""
     return _object(values, 0, count())
 
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 logger: Final = logging.getLogger("runvis")
 
@@ -96,6 +96,3 @@ def report_failure(what: str, error: BaseException) -> None:
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun: `1 event`, `2 events`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-Guarded = Callable[..., Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, TypeGuard, cast
+from typing import Any, Final, NamedTuple, TypeGuard, cast
 from uuid import UUID
 
 import orjson
@@ -91,19 +91,6 @@ def compare_sides(left: Side, right: Side) -> Comparison:
         steps=steps,
         cut_differences=max(0, len(ranked) - MAX_DIFFERENCES),
         cut_steps=cut,
-    )
-
-
-def negate(difference: Difference) -> Difference:
-    """Return the difference as it is from right to left."""
-    change: dict[str, Literal["added", "removed", "changed"]] = {"added": "removed", "removed": "added"}
-    return difference.model_copy(
-        update={
-            "left": difference.right,
-            "right": difference.left,
-            "change": change.get(difference.change, "changed"),
-            "delta": None if difference.delta is None else -difference.delta,
-        }
     )
 
 

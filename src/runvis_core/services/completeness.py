@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Check, Wholeness
@@ -94,10 +94,7 @@ def find_producers(
         .where(_between(moment, since, until), *_of(producers, filters))
         .order_by(producers.c.producer)
     )
-    for row in connection.execute(query):
-        is_closed = row.closed_at is not None
-        numbers = read_numbers(row.received, row.numbers, row.closed_sequence, is_closed=is_closed)
-        yield Producer(row, numbers, view_gaps(row, numbers))
+    yield from _producers(connection, query)
     unknown = (
         select(refusals)
         .outerjoin(producers, producers.c.producer == refusals.c.producer)
@@ -120,6 +117,10 @@ def find_producers_heard(
         .where(*_of(producers, filters))
         .order_by(producers.c.producer)
     )
+    yield from _producers(connection, query)
+
+
+def _producers(connection: Connection, query: Select[Any]) -> Iterator[Producer]:
     for row in connection.execute(query):
         is_closed = row.closed_at is not None
         numbers = read_numbers(row.received, row.numbers, row.closed_sequence, is_closed=is_closed)

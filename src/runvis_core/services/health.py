@@ -10,23 +10,23 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from runvis_core.lineage.facts import Node
-from runvis_core.model.state import State
 from runvis_core.services.answers import RunRef
 from runvis_core.services.blocking import Blocked, find_blocked
+from runvis_core.services.days import find_days
 from runvis_core.services.feed import SOMETHING_INSIDE, find_failed_inside
 from runvis_core.services.paused import find_paused
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
 from runvis_core.services.runs import find_silent
 from runvis_core.services.schedules import find_missed
-from runvis_core.services.stats import DEFAULT_DAYS, begin_of
-from runvis_core.services.stats_answers import DefinitionHealth, EngineDay, Health
+from runvis_core.services.stats import begin_of
+from runvis_core.services.stats_answers import DefinitionHealth, Health
 from runvis_core.services.steps import FAILURES, LINEAGE, ROLLUPS
 from runvis_core.store.database import Store
 from runvis_core.store.health import BAD
-from runvis_core.store.rollup_cells import DAY, KIND
+from runvis_core.store.rollup_cells import DAY
 from runvis_core.store.steps import catch_up
-from runvis_core.store.tables import definition_health, failures, rollups, runs
+from runvis_core.store.tables import definition_health, failures, runs
 
 SHOWN: Final = 200
 """How many definitions or runs of each sort an answer shows; more are counted."""
@@ -69,7 +69,7 @@ def get_health(store: Store, *, now: datetime) -> Health:
             late_count=len(late),
             silent=find_refs(connection, silent[:SHOWN]),
             silent_count=len(silent),
-            days=_days(connection, now),
+            days=find_days(connection, until=begin_of(now, DAY) + timedelta(days=1)),
             notes=notes,
         )
 
@@ -181,22 +181,3 @@ def _find_lines_inside(connection: Connection, run_ids: Iterable[UUID]) -> dict[
         )
         found.update((row.parent_run_id, FailureLine(row.error_type, row.line)) for row in connection.execute(query))
     return found
-
-
-def _days(connection: Connection, now: datetime) -> list[EngineDay]:
-    first = begin_of(now, DAY) - timedelta(days=DEFAULT_DAYS - 1)
-    cell = rollups.c
-    columns = (cell.engine, cell.deployment, cell.definition_kind, cell.begins_at, cell.state, cell.runs)
-    query = select(*columns).where(cell.span == KIND, cell.begins_at >= first)
-    days: dict[tuple[Any, ...], dict[State, int]] = {}
-    totals: dict[tuple[Any, ...], int] = {}
-    for *of_day, state, count in connection.execute(query):
-        key = tuple(of_day)
-        totals[key] = totals.get(key, 0) + count
-        states = days.setdefault(key, {})
-        if state:
-            states[State(state)] = count
-    return [
-        EngineDay(engine=key[0], deployment=key[1], kind=key[2], day=key[3], states=days[key], runs=totals[key])
-        for key in sorted(days)
-    ]

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, select
 
 from runvis_core.services.answers import RunRef, RunSummary
+from runvis_core.services.days import find_counted_until, find_days
 from runvis_core.services.feed import is_unexplained
 from runvis_core.services.health import SHOWN
 from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, name_past, reading_past
@@ -22,15 +23,14 @@ from runvis_core.services.run_summaries import run_ref_fields
 from runvis_core.services.schedules import find_missed
 from runvis_core.services.sources import Heard, SourceView
 from runvis_core.services.stats_answers import DefinitionHealth, Health
+from runvis_core.services.steps import ROLLUPS
 from runvis_core.store.database import Store
 from runvis_core.store.health import BAD, GOOD
+from runvis_core.store.intervals import INTERVALS
 from runvis_core.store.tables import definition_versions, definitions, entries, run_intervals
 from runvis_core.store.tables import runs as run_rows
 
-_UNTOLD: Final = (
-    "Silence and the counts by day are told of now alone: heartbeats are not in the log, and the counts are kept by "
-    "how runs stand now"
-)
+_UNTOLD: Final = "Silence is told of now alone: heartbeats are not in the log"
 
 
 class PastStanding(NamedTuple):
@@ -43,10 +43,12 @@ class PastStanding(NamedTuple):
 def get_past_standing(store: Store, asked: PastFilter, *, now: datetime, at: datetime) -> PastStanding:
     """Return which definitions were failing or late in a past, and who had been heard by then.
 
-    `at` is the moment that lateness counts from. Silent runs and counts by day are left out, and the notes say so.
+    `at` is the moment that lateness counts from. Silent runs are left out. The counts by day are those of
+    `find_counted_until`: the notes say both.
     Raises `PastError`.
     """
-    with reading_past(store, asked, now=now) as (connection, past):
+    until = find_counted_until(asked)
+    with reading_past(store, asked, now=now, steps=(INTERVALS, ROLLUPS)) as (connection, past):
         runs = PastRuns(connection, past)
         stands = [stand for stand in _find_stands(runs) if not stand.is_inner]
         failing = sorted((one for one in stands if one.is_failing), key=_by_last_run, reverse=True)
@@ -63,10 +65,16 @@ def get_past_standing(store: Store, asked: PastFilter, *, now: datetime, at: dat
             late_count=len(late),
             silent=[],
             silent_count=0,
-            days=[],
-            notes=[f"This is {name_past(past)}. {_UNTOLD}."],
+            days=find_days(connection, until=until) if until is not None else [],
+            notes=[f"This is {name_past(past)}. {_UNTOLD}. {_name_counts(until)}"],
         )
         return PastStanding(health, _heard(connection, past, stands))
+
+
+def _name_counts(until: datetime | None) -> str:
+    if until is None:
+        return "So are the counts by day: they are kept by how runs stand now."
+    return f"The counts by day are of the runs before {until:%Y-%m-%d %H:%M} UTC, by how these stand now."
 
 
 class _Stand(NamedTuple):

@@ -58,21 +58,30 @@ def get_trend(
     since: datetime | None = None,
     until: datetime | None = None,
     step: Dimension = Dimension.DAY,
+    to_the_hour: bool = False,
     now: datetime,
 ) -> Trend:
     """Return how a definition's runs went over time, by day or by hour, and which versions came up meanwhile.
 
-    Raises `NotFoundError` if there is no such definition, or if the filters don't tell which.
+    The day or hour of `until` counts as a whole; with `to_the_hour` none does that began after the whole hours before
+    `until`. Raises `NotFoundError` if there is no such definition, or if the filters don't tell which.
     """
     catch_up(store, [ROLLUPS])
     span = HOUR if step is Dimension.HOUR else DAY
-    since, until = _range(since, until, span, now)
+    last_hour = begin_of(until or now, HOUR)
+    since, until = _range(since, last_hour if to_the_hour else until, span, now)
     with reading(store) as connection:
         row = find_definition(connection, name, filters)
         asked = StatFilter(
             engine=row.engine, deployment=row.deployment, definition=row.definition, kind=row.definition_kind
         )
-        cells = _read_cells(connection, span, asked, since, until)
+        if to_the_hour:
+            days = begin_of(last_hour, span)
+            cells = _read_cells(connection, span, asked, since, days)
+            cells += _read_cells(connection, HOUR, asked, days, last_hour)
+            until = last_hour
+        else:
+            cells = _read_cells(connection, span, asked, since, until)
         versions = find_versions_between(connection, row, since, until)
     whole = summarise_cells(cells, ())
     return Trend(

@@ -30,8 +30,8 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.compare import compare_runs, compare_with_last_success
-from runvis_core.services.comparison import Side, compare_sides, negate
-from runvis_core.services.comparison_answers import Comparison, Theme
+from runvis_core.services.comparison import Side, compare_sides
+from runvis_core.services.comparison_answers import Comparison, Difference, Theme
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at, make
 from runvis_core.testing.runs import a_run
@@ -292,6 +292,18 @@ def _sides(draw: Any) -> Side:
     structure = {"tasks": [{"id": draw(_words)}], "edges": draw(st.lists(st.tuples(_words, _words).map(list)))}
     version = DefinitionVersion(version_id=draw(_ids), version=draw(_words), structure=structure)
     return Side(summaries[tree.run_id], draw(st.none() | st.just(version)), tree, summaries, keys)
+
+
+def negate(difference: Difference) -> Difference:
+    change = {"added": "removed", "removed": "added"}
+    return difference.model_copy(
+        update={
+            "left": difference.right,
+            "right": difference.left,
+            "change": change.get(difference.change, "changed"),
+            "delta": None if difference.delta is None else -difference.delta,
+        }
+    )
 
 
 @given(left=_sides(), right=_sides())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable, Iterable
 from html import unescape
 
@@ -10,6 +11,8 @@ import httpx
 import pytest
 from tests.runvis_core.web.test_pages import Reader, links_of, read
 
+from benchmarks.big_store import fill_store
+from benchmarks.history import CHATTY, History
 from runvis_core.model.event import ArtifactEvent, EventBase, MetricEvent, NoteEvent, StateEvent
 from runvis_core.model.state import State
 from runvis_core.services.ingest import ingest_events
@@ -72,3 +75,24 @@ def test_beyond_the_end_a_list_is_empty_and_leads_back(client: httpx.Client) -> 
     page = client.get(f"/runs/{RUN}?part=metrics&from=9000")
     assert f"None of {NUMBER} rows here" in page.text
     assert "metric 0." not in _table(page.text, "metrics")
+
+
+@pytest.mark.parametrize("store", ["sqlite_url"], indirect=True)
+def test_the_page_of_a_run_with_a_hundred_thousand_events_is_light(
+    store: Store, serve: Callable[..., httpx.Client]
+) -> None:
+    history = History(150)
+    history.events = 100_000
+    fill_store(store, history)
+    pages = serve()
+    listed = read(pages, f"/runs?definition={CHATTY}").of("tr")
+    [run] = [row["data-run"] for row in listed if "data-run" in row]
+    page = pages.get(f"/runs/{run}")
+    assert len(gzip.compress(page.content)) < MAX_COMPRESSED
+    # A page is never silent about what it leaves out.
+    [left_out] = re.findall(r"Left out here: (\d+) of metrics", page.text)
+    kept = 100_000 - int(left_out)
+    assert f"1 to {ROWS} of {kept:,} rows" in page.text
+    last = pages.get(f"/runs/{run}?part=metrics&from={kept - ROWS}")
+    assert f"{kept - ROWS + 1} to {kept} of {kept:,} rows" in last.text
+    assert len(gzip.compress(last.content)) < MAX_COMPRESSED

@@ -21,6 +21,7 @@ from runvis_core.services.past_health import get_past_standing
 from runvis_core.services.sources import get_heard
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, at, make
+from runvis_core.testing.runs import a_run
 
 Record = Callable[[Store, Iterable[EventBase]], None]
 
@@ -116,7 +117,10 @@ def test_the_overview_tells_what_was_wrong_then_and_what_it_can_t_tell(pages: ht
     assert "2 definitions failing" in after.text
     assert "ValueError: upstream returned 0 rows" in after.text
     assert "told of now alone" in after.text
-    assert "The last days" not in after.text
+    assert "The counts by day are of the runs before 2026-11-24 08:00 UTC, by how these stand now." in after.text
+    known = read(pages, "/?known_at=20")
+    assert "So are the counts by day" in known.text
+    assert "The last days" not in known.text
     earliest = read(pages, "/?known_at=0")
     assert "Nothing was recorded yet" in earliest.text
 
@@ -127,8 +131,9 @@ def test_a_definition_of_the_past_shows_its_runs_of_then_alone(
     page = read(pages, "/definition?name=shop&as_of=2026-11-24T08:00:30Z")
     rows = [attributes["data-run"] for attributes in page.of("tr") if "data-run" in attributes]
     assert rows == [str(BAD), str(GOOD)]
-    assert "The grid and the trend are of now alone" in page.text
+    assert "The grid is of now alone. The trend is of the runs before 2026-11-24 08:00 UTC" in page.text
     assert not [attributes for attributes in page.of("table") if attributes.get("class") == "grid"]
+    assert "The grid and the trend are of now alone" in read(pages, "/definition?name=shop&known_at=20").text
     record(shop, list(_late_facts()))
     assert "nothing was known yet" in read(pages, "/definition?name=late&known_at=20", status=404).text
 
@@ -186,3 +191,26 @@ def test_a_definition_was_late_by_the_schedule_that_it_had_then(store: Store, re
     assert [(one.definition, one.missed) for one in late] == [("shop", 2)]
     unknown = PastFilter(known_at=_end(store) - 1)
     assert get_past_standing(store, unknown, now=three_hours, at=three_hours).health.late == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "counted"),
+    [("2026-11-24T10:30:00Z", [3, 2, 1]), ("2026-11-24T10:00:00Z", [3, 2, 1]), ("2026-11-24T00:10:00Z", [2, 1])],
+    ids=["in an hour", "on the hour", "just after midnight"],
+)
+def test_counts_as_of_a_moment_are_of_the_whole_hours_before_it(
+    store: Store, serve: Callable[..., httpx.Client], record: Record, moment: str, counted: list[int]
+) -> None:
+    hours = {"first": -56, "second": -24, "third": -9, "fourth": 0, "fifth": 1, "sixth": 1.9, "too late": 2.2}
+    for name, hour in hours.items():
+        record(store, a_run(name, begins=hour * 3600, state=State.FAILED if hour == 1 else State.SUCCEEDED))
+    pages = serve()
+    page = read(pages, f"/?as_of={moment}")
+    days = [href for href in links_of(page) if href.startswith("/runs?") and "since=" in href and "state=" not in href]
+    listed = [read(pages, href).of("tr") for href in reversed(days)]
+    assert [len([row for row in rows if "data-run" in row]) for rows in listed] == counted
+    assert f"{sum(counted)} runs from" in read(pages, f"/definition?name=etl&as_of={moment}").text
+    told = [
+        one.runs for one in get_past_standing(store, PastFilter(as_of=moment), now=at(9_000), at=at(9_000)).health.days
+    ]
+    assert told[::-1] == counted

@@ -250,3 +250,4 @@ def _say_what_next(folder: Path, store: Path) -> None:
     screen.print(f"  export RUNVIS_URL=sqlite:///{store}", soft_wrap=True)
     for command in ("runs list --state Failed", "lineage show s3://shop/forecast", "definitions list", "serve"):
         screen.print(f"  runvis {command}")
+    screen.print('\nThe engines have ended too, so a page\'s "Open in airflow" or "Open in prefect" leads nowhere now.')

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import DefinitionDetail
+from runvis_core.services.days import find_counted_until
 from runvis_core.services.definitions import list_definitions
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.grids import MAX_STEPS, get_grid
@@ -63,13 +64,14 @@ def show_definition(request: Request) -> Response:
     one = get_definition_at(store, name, filters, asked_of(pin), now=real_now)
     named = {"engine": one.engine, "deployment": one.deployment, "definition": one.definition}
     of = {"engine": one.engine, "deployment": one.deployment}
-    # The grid and the trend read what is kept by how runs stand now.
+    # The grid reads what is kept by how runs stand now, and so does the trend: at a moment it can be cut off.
     grid = (
         get_grid(store, name, filters, limit=GRID_RUNS, cursor=cursor, first_step=first_step, now=real_now)
         if pin is None
         else None
     )
-    trend = _find_trend(store, one, real_now) if pin is None else None
+    until = find_counted_until(pin.asked) if pin else None
+    trend = _find_trend(store, one, real_now, until) if pin is None or until is not None else None
     return render(
         request,
         "definition.html",
@@ -79,7 +81,8 @@ def show_definition(request: Request) -> Response:
         runs_href=with_query("/runs", {**named, "all": True, **(pin.query if pin else {})}),
         actions=[(with_query("/graph", {"node": one.definition, **of}), "Graph")] if pin is None else [],
         drawn=draw_grid(grid) if grid else None,
-        trend=draw_trend(trend, grid) if trend and grid and trend.whole.runs else None,
+        trend=draw_trend(trend, grid) if trend and trend.whole.runs else None,
+        counted_until=until,
         notes=grid.notes if grid else [],
         steps=_steps(grid, {"name": name, **given, "cursor": cursor}) if grid else None,
         older_href=with_query("/definition", {"name": name, **given, "cursor": grid.next_cursor})
@@ -88,13 +91,18 @@ def show_definition(request: Request) -> Response:
     )
 
 
-def _find_trend(store: Store, one: DefinitionDetail, now: datetime) -> Trend:
-    """Return how it went in the days before now; of one that runs no more, in those before its last run."""
+def _find_trend(store: Store, one: DefinitionDetail, now: datetime, until: datetime | None) -> Trend:
+    """Return how it went in the days before now; of one that runs no more, in those before its last run.
+
+    With `until`, in the days before that hour.
+    """
+    filters = DefinitionFilter(engine=one.engine, deployment=one.deployment)
+    if until is not None:
+        return get_trend(store, one.definition, filters, until=until, to_the_hour=True, now=now)
     last = one.last_run.queued_at or one.last_run.started_at if one.last_run else None
     of_now = last is None or timedelta() <= now - last < timedelta(days=DEFAULT_DAYS)
-    until = now if of_now or last is None else last + timedelta(days=1)
-    filters = DefinitionFilter(engine=one.engine, deployment=one.deployment)
-    return get_trend(store, one.definition, filters, until=until, now=now)
+    end = now if of_now or last is None else last + timedelta(days=1)
+    return get_trend(store, one.definition, filters, until=end, now=now)
 
 
 def _steps(grid: Grid, here: dict[str, Any]) -> dict[str, Any] | None:

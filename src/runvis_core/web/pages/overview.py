@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.model.state import State
+from runvis_core.services.days import find_counted_until
 from runvis_core.services.health import get_health
 from runvis_core.services.past_health import get_past_standing
 from runvis_core.services.sources import Heard, get_heard
@@ -43,7 +44,7 @@ def show_overview(request: Request) -> Response:
         heard=heard,
         is_wrong=bool(health.failing_count or health.late_count or health.silent_count),
         sentence=_sentence(health, heard, now, is_past=pin is not None),
-        engines=_engines(health.days),
+        engines=_engines(health.days, until=find_counted_until(pin.asked) if pin else None),
         address=str(request.base_url).rstrip("/"),
     )
 
@@ -68,15 +69,15 @@ def _sentence(health: Health, heard: Heard, now: datetime, *, is_past: bool) -> 
     return f"{', '.join(wrong) or 'Nothing is known to be wrong'}; {told}."
 
 
-def _engines(days: list[EngineDay]) -> list[dict[str, Any]]:
-    """Return of each engine's kind of runs its days, each with a link to just those runs."""
+def _engines(days: list[EngineDay], *, until: datetime | None) -> list[dict[str, Any]]:
+    """Return of each engine's kind of runs its days, each with a link to just those runs: the last day's to `until`."""
     found: dict[tuple[str, str, str], list[EngineDay]] = defaultdict(list)
     for day in days:
         found[day.engine, day.deployment, day.kind].append(day)
-    return [_engine(key, known) for key, known in sorted(found.items())]
+    return [_engine(key, known, until) for key, known in sorted(found.items())]
 
 
-def _engine(key: tuple[str, str, str], known: list[EngineDay]) -> dict[str, Any]:
+def _engine(key: tuple[str, str, str], known: list[EngineDay], until: datetime | None) -> dict[str, Any]:
     engine, deployment, kind = key
     # The same in all its days, of which a page has hundreds.
     of_kind = with_query("/runs", {"engine": engine, "deployment": deployment, "kind": kind, "all": True})
@@ -85,12 +86,13 @@ def _engine(key: tuple[str, str, str], known: list[EngineDay]) -> dict[str, Any]
         "deployment": deployment,
         "kind": kind,
         "most": max(day.runs for day in known),
-        "days": [_day(day, of_kind) for day in sorted(known, key=lambda day: day.day)],
+        "days": [_day(day, of_kind, until) for day in sorted(known, key=lambda day: day.day)],
     }
 
 
-def _day(day: EngineDay, of_kind: str) -> dict[str, Any]:
+def _day(day: EngineDay, of_kind: str, until: datetime | None) -> dict[str, Any]:
     bad = sum(day.states.get(state, 0) for state in _BAD)
-    between = with_query("", {"since": day.day, "until": day.day + timedelta(days=1)})[1:]
+    end = day.day + timedelta(days=1)
+    between = with_query("", {"since": day.day, "until": min(end, until) if until else end})[1:]
     href = f"{of_kind}&{between}"
     return {"day": day.day, "runs": day.runs, "bad": bad, "href": href, "bad_href": f"{href}{_OF_BAD}"}
