@@ -16,7 +16,7 @@ from sqlalchemy import Boolean, Connection, Table
 from runvis_core.store import tables as t
 from runvis_core.store.driver import Row, Values, as_is
 from runvis_core.store.log import driver_on
-from runvis_core.store.statements import COLUMNS
+from runvis_core.store.statements import COLUMNS, key_of
 from runvis_core.store.types import Id, Moment
 
 _Change = tuple[int, Callable[[Any], Any]]
@@ -38,6 +38,11 @@ class Bulk:
         """Write rows, of which each has another key, in place of those with the same key."""
         if bound := self._bind(table.name, COLUMNS[table.name], rows):
             self._driver.upsert(table.name, bound)
+
+    def delete(self, table: Table, keys: Iterable[Sequence[Any]]) -> None:
+        """Remove the rows with these primary keys."""
+        if bound := self._bind(table.name, key_of(table), keys):
+            self._driver.delete(table.name, bound)
 
     def find(
         self, table: Table, names: tuple[str, ...] | None, key: tuple[str, ...], keys: Iterable[Sequence[Any]]

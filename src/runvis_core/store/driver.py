@@ -174,6 +174,10 @@ class Driver(Protocol):
         """Write whole rows in place of those with the same key, of which each has another one."""
         ...
 
+    def delete(self, table: str, keys: list[Row]) -> None:
+        """Remove the rows of a table with these primary keys."""
+        ...
+
     def find_by(self, table: str, names: tuple[str, ...], key: tuple[str, ...], keys: Sequence[Row]) -> list[Row]:
         """Return columns of all rows of a table whose `key` columns are one of some."""
         ...

@@ -22,7 +22,7 @@ from runvis_core.store import tables as t
 from runvis_core.store.driver import Changes, Found, Head, OwnErrors, Row, Values, Wanted, as_is
 from runvis_core.store.guards.postgresql import partition_name
 from runvis_core.store.pipeline import BEGIN, COMMIT, Order, Pipeline, Statement
-from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, upsert_tail
+from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, key_of, upsert_tail
 
 COPY_FROM: Final = 20
 """Rows from which on COPY is the faster way into a table, and arrays where there is no COPY."""
@@ -93,6 +93,14 @@ def _insert_all_once(table: str) -> Statement:
 @cache
 def _upsert_all(table: str) -> Statement:
     return _insert_all(table, upsert_tail(t.metadata.tables[table]))
+
+
+@cache
+def _delete_all(table: str) -> Statement:
+    key = key_of(t.metadata.tables[table])
+    same = " AND ".join(f"{table}.{name} = gone.{name}" for name in key)
+    text = f"DELETE FROM {table} USING unnest({_numbers(len(key))}) AS gone({', '.join(key)}) WHERE {same}"
+    return Statement(text, _array_types(table, key))
 
 
 @cache
@@ -238,6 +246,11 @@ class PostgresqlDriver:
         """Write whole rows, new or not."""
         with _OWN_ERRORS:
             self._pipeline.run([(_upsert_all(table), _columns(rows))])
+
+    def delete(self, table: str, keys: list[Row]) -> None:
+        """Remove rows."""
+        with _OWN_ERRORS:
+            self._pipeline.run([(_delete_all(table), _columns(keys))])
 
     def find_by(self, table: str, names: tuple[str, ...], key: tuple[str, ...], keys: Sequence[Row]) -> list[Row]:
         """Return columns of all rows with one of some keys."""

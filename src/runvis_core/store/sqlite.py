@@ -73,6 +73,11 @@ def _upsert(table: str) -> str:
     return f"{INSERT[table]} {upsert_tail(t.metadata.tables[table])}"
 
 
+@cache
+def _delete(table: str) -> str:
+    return f"DELETE FROM {table} WHERE {' AND '.join(f'{name} = ?' for name in key_of(t.metadata.tables[table]))}"
+
+
 def _find_by(table: str, names: tuple[str, ...], key: tuple[str, ...], count: int) -> str:
     # As an index is looked up in: a list of single values, and rows of values.
     marks = "?" if len(key) == 1 else f"({', '.join('?' * len(key))})"
@@ -175,6 +180,11 @@ class SqliteDriver:
         """Write whole rows, new or not."""
         with _OWN_ERRORS:
             self._connection.executemany(_upsert(table), rows)
+
+    def delete(self, table: str, keys: list[Row]) -> None:
+        """Remove rows."""
+        with _OWN_ERRORS:
+            self._connection.executemany(_delete(table), keys)
 
     def find_by(self, table: str, names: tuple[str, ...], key: tuple[str, ...], keys: Sequence[Row]) -> list[Row]:
         """Return columns of all rows with one of some keys."""
