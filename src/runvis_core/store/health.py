@@ -97,6 +97,17 @@ def _judge(connection: Connection, key: DefinitionKey, latest: Any) -> dict[str,
     }
 
 
+_LATEST_OF: Final = """
+WITH wanted({names}) AS (VALUES {given})
+SELECT wanted.engine, wanted.deployment, wanted.definition, wanted.kind,
+  runs.run_id, runs.effective_state, runs.sort_at, runs.parent_run_id,
+  (SELECT told.schedule FROM definition_versions AS told WHERE {same} ORDER BY told.position DESC LIMIT 1) AS schedule
+FROM wanted LEFT JOIN runs ON runs.run_id =
+  (SELECT told.run_id FROM runs AS told WHERE {same} AND told.became_run_id IS NULL
+   ORDER BY told.sort_at DESC, told.run_id DESC LIMIT 1)
+"""
+
+
 @lru_cache(maxsize=_CHUNK)
 def _latest(count: int) -> TextualSelect:
     """Return what finds the last run and the schedule of so many definitions: for each one row, maybe of nothing."""
@@ -105,19 +116,10 @@ def _latest(count: int) -> TextualSelect:
         f"told.{column} = wanted.{name}"
         for column, name in zip(key_of(t.definition_health), DefinitionKey._fields, strict=True)
     )
-    found = text(
-        f"WITH wanted({', '.join(DefinitionKey._fields)}) AS (VALUES {given})"
-        " SELECT wanted.engine, wanted.deployment, wanted.definition, wanted.kind,"
-        " runs.run_id, runs.effective_state, runs.sort_at, runs.parent_run_id,"
-        f" (SELECT told.schedule FROM definition_versions AS told WHERE {same}"
-        " ORDER BY told.position DESC LIMIT 1) AS schedule"
-        " FROM wanted LEFT JOIN runs ON runs.run_id ="
-        f" (SELECT told.run_id FROM runs AS told WHERE {same} AND told.became_run_id IS NULL"
-        " ORDER BY told.sort_at DESC, told.run_id DESC LIMIT 1)"  # noqa: S608 - our own names
-    )
+    words = {"names": ", ".join(DefinitionKey._fields), "given": given, "same": same}
     named = (column(name) for name in DefinitionKey._fields)
     of_run = (column(name, t.runs.c[name].type) for name in ("run_id", "effective_state", "sort_at", "parent_run_id"))
-    return found.columns(*named, *of_run, column("schedule", Text))
+    return text(_LATEST_OF.format(**words)).columns(*named, *of_run, column("schedule", Text))
 
 
 def _find_run(connection: Connection, named: dict[str, Any], states: _InStates) -> Any:
