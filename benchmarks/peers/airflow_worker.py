@@ -100,14 +100,17 @@ class Worker:
 
 
 def main():
-    if sys.argv[1] == "plain":
+    listeners = sys.argv[1]
+    # What a listener tells a scheduler by.
+    sys.argv = ["airflow", "scheduler"]
+    if listeners == "plain":
         from runvis_airflow.plugin import RunVisPlugin
 
         RunVisPlugin.listeners = []
     manager = get_listener_manager()
     # A scheduler tells its listeners that it begins, before it forks anything.
     Job()
-    assert bool(manager.pm.get_plugins()) == (sys.argv[1] == "listening"), manager.pm.get_plugins()
+    assert bool(manager.pm.get_plugins()) == (listeners == "listening"), manager.pm.get_plugins()
     if "OPENLINEAGE" in "".join(os.environ):
         MEASURED.extend(["apache-airflow-providers-openlineage", "openlineage-python"])
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from datetime import UTC, datetime
@@ -22,10 +21,9 @@ from runvis_core.emit.logring import LogRing
 from runvis_core.emit.notice import never_raises
 from runvis_core.emit.process import prepare_for_forks, process_recorder
 from runvis_core.emit.recorder import TASK, Recorder
-from runvis_core.errors import SettingsError
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import Witness
-from runvis_core.worker_settings import WorkerSettings, load_worker_settings
+from runvis_core.worker_settings import load_worker_settings
 
 HEARTBEAT_SECONDS: Final = 30.0
 """How often a running task says that it is alive."""
@@ -63,25 +61,20 @@ class RunningTask:
         self.recorder = recorder
         self.ring = LogRing()
         self.is_over = False
-        self._stopped = threading.Event()
 
     def begin(self) -> None:
         """Listen to the log, and begin to show signs of life."""
         logging.getLogger().addHandler(self.ring)
         correlation_id = translate.task_correlation(self.task_instance)
         set_current(self.run_id, self.recorder, find_correlation=lambda: correlation_id)
-        threading.Thread(target=self._beat, name="runvis-heartbeat", daemon=True).start()
+        # A task that ends before the first interval is over needs no sign of life.
+        self.recorder.show_life(self.run_id, interval_seconds=HEARTBEAT_SECONDS)
 
     def end(self) -> None:
         """Stop both."""
-        self._stopped.set()
+        self.recorder.end_life(self.run_id)
         logging.getLogger().removeHandler(self.ring)
         clear_current()
-
-    def _beat(self) -> None:
-        # A task that ends before the first interval is over needs no sign of life.
-        while not self._stopped.wait(HEARTBEAT_SECONDS):
-            self.recorder.heartbeat(self.run_id, interval_seconds=HEARTBEAT_SECONDS)
 
 
 class Capture:
@@ -108,9 +101,10 @@ class Capture:
         self._component = TASK if compat.is_task_process(component) else compat.command()
         self._task = None
         self._recorders.clear()
-        if self._component != TASK and (settings := self._settings()) is not None:
-            # A scheduler's executor forks, and its tasks begin with what is there.
-            prepare_for_forks(settings)
+        if self._component == "scheduler":
+            # Its executor may fork, and the tasks begin with what is there.
+            prepare_for_forks(self._open(Witness.WORKER, TASK))
+            compat.load_task_listeners()
 
     @never_raises(otherwise=None)
     def stopping(self, component: Any) -> None:
@@ -295,11 +289,10 @@ class Capture:
     def _recorder(self, witness: Witness) -> Recorder:
         recorder = self._recorders.get(witness)
         if recorder is None:
-            recorder = self._recorders[witness] = self._open(witness)
+            recorder = self._recorders[witness] = self._open(witness, self._component or compat.command())
         return recorder
 
-    def _open(self, witness: Witness) -> Recorder:
-        component = self._component or compat.command()
+    def _open(self, witness: Witness, component: str) -> Recorder:
         return process_recorder(
             engine=ENGINE,
             component=component,
@@ -307,15 +300,8 @@ class Capture:
             versions=compat.versions(),
             # A task's process leaves the spools of dead ones to those that live as long as the engine.
             adopts=component not in (TASK, "dags-test"),
-            settings=self._settings(),
+            load_settings=lambda: load_worker_settings(**compat.settings_overrides()),
         )
-
-    def _settings(self) -> WorkerSettings | None:
-        """Return the settings with what Airflow's configuration says; None, for the recorder to say what is wrong."""
-        try:
-            return load_worker_settings(**compat.settings_overrides())
-        except SettingsError:
-            return None
 
     def _source(self, recorder: Recorder) -> Source:
         return Source(recorder.deployment, recorder.witness)

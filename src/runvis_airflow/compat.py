@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +32,18 @@ def command() -> str:
     if not words or "api_server" in words[0] or "uvicorn" in sys.argv[0] or "gunicorn" in sys.argv[0]:
         return "api-server"
     return words[0]
+
+
+def load_task_listeners() -> None:
+    """Have Airflow load now what each task's process otherwise loads for itself: its plugins and their listeners.
+
+    A scheduler has loaded them for its own hooks; the task SDK has a manager of its own, kept for the life of a process
+    and its forks. Loading takes it some milliseconds. An Airflow before 3.2 has no such manager.
+    """
+    with suppress(ImportError):
+        from airflow.sdk.listener import get_listener_manager
+
+        get_listener_manager()
 
 
 def team(task_instance: Any) -> str | None:

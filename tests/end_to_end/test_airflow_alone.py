@@ -63,6 +63,38 @@ print(json.dumps({"read": len(scan.rows), "is_cut": scan.is_cut, "queries": len(
 """
 
 
+BEGIN_AS_A_SCHEDULER = """
+import json, os, sys
+sys.argv = ["airflow", "scheduler"]
+from airflow.jobs.job import Job
+from airflow.sdk.listener import get_listener_manager
+Job()
+is_loaded = get_listener_manager.cache_info().currsize
+listeners = [type(listener).__name__ for listener in get_listener_manager().pm.get_plugins()]
+is_spooling = os.path.exists(os.environ["RUNVIS_SPOOL_DIR"])
+print(json.dumps({"is_loaded": is_loaded, "listeners": listeners, "is_spooling": is_spooling}))
+"""
+
+
+def test_a_scheduler_loads_the_listeners_of_its_tasks_once_and_leaves_no_trace(tmp_path: Path) -> None:
+    airflow = AirflowDeployment(tmp_path / "airflow")
+    recording = {
+        "RUNVIS_URL": "http://127.0.0.1:9",
+        "RUNVIS_DEPLOYMENT": "small",
+        "RUNVIS_SPOOL_DIR": str(tmp_path / "spool"),
+    }
+    done = subprocess.run(
+        [str(airflow.python), "-c", BEGIN_AS_A_SCHEDULER],
+        env=airflow.env | recording,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == {"is_loaded": 1, "listeners": ["RunVisListener"], "is_spooling": False}
+
+
 def test_dags_test_is_recorded_though_no_scheduler_is_there(tmp_path: Path) -> None:
     history = History(tmp_path / "runvis")
     airflow = AirflowDeployment(tmp_path / "airflow")

@@ -14,6 +14,7 @@ from runvis_core.emit.circuit import Circuit
 from runvis_core.emit.courier import Courier
 from runvis_core.emit.notice import never_raises, warn
 from runvis_core.emit.outbox import Outbox
+from runvis_core.emit.pulse import Pulse
 from runvis_core.emit.switch import OffSwitch
 from runvis_core.emit.transport import Transport, open_transport
 from runvis_core.errors import RefusedError, RunVisError
@@ -43,6 +44,7 @@ class Delivery:
         outbox: Outbox,
         circuit: Circuit,
         switch: OffSwitch,
+        pulse: Pulse,
         *,
         adopts: bool = False,
         opener: TransportOpener = open_transport,
@@ -53,6 +55,7 @@ class Delivery:
         self._settings = settings
         self._circuit = circuit
         self._switch = switch
+        self._pulse = pulse
         self._adopts = adopts
         self._adopted_at = float("-inf")
         self._opener = opener
@@ -133,7 +136,7 @@ class Delivery:
                 self._stop.wait(RECHECK_SECONDS)
             elif (seconds := self._circuit.wait_seconds()) > 0:
                 self._stop.wait(min(seconds, RECHECK_SECONDS))
-            elif self._something.wait(ADOPT_INTERVAL_SECONDS if self._adopts else None):
+            elif self._something.wait(self._idle_seconds()):
                 self._hurry.wait(GATHER_SECONDS)
                 self._hurry.clear()
                 self._something.clear()
@@ -141,6 +144,11 @@ class Delivery:
             else:
                 break
         return not self._stop.is_set()
+
+    def _idle_seconds(self) -> float | None:
+        """Return how long there is nothing to do unless something is recorded; None for ever."""
+        times = [self._pulse.seconds_left(), ADOPT_INTERVAL_SECONDS if self._adopts else None]
+        return min((seconds for seconds in times if seconds is not None), default=None)
 
     @never_raises(otherwise=False)
     def _deliver(self) -> bool:
@@ -178,6 +186,7 @@ class Delivery:
 
     def _send_beats(self) -> None:
         beats, self._beats = self._beats, {}
+        beats.update((beat.run_id, beat) for beat in self._pulse.take_due())
         if not beats or self._transport is None:
             return
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runvis_core.emit.notice import warn
 from runvis_core.emit.recorder import Recorder, own_version
@@ -22,32 +22,35 @@ def process_recorder(
     witness: Witness,
     versions: Mapping[str, str] | None = None,
     adopts: bool = False,
-    settings: WorkerSettings | None = None,
+    load_settings: Callable[[], WorkerSettings] = load_worker_settings,
 ) -> Recorder:
     """Return this process's recorder; it closes when the process exits, and survives a fork.
 
-    `settings` are those of the environment unless given. Where they can't be recorded with, that is said, and the
-    recorder is dormant. `versions`, `adopts` and `settings` count the first time.
+    `load_settings` gives those to record with, or raises `SettingsError`: then that is said, and the recorder is
+    dormant. `versions`, `adopts` and `load_settings` count the first time, also for a forked child.
     """
     key = (engine, component, witness)
     recorder = _recorders.get(key)
     if recorder is None:
         # Without a lock, which a signal's handler or a forked child could wait for in vain: of two that are made at
         # once one is let go of, and a recorder that recorded nothing leaves no trace.
-        made = _make(engine, component, witness, versions, adopts, settings)
+        made = _make(engine, component, witness, versions, adopts, load_settings)
         recorder = _recorders.setdefault(key, made)
         if recorder is made:
             atexit.register(recorder.close)
     return recorder
 
 
-def prepare_for_forks(settings: WorkerSettings) -> None:
-    """Do once, in a process that forks others which record, what each of them would do for itself."""
-    if settings.disabled or settings.url is None:
+def prepare_for_forks(recorder: Recorder) -> None:
+    """Do once, in a process that forks others which record, what each of them would do for itself.
+
+    `recorder` is the one that they will record with: nothing is recorded with it here.
+    """
+    if recorder.is_dormant:
         return
     build_kinds()
     own_version()
-    if settings.url.startswith(("http://", "https://")):
+    if recorder.is_remote:
         import runvis_core.emit.http  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
@@ -57,11 +60,11 @@ def _make(
     witness: Witness,
     versions: Mapping[str, str] | None,
     adopts: bool,
-    settings: WorkerSettings | None,
+    load_settings: Callable[[], WorkerSettings],
 ) -> Recorder:
     try:
         return Recorder(
-            settings or load_worker_settings(),
+            load_settings(),
             component=component,
             engine=engine,
             witness=witness,

@@ -17,6 +17,7 @@ from runvis_core.emit.circuit import Circuit
 from runvis_core.emit.delivery import Delivery, TransportOpener
 from runvis_core.emit.notice import never_raises, say_once
 from runvis_core.emit.outbox import Outbox
+from runvis_core.emit.pulse import Pulse
 from runvis_core.emit.redaction import Redactor
 from runvis_core.emit.sealing import Parcel, Sealer
 from runvis_core.emit.switch import OffSwitch
@@ -72,6 +73,8 @@ class Recorder:
         self.deployment = settings.get_deployment()
         self.is_dormant = settings.disabled or settings.url is None
         """Whether this recorder does nothing: nobody told it where to, or it is disabled."""
+        self.is_remote = (settings.url or "").startswith(("http://", "https://"))
+        """Whether a server takes its events."""
         self.refused = 0
         """Events that could not be kept, and so have no number: what they said was no JSON, or too large."""
         self._settings = settings
@@ -81,6 +84,7 @@ class Recorder:
         self._redactor = Redactor(settings.emit.secret_keys)
         self._sealer = Sealer(self._redactor)
         self._switch = OffSwitch(settings.spool_dir)
+        self._pulse = Pulse(self._sign_of_life)
         self._lock = RLock()
         self._delivery: Delivery | None = None
         _recorders.add(self)
@@ -110,16 +114,21 @@ class Recorder:
         """Say that a run is alive now, and that the next word will come within the interval. Never spooled."""
         if self.is_dormant or self._switch.is_off():
             return
-        beat = Heartbeat(
-            run_id=run_id,
-            engine=self.engine,
-            deployment=self.deployment,
-            witness=self.witness,
-            team=self._sealer.team,
-            occurred_at=self.clock(),
-            interval_seconds=interval_seconds,
-        )
-        (self._delivery or self._open()).beat(beat)
+        (self._delivery or self._open()).beat(self._sign_of_life(run_id, interval_seconds))
+
+    @never_raises(otherwise=None)
+    def show_life(self, run_id: UUID, *, interval_seconds: float) -> None:
+        """Have such a heartbeat sent after each interval from now on, beside what is recorded, until `end_life`."""
+        if self.is_dormant:
+            return
+        self._pulse.begin(run_id, interval_seconds)
+        if self._delivery is not None:
+            self._delivery.wake()
+
+    @never_raises(otherwise=None)
+    def end_life(self, run_id: UUID) -> None:
+        """Have no more heartbeats sent of a run."""
+        self._pulse.end(run_id)
 
     @never_raises(otherwise=None)
     def speak_for(self, team: str | None) -> None:
@@ -177,12 +186,25 @@ class Recorder:
                     max_bytes=settings.emit.spool_max_bytes,
                 )
                 circuit = Circuit(settings.spool_dir, settings.url or "")
-                made = Delivery(settings, outbox, circuit, self._switch, adopts=self._adopts, opener=self._opener)
+                made = Delivery(
+                    settings, outbox, circuit, self._switch, self._pulse, adopts=self._adopts, opener=self._opener
+                )
                 # In one step, which no signal's handler comes between.
                 self._delivery = delivery = self._delivery or made
                 if delivery is not made:  # A handler recorded meanwhile, on this same thread, and so opened its own.
                     outbox.close()
             return delivery
+
+    def _sign_of_life(self, run_id: UUID, interval_seconds: float) -> Heartbeat:
+        return Heartbeat(
+            run_id=run_id,
+            engine=self.engine,
+            deployment=self.deployment,
+            witness=self.witness,
+            team=self._sealer.team,
+            occurred_at=self.clock(),
+            interval_seconds=interval_seconds,
+        )
 
     def _opening_event(self, producer: UUID) -> ProducerOpenedEvent:
         return ProducerOpenedEvent(
@@ -211,6 +233,7 @@ class Recorder:
         """Begin anew in a forked child: the parent's thread isn't here, and its file and numbers are its own."""
         self._lock = RLock()
         delivery, self._delivery = self._delivery, None
+        self._pulse = Pulse(self._sign_of_life)
         self.refused = 0
         if delivery is not None:
             delivery.outbox.abandon()

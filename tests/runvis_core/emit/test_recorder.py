@@ -423,6 +423,33 @@ def test_signs_of_life_go_past_the_spool_and_the_latest_wins(
     assert spooled_items(make_settings()) == []
 
 
+def test_a_run_goes_on_showing_life_until_it_ends(door: Door, make_recorder: RecorderFactory) -> None:
+    recorder, other = make_recorder(url=door.url), uuid4()
+    recorder.show_life(a_run_id(), interval_seconds=0.05)
+    recorder.show_life(other, interval_seconds=3600)
+    # Also of a process that has always something to deliver.
+    recorder.record([make(StateEvent, state=State.RUNNING)])
+    wait_until(lambda: len(door.beats) >= 3)
+    recorder.record([make(StateEvent, state=State.SUCCEEDED, seconds=5)])
+    recorder.end_life(a_run_id())
+    recorder.close()
+    assert {(beat["run_id"], beat["interval_seconds"]) for beat in door.beats} == {(str(a_run_id()), 0.05)}
+    moments = [beat["occurred_at"] for beat in door.beats]
+    assert len(set(moments)) == len(moments)
+
+
+def test_a_run_shows_no_life_in_a_forked_child(door: Door, make_recorder: RecorderFactory) -> None:
+    recorder = make_recorder(url=door.url)
+    recorder.show_life(a_run_id(), interval_seconds=0.05)
+    recorder.record([make(StateEvent, state=State.RUNNING)])
+    wait_until(lambda: door.beats)
+    pid = os.fork()
+    if pid == 0:
+        is_silent = recorder._pulse.seconds_left() is None  # pyright: ignore[reportPrivateUsage]
+        os._exit(0 if is_silent else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def test_what_comes_from_a_team_says_so_and_is_the_same_fact(door: Door, make_recorder: RecorderFactory) -> None:
     recorder = make_recorder(url=door.url)
     recorder.speak_for("pay")

@@ -1,0 +1,52 @@
+"""Which runs are alive in this process, and when each of them is to say so next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from runvis_core.model.heartbeat import Heartbeat
+
+
+class Pulse:
+    """Signs of life that come by themselves, each run's at its own interval.
+
+    Whoever delivers asks for what is due. Every step can be interrupted by a signal's handler that takes another.
+    """
+
+    def __init__(
+        self, sign: Callable[[UUID, float], Heartbeat], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`sign` makes a run's sign of life, of now, from its id and its interval in seconds."""
+        self._sign = sign
+        self._monotonic = monotonic
+        self._due_at: dict[UUID, tuple[float, float]] = {}
+        """By run: when the next sign is due, and the interval."""
+
+    def begin(self, run_id: UUID, interval_seconds: float) -> None:
+        """Have a run say that it is alive, for the first time when one interval has gone by.
+
+        Raises `ValueError` for an interval that is no time.
+        """
+        if not interval_seconds > 0:
+            raise ValueError(f"an interval of {interval_seconds:g} s is no time")
+        self._due_at[run_id] = (self._monotonic() + interval_seconds, interval_seconds)
+
+    def end(self, run_id: UUID) -> None:
+        """Let a run say so no more."""
+        self._due_at.pop(run_id, None)
+
+    def seconds_left(self) -> float | None:
+        """Return how long it is until the next sign is due, 0 where one is; None where there is none to come."""
+        due_at = [due_at for due_at, _ in list(self._due_at.values())]
+        return max(0.0, min(due_at) - self._monotonic()) if due_at else None
+
+    def take_due(self) -> list[Heartbeat]:
+        """Return the signs that are due, of now; the next ones are due an interval later."""
+        now = self._monotonic()
+        due = [(run_id, interval) for run_id, (due_at, interval) in list(self._due_at.items()) if due_at <= now]
+        for run_id, interval in due:
+            if run_id in self._due_at:  # Else it ended meanwhile.
+                self._due_at[run_id] = (now + interval, interval)
+        return [self._sign(run_id, interval) for run_id, interval in due]
