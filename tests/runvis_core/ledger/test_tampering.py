@@ -105,7 +105,7 @@ def a_process() -> list[EventBase]:
             pid=7,
             versions={"runvis": "0.1.0"},
         ),
-        make(NoteEvent, run_id=LOAD_1, team="etl", producer=producer, sequence=1, seconds=8, content={"text": "seen"}),
+        make(NoteEvent, run_id=LOAD_1, producer=producer, sequence=1, seconds=8, content={"text": "seen"}),
         make(ProducerClosedEvent, producer=producer, sequence=2, refused=0, seconds=9),
     ]
 
