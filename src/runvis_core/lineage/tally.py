@@ -56,8 +56,9 @@ class EdgeRow(NamedTuple):
     @staticmethod
     def read(said: Sequence[Any]) -> EdgeRow:
         """Return what the columns beside the key say."""
-        *counted, last_runs = said
-        return EdgeRow(*counted, tuple((run_id, position) for run_id, position in orjson.loads(last_runs)))
+        first_position, first_seen_at, last_position, last_seen_at, run_count, last_runs = said
+        runs = tuple((run_id, position) for run_id, position in orjson.loads(last_runs))
+        return EdgeRow(first_position, first_seen_at, last_position, last_seen_at, run_count, runs)
 
     def row(self, key: Key) -> tuple[Any, ...]:
         """Return the row of an edge."""

@@ -117,7 +117,7 @@ def _latest(count: int) -> TextualSelect:
         for column, name in zip(key_of(t.definition_health), DefinitionKey._fields, strict=True)
     )
     words = {"names": ", ".join(DefinitionKey._fields), "given": given, "same": same}
-    named = (column(name) for name in DefinitionKey._fields)
+    named = (column(name, Text) for name in DefinitionKey._fields)
     of_run = (column(name, t.runs.c[name].type) for name in ("run_id", "effective_state", "sort_at", "parent_run_id"))
     return text(_LATEST_OF.format(**words)).columns(*named, *of_run, column("schedule", Text))
 
