@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,8 +22,9 @@ MOST_PAUSE_SECONDS: Final = 0.5
 """How long the log is left alone between two looks at what came: the longer, the more work a look was."""
 PAUSE_FACTOR: Final = 10
 """By how much a pause is longer than the look before it: what is told must not slow what is recorded."""
-PAGE_ENTRIES: Final = 250
-MAX_PAGES: Final = 64
+PAGE_ENTRIES: Final = 500
+"""Entries that are read and sent together: each stream has some work for each page, and holds one at most."""
+MAX_PAGES: Final = 32
 """How many pages are kept for others to read: what one server keeps for all its streams."""
 MAX_CHOICES: Final = 64
 """Of how many choices a page keeps what it has for them."""
@@ -79,11 +82,11 @@ class TailPage:
         self.after = entries[-1].position if entries else after
         """The position of the last one, or that after which there are none yet."""
         self._frames: dict[Choice, bytes] = {}
-        self._by_run: dict[str, list[Told]] | None = None
+        self._by_run: dict[bytes, list[Told]] | None = None
 
     def frames_of(self, choice: Choice) -> bytes:
         """Return what it has for a stream; nothing if there is nothing of what the stream tells of."""
-        told = self.items if choice.run is None else self._runs().get(choice.run)
+        told = self.items if choice.run is None else self._runs().get(_run_key(choice.run))
         if not told:
             return b""
         made = self._frames.get(choice)
@@ -93,22 +96,32 @@ class TailPage:
                 self._frames[choice] = made
         return made
 
-    def _runs(self) -> dict[str, list[Told]]:
+    def _runs(self) -> dict[bytes, list[Told]]:
         found = self._by_run
         if found is None:
             found = self._by_run = defaultdict(list)
             for told in self.items:
                 if told.entry.run_id is not None:
-                    found[str(told.entry.run_id)].append(told)
+                    found[told.entry.run_id].append(told)
         return found
+
+
+@lru_cache(maxsize=1000)
+def _run_key(name: str) -> bytes:
+    """Return the bytes of a run's whole id; none for a name that is not one, which no run has."""
+    try:
+        run_id = UUID(name)
+    except ValueError:
+        return b""
+    return run_id.bytes if str(run_id) == name else b""
 
 
 def _frame(entry: RawEntry) -> bytes:
     """Return the event of an entry, as an `EntryView` says it. What the log holds is passed on as it is, unread."""
     beside = orjson.dumps({"position": entry.position, "definition": entry.definition, "native_id": entry.native_id})
     # The version of the schema stands last in each envelope.
-    envelope, _, _ = entry.entry.rpartition(b',"schema":')
-    return b"id: %d\nevent: entry\ndata: %s,%s}\n\n" % (entry.position, beside[:-1], envelope[1:])
+    end = entry.entry.rindex(b',"schema":')
+    return b"id: %d\nevent: entry\ndata: %b,%b}\n\n" % (entry.position, beside[:-1], entry.entry[1:end])
 
 
 class Place(NamedTuple):

@@ -105,8 +105,8 @@ class NamedRuns:
         """Take a run as it was named before."""
         self._runs[run_id] = run
 
-    def hear(self, position: int, said: Mapping[str, Any]) -> None:
-        """Take an identity, the fields of its event; of one run they come in order of position."""
+    def hear(self, position: int, said: Mapping[str, Any]) -> NamedRun:
+        """Take an identity, the fields of its event, and return its run; of one run they come in order of position."""
         run_id = UUID(said["run_id"])
         known = self._runs.get(run_id)
         if known is None:
@@ -120,6 +120,7 @@ class NamedRuns:
             )
             known = self._runs[run_id] = NamedRun(definition, key.thing, position)
         known.hear(position, said)
+        return known
 
     def find(self, run_id: UUID) -> NamedRun | None:
         """Return a run as far as it was named."""

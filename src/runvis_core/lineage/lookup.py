@@ -12,12 +12,13 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection
 
-from runvis_core.lineage.facts import MAX_LEVELS, Causing, DatasetUse, NamedRun, NamedRuns, RunKey, stored
-from runvis_core.lineage.nodes import chunks, node_of
+from runvis_core.lineage.facts import MAX_LEVELS, Causing, DatasetUse, NamedRun, NamedRuns, Node, RunKey, stored
 from runvis_core.model.state import Relation
 from runvis_core.store import tables as t
+from runvis_core.store.bulk import Bulk, single
+from runvis_core.store.driver import Row
 
 _CAUSES: Final = (Relation.CAUSED.value, Relation.CAUSED_BY.value)
 
@@ -64,10 +65,13 @@ class Lookup:
 
     def __init__(self, own: Connection, log: Connection, until: int) -> None:
         self.runs = NamedRuns()
-        self._own = own
-        self._log = log
+        self._own = Bulk(own)
+        self._log = Bulk(log)
         self._until = until
         self._asked: set[UUID] = set()
+        self._nodes: dict[UUID, Node] = {}
+        self._native_keys: dict[UUID, str] = {}
+        """Of the runs that the entries at hand named."""
 
     def hear_identities(self, told: Mapping[int, Mapping[str, Any]], *, after: int) -> set[UUID]:
         """Take the identities among entries, given by position, and keep them; return the runs of which they are news.
@@ -79,33 +83,30 @@ class Lookup:
         self.name_runs(run_ids)
         known = {run_id for run_id in run_ids if self.runs.find(run_id) is not None}
         for position, event in said:
-            self.runs.hear(position, event)
+            run = self.runs.hear(position, event)
+            if run.known_at == position:
+                self._native_keys[UUID(event["run_id"])] = stored(event["native_key"])
         news = {run_id for run_id in run_ids if (run := self.runs.find(run_id)) is not None and run.is_news(after)}
         self._keep(news - known, news & known)
         return news
 
     def _keep(self, new: set[UUID], changed: set[UUID]) -> None:
-        columns = t.lineage_runs.c
-        if new:
-            self._own.execute(insert(t.lineage_runs), [_row(run_id, self.runs.find(run_id)) for run_id in sorted(new)])
-        if changed:
-            names = ("parent", "parent_at", "cause", "cause_at")
-            statement = update(t.lineage_runs).where(columns.run_id == bindparam("of_run"))
-            rows = (_row(run_id, self.runs.find(run_id)) for run_id in sorted(changed))
-            values = [{"of_run": row["run_id"], **{f"new_{name}": row[name] for name in names}} for row in rows]
-            self._own.execute(statement.values({name: bindparam(f"new_{name}") for name in names}), values)
+        self._own.insert(t.lineage_runs, (_row(run_id, self.runs.find(run_id)) for run_id in sorted(new)))
+        self._own.upsert(t.lineage_runs, (_row(run_id, self.runs.find(run_id)) for run_id in sorted(changed)))
 
     def name_runs(self, run_ids: Iterable[UUID]) -> None:
         """Learn what identities said of runs."""
-        columns, nodes = t.lineage_runs.c, t.lineage_nodes
-        for chunk in chunks(set(run_ids) - self._asked):
-            self._asked.update(chunk)
-            query = select(t.lineage_runs, nodes).join(nodes, nodes.c.node_id == columns.node_id)
-            for row in self._own.execute(query.where(columns.run_id.in_(chunk))):
-                run = NamedRun(
-                    node_of(row), row.thing, row.known_at, row.parent, row.parent_at, row.cause, row.cause_at
-                )
-                self.runs.add(row.run_id, run)
+        fresh = set(run_ids) - self._asked
+        if not fresh:
+            return
+        self._asked |= fresh
+        rows = self._own.find(t.lineage_runs, None, ("run_id",), single(fresh))
+        unknown = {node_id for _, node_id, *_ in rows} - self._nodes.keys()
+        names = ("node_id", *Node._fields)
+        for node_id, *said in self._own.find(t.lineage_nodes, names, ("node_id",), single(unknown)):
+            self._nodes[node_id] = Node(*said)
+        for run_id, node_id, *said in rows:
+            self.runs.add(run_id, NamedRun(self._nodes[node_id], *said))
 
     def name_containers(self, run_ids: Iterable[UUID]) -> None:
         """Learn what identities said of runs and of what contains them."""
@@ -122,34 +123,26 @@ class Lookup:
         found: set[UUID] = set()
         level = set(run_ids)
         for _ in range(MAX_LEVELS):
-            below = self._find_runs(t.lineage_runs.c.parent, level) - found
+            below = self._find_runs("parent", level) - found
             if not below:
                 break
             found |= below
             level = below
         return found
 
-    def _find_runs(self, column: Any, values: Iterable[UUID]) -> set[UUID]:
-        found: set[UUID] = set()
-        for chunk in chunks(values):
-            found.update(self._own.scalars(select(t.lineage_runs.c.run_id).where(column.in_(chunk))))
-        return found
+    def _find_runs(self, column: str, values: Iterable[UUID]) -> set[UUID]:
+        return {run_id for (run_id,) in self._own.find(t.lineage_runs, ("run_id",), (column,), single(values))}
 
     def find_uses(self, run_ids: Iterable[UUID]) -> list[DatasetUse]:
         """Return all uses of datasets by runs."""
-        columns = t.datasets.c
-        found: list[DatasetUse] = []
-        for chunk in chunks(run_ids):
-            query = select(columns.run_id, columns.position, columns.direction, columns.namespace, columns.name)
-            rows = self._log.execute(query.where(columns.run_id.in_(chunk), columns.position <= self._until))
-            found += [DatasetUse(*row) for row in rows]
-        return found
+        found = self._log.find(t.datasets, DatasetUse._fields, ("run_id",), single(run_ids))
+        return [use for row in found if (use := DatasetUse(*row)).position <= self._until]
 
     def find_causings(self, touched: set[UUID], new: Iterable[Link]) -> list[Causing]:
         """Return who started whom, as far as one of both was touched, or a new link says so."""
         links = {*(link for link in new if link.is_of_cause), *self._links_about(touched)}
         said = {run_id for link in links for run_id in (link.run_id, link.target_run_id) if run_id is not None}
-        caused = self._find_runs(t.lineage_runs.c.cause, touched) | touched
+        caused = self._find_runs("cause", touched) | touched
         self.name_runs(said | caused)
         attempts = self._find_attempts({thing for link in links if (thing := link.target_thing) is not None})
         causings = [
@@ -169,54 +162,41 @@ class Lookup:
 
     def _links_about(self, run_ids: set[UUID]) -> Iterator[Link]:
         """Yield the links of runs, and those to them by id or native key, that say who started whom."""
-        columns = t.links.c
-        keys = self._keys_of(run_ids)
-        wanted: list[tuple[Any, Iterable[Any]]] = [
-            (columns.run_id, run_ids),
-            (columns.target_run_id, run_ids),
-            (columns.target_native_key, {key.native_key for key in keys}),
+        things = {run.thing for run_id in run_ids if (run := self.runs.find(run_id)) is not None}
+        wanted: list[tuple[str, list[tuple[Any]]]] = [
+            ("run_id", single(run_ids)),
+            ("target_run_id", single(run_ids)),
+            ("target_native_key", [(key,) for key in self._native_keys_of(run_ids)]),
         ]
-        things = {key.thing for key in keys}
-        named = select(*(columns[name] for name in Link._fields))
         for column, values in wanted:
-            for chunk in chunks(values):
-                query = named.where(column.in_(chunk), columns.relation.in_(_CAUSES), columns.position <= self._until)
-                for row in self._log.execute(query):
-                    link = Link(*row)
-                    if column is not columns.target_native_key or link.target_thing in things:
-                        yield link
+            for row in self._log.find(t.links, Link._fields, (column,), values):
+                link = Link(*row)
+                if not link.is_of_cause or link.position > self._until:
+                    continue
+                if column != "target_native_key" or link.target_thing in things:
+                    yield link
 
-    def _keys_of(self, run_ids: Iterable[UUID]) -> set[RunKey]:
+    def _native_keys_of(self, run_ids: Iterable[UUID]) -> set[str]:
         """Return the native keys of runs, as the entries say that named them."""
         self.name_runs(run_ids)
-        named_at = [run.known_at for run_id in run_ids if (run := self.runs.find(run_id)) is not None]
-        found: set[RunKey] = set()
-        for chunk in chunks(named_at):
-            entries = self._log.scalars(select(t.entries.c.entry).where(t.entries.c.position.in_(chunk)))
-            found.update(RunKey.read(orjson.loads(entry)["event"]) for entry in entries)
-        return found
+        named = {run_id: run.known_at for run_id in run_ids if (run := self.runs.find(run_id)) is not None}
+        keys = self._native_keys
+        elsewhere = [(position,) for run_id, position in named.items() if run_id not in keys]
+        entries = self._log.find(t.entries, ("entry",), ("position",), elsewhere)
+        found = {stored(orjson.loads(entry)["event"]["native_key"]) for (entry,) in entries}
+        return found | {keys[run_id] for run_id in named if run_id in keys}
 
     def _find_attempts(self, things: set[UUID]) -> dict[UUID, list[UUID]]:
         """Return by thing the runs that were named as attempts of it, the first one first."""
-        columns = t.lineage_runs.c
         found: dict[UUID, list[UUID]] = {}
-        for chunk in chunks(things):
-            query = select(columns.thing, columns.run_id).where(columns.thing.in_(chunk)).order_by(columns.known_at)
-            for row in self._own.execute(query):
-                found.setdefault(row.thing, []).append(row.run_id)
+        rows = self._own.find(t.lineage_runs, ("known_at", "thing", "run_id"), ("thing",), single(things))
+        for _, thing, run_id in sorted(rows):
+            found.setdefault(thing, []).append(run_id)
         self.name_runs(run_id for runs in found.values() for run_id in runs)
         return found
 
 
-def _row(run_id: UUID, run: NamedRun | None) -> dict[str, Any]:
+def _row(run_id: UUID, run: NamedRun | None) -> Row:
     assert run is not None, "what is kept was named"
-    return {
-        "run_id": run_id,
-        "node_id": run.definition.node_id,
-        "thing": run.thing,
-        "known_at": run.known_at,
-        "parent": run.parent,
-        "parent_at": run.parent_at,
-        "cause": run.cause,
-        "cause_at": run.cause_at,
-    }
+    of_parent, of_cause = (run.parent, run.parent_at), (run.cause, run.cause_at)
+    return (run_id, run.definition.node_id, run.thing, run.known_at, *of_parent, *of_cause)

@@ -7,10 +7,12 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from runvis_core.lineage.facts import Node
 from runvis_core.store import tables as t
+from runvis_core.store.bulk import Bulk, single
+from runvis_core.store.statements import COLUMNS
 
 _CHUNK: Final = 400
 
@@ -53,18 +55,20 @@ class ToldNodes:
 
     def keep(self, connection: Connection) -> dict[UUID, int]:
         """Return the numbers of all of them by id; those that are new are added."""
-        columns = t.lineage_nodes.c
-        numbers: dict[UUID, int] = {}
-        for chunk in chunks(self._found):
-            query = select(columns.node_id, columns.number).where(columns.node_id.in_(chunk))
-            numbers.update((row.node_id, row.number) for row in connection.execute(query))
+        bulk = Bulk(connection)
+        numbers: dict[UUID, int] = dict(
+            bulk.find(t.lineage_nodes, ("node_id", "number"), ("node_id",), single(self._found))
+        )
         new = [(position, node_id, node) for node_id, (position, node) in self._found.items() if node_id not in numbers]
         if new:
-            last = connection.execute(select(func.max(columns.number))).scalar_one() or 0
+            last = connection.execute(select(func.max(t.lineage_nodes.c.number))).scalar_one() or 0
             rows: list[dict[str, Any]] = []
             ordered = sorted(new, key=lambda one: (one[0], one[1].hex))
             for number, (position, node_id, node) in enumerate(ordered, last + 1):
                 numbers[node_id] = number
                 rows.append({"number": number, "node_id": node_id, "position": position, **node._asdict()})
-            connection.execute(insert(t.lineage_nodes), rows)
+            bulk.insert(t.lineage_nodes, ([row[name] for name in _NAMES] for row in rows))
         return numbers
+
+
+_NAMES: Final = COLUMNS[t.lineage_nodes.name]

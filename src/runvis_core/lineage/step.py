@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Connection, insert, select
 
 from runvis_core.lineage.checking import find_differences
 from runvis_core.lineage.facts import DatasetUse, Fact, Node, dataset_facts, stored, trigger_facts
@@ -17,6 +17,7 @@ from runvis_core.lineage.nodes import ToldNodes, chunks, find_nodes
 from runvis_core.lineage.tally import EdgeRow, KeptFact, Key, add_facts
 from runvis_core.lineage.turns import Chains, Trigger, Turn
 from runvis_core.store import tables as t
+from runvis_core.store.bulk import Bulk, single
 from runvis_core.store.log import StoredEntry
 
 _KINDS: Final = frozenset({"identity", "dataset", "link", "dataset_declared"})
@@ -55,8 +56,9 @@ def take_entries(own: Connection, log: Connection, entries: Sequence[StoredEntry
     facts = portion.facts()
     numbers = portion.nodes(facts).keep(own)
     kept, triggers = portion.keep_facts(facts, numbers)
-    _add_edges(own, kept)
-    return _add_turns(own, _find_turns(own, triggers), portion.moments)
+    bulk = Bulk(own)
+    _add_edges(bulk, kept)
+    return _add_turns(own, _find_turns(bulk, triggers), portion.moments)
 
 
 class _Moments:
@@ -92,7 +94,7 @@ class _Portion:
     def __init__(
         self, own: Connection, log: Connection, after: int, until: int, read: dict[int, dict[str, Any]]
     ) -> None:
-        self._own, self._after, self._until = own, after, until
+        self._own, self._after, self._until = Bulk(own), after, until
         self._told: dict[int, dict[str, Any]] = {position: envelope["event"] for position, envelope in read.items()}
         self._lookup = Lookup(own, log, until)
         self._runs = self._lookup.runs
@@ -169,10 +171,8 @@ class _Portion:
             rows.append(kept)
             first.append(kept)
             happened[kept.proof] = kept.happened_at
-        if rows:
-            self._own.execute(insert(t.lineage_facts), [row._asdict() for row in rows])
-        if triggers:
-            self._own.execute(insert(t.lineage_triggers), [trigger._asdict() for trigger in triggers])
+        self._own.insert(t.lineage_facts, rows)
+        self._own.insert(t.lineage_triggers, triggers)
         return first, triggers
 
     def _kept(self, fact: Fact, numbers: dict[UUID, int]) -> KeptFact:
@@ -189,22 +189,22 @@ class _Portion:
 
     def _find_happened(self, facts: Iterable[KeptFact]) -> dict[tuple[int, int, str, UUID], datetime]:
         """Return since when those of the proofs that were known stand."""
-        columns = t.lineage_facts.c
-        key = tuple_(columns.source, columns.target, columns.kind, columns.subject)
         found: dict[tuple[int, int, str, UUID], datetime] = {}
-        for chunk in chunks({fact.proof for fact in facts}):
-            query = select(t.lineage_facts).where(key.in_(chunk)).order_by(columns.position)
-            for row in self._own.execute(query):
-                found[row.source, row.target, row.kind, row.subject] = row.happened_at
+        names = (*_PROOF, "position", "happened_at")
+        rows = self._own.find(t.lineage_facts, names, _PROOF, {fact.proof for fact in facts})
+        # The last row of a proof says how early it stands.
+        for *proof, _, happened_at in sorted(rows):
+            source, target, kind, subject = proof
+            found[source, target, kind, subject] = happened_at
         return found
 
     def _find_started(self, things: Iterable[UUID]) -> set[tuple[UUID, int]]:
-        columns = t.lineage_triggers.c
-        found: set[tuple[UUID, int]] = set()
-        for chunk in chunks(set(things)):
-            query = select(columns.thing, columns.source).where(columns.thing.in_(chunk))
-            found.update((row.thing, row.source) for row in self._own.execute(query))
-        return found
+        rows = self._own.find(t.lineage_triggers, ("thing", "source"), ("thing",), single(set(things)))
+        return {(thing, source) for thing, source in rows}
+
+
+_PROOF: Final = ("source", "target", "kind", "subject")
+"""The columns of what counts once."""
 
 
 def _trigger(kept: KeptFact, fact: Fact) -> Trigger:
@@ -212,21 +212,15 @@ def _trigger(kept: KeptFact, fact: Fact) -> Trigger:
     return Trigger(kept.subject, kept.source, kept.target, fact.cause, kept.run_id, kept.position, kept.happened_at)
 
 
-def _add_edges(own: Connection, facts: list[KeptFact]) -> None:
-    columns = t.lineage_edges.c
+def _add_edges(own: Bulk, facts: list[KeptFact]) -> None:
+    key = ("source", "target", "kind")
     known: dict[Key, EdgeRow] = {}
-    key = tuple_(columns.source, columns.target, columns.kind)
-    for chunk in chunks({fact.edge for fact in facts}):
-        for row in own.execute(select(t.lineage_edges).where(key.in_(chunk))):
-            known[row.source, row.target, row.kind] = EdgeRow.read(row)
-    new, changed = add_facts(known, facts)
-    if new:
-        own.execute(insert(t.lineage_edges), new)
-    if changed:
-        own.execute(EdgeRow.update(), changed)
+    for source, target, kind, *said in own.find(t.lineage_edges, None, key, {fact.edge for fact in facts}):
+        known[source, target, kind] = EdgeRow.read(said)
+    own.upsert(t.lineage_edges, (edge.row(key) for key, edge in add_facts(known, facts).items()))
 
 
-def _find_turns(own: Connection, triggers: list[Trigger]) -> list[Turn]:
+def _find_turns(own: Bulk, triggers: list[Trigger]) -> list[Turn]:
     """Return the turns that new starts close, in the order in which they became known."""
     new = sorted(triggers, key=lambda trigger: (trigger.position, trigger.source, trigger.thing.bytes))
     chains = Chains(new, lambda column, things: _read_triggers(own, column, things))
@@ -237,10 +231,8 @@ def _find_turns(own: Connection, triggers: list[Trigger]) -> list[Turn]:
     return list(turns.values())
 
 
-def _read_triggers(own: Connection, column: str, things: Iterable[UUID]) -> Iterator[Trigger]:
-    for chunk in chunks(things):
-        query = select(t.lineage_triggers).where(t.lineage_triggers.c[column].in_(chunk))
-        yield from (Trigger(*row) for row in own.execute(query))
+def _read_triggers(own: Bulk, column: str, things: Iterable[UUID]) -> Iterator[Trigger]:
+    return (Trigger(*row) for row in own.find(t.lineage_triggers, None, (column,), single(things)))
 
 
 def _add_turns(own: Connection, turns: list[Turn], moments: _Moments) -> list[Turn]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import bindparam, update
-from sqlalchemy.sql.dml import Update
-
-from runvis_core.store import tables as t
 
 KEPT_RUNS: Final = 5
 """How many of the runs that show an edge are named."""
@@ -58,51 +54,24 @@ class EdgeRow(NamedTuple):
     last_runs: tuple[tuple[str, int], ...]
 
     @staticmethod
-    def read(row: Any) -> EdgeRow:
-        """Return what a row says."""
-        return EdgeRow(
-            row.first_position,
-            row.first_seen_at,
-            row.last_position,
-            row.last_seen_at,
-            row.run_count,
-            tuple((run_id, position) for run_id, position in orjson.loads(row.last_runs)),
-        )
+    def read(said: Sequence[Any]) -> EdgeRow:
+        """Return what the columns beside the key say."""
+        first_position, first_seen_at, last_position, last_seen_at, run_count, last_runs = said
+        runs = tuple((run_id, position) for run_id, position in orjson.loads(last_runs))
+        return EdgeRow(first_position, first_seen_at, last_position, last_seen_at, run_count, runs)
 
-    @staticmethod
-    def update() -> Update:
-        """Return the statement that changes a row."""
-        columns = t.lineage_edges.c
-        key: list[Any] = [columns[name] == bindparam(f"key_{name}") for name in ("source", "target", "kind")]
-        values: dict[str, Any] = {
-            name: bindparam(name) for name in ("last_position", "last_seen_at", "run_count", "last_runs")
-        }
-        return update(t.lineage_edges).where(*key).values(values)
-
-    def values(self) -> dict[str, Any]:
-        """Return the row's columns."""
-        return {**self._asdict(), "last_runs": orjson.dumps(self.last_runs).decode()}
+    def row(self, key: Key) -> tuple[Any, ...]:
+        """Return the row of an edge."""
+        *counted, last_runs = self
+        return (*key, *counted, orjson.dumps(last_runs).decode())
 
 
-def add_facts(
-    known: Mapping[Key, EdgeRow], facts: Iterable[KeptFact]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the rows of new edges and the changes of known ones, given facts that none of them counts yet."""
+def add_facts(known: Mapping[Key, EdgeRow], facts: Iterable[KeptFact]) -> dict[Key, EdgeRow]:
+    """Return what the edges of facts become that none of them counts yet, in the order of their keys."""
     by_key: dict[Key, list[KeptFact]] = {}
     for fact in facts:
         by_key.setdefault(fact.edge, []).append(fact)
-    new: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
-    for key in sorted(by_key):
-        before = known.get(key)
-        after = _added(before, by_key[key])
-        source, target, kind = key
-        if before is None:
-            new.append({"source": source, "target": target, "kind": kind, **after.values()})
-        else:
-            values = {name: value for name, value in after.values().items() if not name.startswith("first_")}
-            changed.append({"key_source": source, "key_target": target, "key_kind": kind, **values})
-    return new, changed
+    return {key: _added(known.get(key), by_key[key]) for key in sorted(by_key)}
 
 
 def _added(before: EdgeRow | None, facts: list[KeptFact]) -> EdgeRow:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from runvis_core.model.entry import Entry
 from runvis_core.model.event import SnapshotEvent
-from runvis_core.model.fold import fold_entries
+from runvis_core.model.fold import fold_entries, fold_into
 from runvis_core.model.run import Record
 from runvis_core.model.state import State
 
@@ -143,7 +143,7 @@ def find_spans(entries: Sequence[Entry]) -> list[Span]:
         parts = [part for _, entry in group if (part := restrict(entry, moment)) is not None]
         has_ended = has_ended or any(_ends(part) for part in parts)
         # Before an end the order in which entries are folded changes nothing; after it, recorded order decides.
-        record = fold_until(entries, moment) if has_ended or not parts else fold_entries(record, parts)
+        record = fold_until(entries, moment) if has_ended or not parts else fold_into(record, parts)
         assert record is not None, "a moment that is told of is not before the first"
         made.append((moment, Summary.of(record)))
     return join_spans(made)

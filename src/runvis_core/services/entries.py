@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select, type_coerce
+from sqlalchemy.types import NullType
 
 from runvis_core.services.answers import EntryPage, EntryView
 from runvis_core.services.names import resolve_run
@@ -27,7 +28,8 @@ class RawEntry(NamedTuple):
     """An entry as it lies in the log, with what is said of its run beside it."""
 
     position: int
-    run_id: UUID | None
+    run_id: bytes | None
+    """The 16 bytes of the id."""
     kind: str
     entry: bytes
     """Exactly the bytes that were hashed."""
@@ -38,10 +40,24 @@ class RawEntry(NamedTuple):
 def list_raw_entries(store: Store, *, after: int, limit: int) -> list[RawEntry]:
     """Return the entries that come after a position, in the log's order, unread: for whoever passes them on."""
     with reading(store) as connection:
-        columns = (entries.c.position, entries.c.run_id, entries.c.kind, entries.c.entry)
-        query = select(*columns, runs.c.definition, runs.c.native_id)
-        query = query.outerjoin(runs, runs.c.run_id == entries.c.run_id).where(entries.c.position > after)
-        return [RawEntry(*row) for row in connection.execute(query.order_by(entries.c.position).limit(limit))]
+        query = _RAW.where(entries.c.position > after).order_by(entries.c.position).limit(limit)
+        rows = connection.execute(query).all()
+    return [RawEntry(position, _bytes_of(run_id), *said) for position, run_id, *said in rows]
+
+
+_RAW: Final = select(
+    entries.c.position,
+    # As the driver has it: to make an id of each would take longer than to read the rest.
+    type_coerce(entries.c.run_id, NullType()).label("run_id"),
+    entries.c.kind,
+    entries.c.entry,
+    runs.c.definition,
+    runs.c.native_id,
+).outerjoin(runs, runs.c.run_id == entries.c.run_id)
+
+
+def _bytes_of(run_id: bytes | UUID | None) -> bytes | None:
+    return run_id.bytes if isinstance(run_id, UUID) else run_id
 
 
 def list_last_entries(store: Store, *, limit: int) -> EntryPage:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-import orjson
 from pydantic import JsonValue
 from sqlalchemy import select
 
@@ -16,7 +15,7 @@ from runvis_core.model.encoding import SealedEvent, encode, seal
 from runvis_core.model.event import ConflictEvent, EventBase
 from runvis_core.services.reading import chunks, reading
 from runvis_core.store.database import Store
-from runvis_core.store.tables import entries
+from runvis_core.store.tables import run_teams
 
 
 class Claim(NamedTuple):
@@ -29,15 +28,11 @@ class Claim(NamedTuple):
 def find_claims(store: Store, run_ids: Iterable[UUID]) -> dict[UUID, Claim]:
     """Return by run the first claim of a team; a run of which no team told has none."""
     found: dict[UUID, Claim] = {}
+    columns = run_teams.c
     with reading(store) as connection:
         for chunk in chunks(sorted(set(run_ids))):
-            query = select(entries.c.run_id, entries.c.event_id, entries.c.entry).where(entries.c.run_id.in_(chunk))
-            for run_id, event_id, entry in connection.execute(query.order_by(entries.c.position)):
-                if run_id in found or b'"team":' not in entry:
-                    continue
-                team = orjson.loads(entry)["event"].get("team")
-                if team is not None:
-                    found[run_id] = Claim(team, event_id)
+            query = select(columns.run_id, columns.team, columns.event_id).where(columns.run_id.in_(chunk))
+            found.update((run_id, Claim(*said)) for run_id, *said in connection.execute(query))
     return found
 
 
@@ -47,10 +42,11 @@ def check_runs(store: Store, events: Sequence[EventBase], team: str) -> dict[int
         place: run_id for place, event in enumerate(events) if (run_id := _run_of(event)) is not None
     }
     claims = find_claims(store, runs.values())
+    stored = _as_stored(team)
     return {
         place: EventError("event.team", f"the token speaks for team '{team}', and the run is of '{claim.team}'")
         for place, run_id in runs.items()
-        if (claim := claims.get(run_id)) is not None and claim.team != team
+        if (claim := claims.get(run_id)) is not None and claim.team != stored
     }
 
 
@@ -68,7 +64,7 @@ def find_contests(store: Store, events: Iterable[EventBase]) -> list[SealedEvent
     return [
         _contest(run_id, claim, event)
         for (run_id, team), event in told.items()
-        if (claim := claims.get(run_id)) is not None and claim.team != team
+        if (claim := claims.get(run_id)) is not None and claim.team != _as_stored(team)
     ]
 
 
@@ -90,3 +86,7 @@ def _contest(run_id: UUID, claim: Claim, event: EventBase) -> SealedEvent:
 
 def _run_of(event: EventBase) -> UUID | None:
     return getattr(event, "run_id", None)
+
+
+def _as_stored(team: str) -> str:
+    return team.replace("\0", "\ufffd")

@@ -24,6 +24,7 @@ from runvis_core.store.projection import project
 from runvis_core.store.roles import find_role_problems
 from runvis_core.store.schema import missing_tables
 from runvis_core.store.statements import COLUMNS
+from runvis_core.store.step_rows import find_foreign_rows
 
 CHUNK: Final = 500
 MAX_PROBLEMS: Final = 100
@@ -225,6 +226,7 @@ def _runs(connection: Connection, done: Callable[[int], None]) -> Iterator[str]:
     told = connection.execute(select(func.count(t.entries.c.run_id.distinct()))).scalar_one()
     if told != number:
         yield f"runs: {number} rows, and the log tells of {told} runs"
+    yield from find_foreign_rows(connection, t.run_teams)
 
 
 def _compare(connection: Connection, driver: Driver, run_ids: list[Any]) -> Iterator[str]:
@@ -240,7 +242,7 @@ def _compare(connection: Connection, driver: Driver, run_ids: list[Any]) -> Iter
     if any(NUL in row.entry for row in stored):
         changes.without_nul()
     for table in _OF_RUNS:
-        expected = set(changes.inserts.get(table, []))
+        expected = {*changes.inserts.get(table, []), *changes.inserts_once.get(table, [])}
         for row in set(driver.find_rows(table, run_ids)) ^ expected:
             what = "is not what the log says" if row in expected else "stands there, and the log does not say so"
             yield f"{table}: a row of run {_run_of(table, row, driver)} {what}"

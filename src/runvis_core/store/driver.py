@@ -32,6 +32,11 @@ class Values(NamedTuple):
     read_moment: Callable[[Any], Any]
 
 
+def as_is(value: Any) -> Any:
+    """Return a value that a driver takes or gives as Python has it."""
+    return value
+
+
 class Head(NamedTuple):
     """The last position of a log, 0 for an empty one, and when it was recorded."""
 
@@ -159,6 +164,22 @@ class Driver(Protocol):
 
     def write_producers(self, rows: list[Row]) -> None:
         """Write whole rows of producers in place of those with the same key."""
+        ...
+
+    def insert(self, table: str, rows: list[Row]) -> None:
+        """Write new rows of a table, under a lock that is held already."""
+        ...
+
+    def upsert(self, table: str, rows: list[Row]) -> None:
+        """Write whole rows in place of those with the same key, of which each has another one."""
+        ...
+
+    def delete(self, table: str, keys: list[Row]) -> None:
+        """Remove the rows of a table with these primary keys."""
+        ...
+
+    def find_by(self, table: str, names: tuple[str, ...], key: tuple[str, ...], keys: Sequence[Row]) -> list[Row]:
+        """Return columns of all rows of a table whose `key` columns are one of some."""
         ...
 
     def commit(self, changes: Changes) -> None:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Executable, Table, and_, bindparam, delete, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Table,
+    Text,
+    TextualSelect,
+    and_,
+    bindparam,
+    column,
+    select,
+    text,
+    tuple_,
+)
 
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
+from runvis_core.store.bulk import Bulk
+from runvis_core.store.statements import COLUMNS, key_of
 from runvis_core.store.types import Id, Moment
-from runvis_core.store.upsert import upsert
 
 GOOD: Final = (State.SUCCEEDED.value,)
 _CHUNK: Final = 100
@@ -30,18 +45,12 @@ class DefinitionKey(NamedTuple):
 
 def judge_definitions(connection: Connection, keys: Iterable[DefinitionKey]) -> None:
     """Write down how these definitions stand by now. The counts by day must be up to date: they say where to look."""
-    rows = [judge(connection, key) for key in sorted(keys)]
-    standing = [row for row in rows if can_fail(row)]
-    if standing:
-        connection.execute(upsert(connection, t.definition_health), standing)
-    gone = [_key_of(row) for row in rows if not can_fail(row)]
-    for start in range(0, len(gone), _CHUNK):
-        columns = tuple_(*t.definition_health.primary_key)
-        connection.execute(delete(t.definition_health).where(columns.in_(gone[start : start + _CHUNK])))
-
-
-def _key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[column.name] for column in t.definition_health.primary_key)
+    bulk = Bulk(connection)
+    rows = judge(connection, sorted(keys))
+    names = COLUMNS[t.definition_health.name]
+    bulk.upsert(t.definition_health, [[row[name] for name in names] for row in rows if can_fail(row)])
+    key = key_of(t.definition_health)
+    bulk.delete(t.definition_health, [[row[name] for name in key] for row in rows if not can_fail(row)])
 
 
 def can_fail(row: dict[str, Any]) -> bool:
@@ -49,12 +58,21 @@ def can_fail(row: dict[str, Any]) -> bool:
     return row["last_begun_at"] is not None or row["schedule"] is not None
 
 
-def judge(connection: Connection, key: DefinitionKey) -> dict[str, Any]:
-    """Return how a definition stands by now, as its row says it."""
-    named = {"engine": key.engine, "deployment": key.deployment, "definition": key.definition, "kind": key.kind}
-    latest = connection.execute(_LATEST, named).one_or_none()
-    last = latest
-    if latest is not None and latest.effective_state not in _JUDGED:
+def judge(connection: Connection, keys: Sequence[DefinitionKey]) -> list[dict[str, Any]]:
+    """Return how definitions stand by now, as their rows say it, in the order of the keys."""
+    latest: dict[DefinitionKey, Any] = {}
+    for start in range(0, len(keys), _CHUNK):
+        part = keys[start : start + _CHUNK]
+        given = {f"{name}_{place}": value for place, key in enumerate(part) for name, value in key._asdict().items()}
+        for row in connection.execute(_latest(len(part)), given):
+            latest[DefinitionKey(row.engine, row.deployment, row.definition, row.kind)] = row
+    return [_judge(connection, key, latest[key]) for key in keys]
+
+
+def _judge(connection: Connection, key: DefinitionKey, latest: Any) -> dict[str, Any]:
+    named = key._asdict()
+    last = latest if latest.run_id is not None else None
+    if last is not None and last.effective_state not in _JUDGED:
         last = _find_run(connection, named, _LAST)
     good = last
     failing_since = None
@@ -67,9 +85,9 @@ def judge(connection: Connection, key: DefinitionKey) -> dict[str, Any]:
         "deployment": key.deployment,
         "definition": key.definition,
         "definition_kind": key.kind,
-        "schedule": connection.scalar(_SCHEDULE, named),
-        "is_inner": latest is not None and latest.parent_run_id is not None,
-        "last_begun_at": latest and latest.sort_at,
+        "schedule": latest.schedule,
+        "is_inner": latest.parent_run_id is not None,
+        "last_begun_at": latest.sort_at,
         "last_run_id": last and last.run_id,
         "last_state": last and last.effective_state,
         "last_at": last and last.sort_at,
@@ -77,6 +95,31 @@ def judge(connection: Connection, key: DefinitionKey) -> dict[str, Any]:
         "good_at": good and good.sort_at,
         "failing_since": failing_since,
     }
+
+
+_LATEST_OF: Final = """
+WITH wanted({names}) AS (VALUES {given})
+SELECT wanted.engine, wanted.deployment, wanted.definition, wanted.kind,
+  runs.run_id, runs.effective_state, runs.sort_at, runs.parent_run_id,
+  (SELECT told.schedule FROM definition_versions AS told WHERE {same} ORDER BY told.position DESC LIMIT 1) AS schedule
+FROM wanted LEFT JOIN runs ON runs.run_id =
+  (SELECT told.run_id FROM runs AS told WHERE {same} AND told.became_run_id IS NULL
+   ORDER BY told.sort_at DESC, told.run_id DESC LIMIT 1)
+"""
+
+
+@lru_cache(maxsize=_CHUNK)
+def _latest(count: int) -> TextualSelect:
+    """Return what finds the last run and the schedule of so many definitions: for each one row, maybe of nothing."""
+    given = ", ".join(f"({', '.join(f':{name}_{place}' for name in DefinitionKey._fields)})" for place in range(count))
+    same = " AND ".join(
+        f"told.{column} = wanted.{name}"
+        for column, name in zip(key_of(t.definition_health), DefinitionKey._fields, strict=True)
+    )
+    words = {"names": ", ".join(DefinitionKey._fields), "given": given, "same": same}
+    named = (column(name, Text) for name in DefinitionKey._fields)
+    of_run = (column(name, t.runs.c[name].type) for name in ("run_id", "effective_state", "sort_at", "parent_run_id"))
+    return text(_LATEST_OF.format(**words)).columns(*named, *of_run, column("schedule", Text))
 
 
 def _find_run(connection: Connection, named: dict[str, Any], states: _InStates) -> Any:
@@ -136,11 +179,5 @@ _FIRST_FAILURE: Final = (
         tuple_(_SORT_AT, t.runs.c.run_id) > tuple_(bindparam("after", type_=Moment), bindparam("after_id", type_=Id)),
     )
     .order_by(_SORT_AT, t.runs.c.run_id)
-    .limit(1)
-)
-_SCHEDULE: Final = (
-    select(t.definition_versions.c.schedule)
-    .where(_of_definition(t.definition_versions))
-    .order_by(t.definition_versions.c.position.desc())
     .limit(1)
 )

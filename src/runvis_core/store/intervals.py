@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, case, insert, or_, select, update
+from sqlalchemy import Connection, case, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from runvis_core.model.entry import Entry
-from runvis_core.model.fold import apply_event, fold_entries
+from runvis_core.model.fold import fold_entries, fold_into
 from runvis_core.model.past import TELLING, TIMELESS, Span, Summary, find_spans, join_spans, moments_of
 from runvis_core.model.run import Record
 from runvis_core.model.state import State
 from runvis_core.store import tables as t
+from runvis_core.store.bulk import Bulk, single
 from runvis_core.store.log import StoredEntry
 from runvis_core.store.step_rows import find_foreign_rows, find_position, name_differences, walk_runs
 
@@ -33,15 +34,17 @@ class IntervalStep:
 
     def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
         """Add what these entries tell of the state of their runs, and when."""
-        runs = _find_runs(connection, {entry.run_id for entry in entries if entry.run_id is not None})
+        bulk = Bulk(connection)
+        runs = _find_runs(bulk, {entry.run_id for entry in entries if entry.run_id is not None})
         fresh: dict[UUID, list[Entry]] = defaultdict(list)
         for entry in entries:
             if entry.run_id is not None and _tells(entry, runs[entry.run_id]):
                 fresh[entry.run_id].append(entry.parse())
         if not fresh:
             return
-        before = _find_entries(connection, [runs[run_id] for run_id in fresh], until=entries[0].position)
-        standing = _find_standing(connection, list(fresh))
+        start = entries[0].position
+        before = _find_entries(connection, [runs[run_id] for run_id in fresh], until=start)
+        standing = _find_standing(bulk, [run_id for run_id in fresh if runs[run_id].first_position < start])
         changes = _Changes()
         for run_id, told in fresh.items():
             history = _History(runs[run_id], before[run_id], standing[run_id])
@@ -62,7 +65,7 @@ class IntervalStep:
                 for entry in told[run.run_id]:
                     history.take(entry, changes)
                 changes.note(run, history)
-            expected = [tuple(row[name] for name in _NAMES) for row in changes.rows()]
+            expected = map(tuple, changes.rows())
             query = select(t.run_intervals).where(t.run_intervals.c.run_id.in_([run.run_id for run in runs]))
             yield from name_differences(t.run_intervals, connection.execute(query), expected)
         yield from find_foreign_rows(connection, t.run_intervals)
@@ -72,20 +75,22 @@ class IntervalStep:
             )
 
 
-_NAMES = tuple(column.name for column in t.run_intervals.columns)
+class _Run(NamedTuple):
+    """What the intervals of a run need to know of it."""
+
+    run_id: UUID
+    first_position: int
+    sort_at: datetime
+    engine: str
+    deployment: str
 
 
-def _find_runs(connection: Connection, run_ids: set[UUID]) -> dict[UUID, Any]:
-    columns = (t.runs.c.run_id, t.runs.c.first_position, t.runs.c.sort_at, t.runs.c.engine, t.runs.c.deployment)
-    found: dict[UUID, Any] = {}
-    for chunk in _chunks(sorted(run_ids)):
-        found.update(
-            (row.run_id, row) for row in connection.execute(select(*columns).where(t.runs.c.run_id.in_(chunk)))
-        )
-    return found
+def _find_runs(bulk: Bulk, run_ids: set[UUID]) -> dict[UUID, _Run]:
+    found = bulk.find(t.runs, _Run._fields, ("run_id",), single(sorted(run_ids)))
+    return {row[0]: _Run(*row) for row in found}
 
 
-def _tells(entry: StoredEntry, run: Any) -> bool:
+def _tells(entry: StoredEntry, run: _Run) -> bool:
     return entry.kind in TELLING or entry.position == run.first_position
 
 
@@ -109,28 +114,36 @@ def _find_entries(connection: Connection, runs: Sequence[Any], *, until: int) ->
     return found
 
 
-def _find_standing(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, list[tuple[int, Span]]]:
+def _find_standing(bulk: Bulk, run_ids: Sequence[UUID]) -> dict[UUID, list[tuple[int, Span]]]:
     """Return by run the spans that are known now, each with the position since which it is."""
-    columns = t.run_intervals.c
     found: dict[UUID, list[tuple[int, Span]]] = defaultdict(list)
-    for chunk in _chunks(run_ids):
-        query = select(t.run_intervals).where(columns.run_id.in_(chunk), columns.known_to.is_(None))
-        for row in connection.execute(query.order_by(columns.from_at)):
-            found[row.run_id].append((row.known_from, Span(row.from_at, row.to_at, _read_summary(row))))
+    for run_id, known_from, known_to, from_at, to_at, *said in bulk.find(
+        t.run_intervals, (*_OF_SPAN, *Summary._fields), ("run_id",), single(run_ids)
+    ):
+        if known_to is None:
+            found[run_id].append((known_from, Span(from_at, to_at, _read_summary(said))))
+    for spans in found.values():
+        spans.sort(key=_beginning)
     return found
 
 
-def _read_summary(row: Any) -> Summary:
-    said: dict[str, Any] = {name: getattr(row, name) for name in Summary._fields}
-    if said["effective_state"] is not None:
-        said["effective_state"] = State(said["effective_state"])
-    return Summary(**said)
+_OF_SPAN: Final = ("run_id", "known_from", "known_to", "from_at", "to_at")
+
+
+def _beginning(known: tuple[int, Span]) -> datetime:
+    return known[1].from_at
+
+
+def _read_summary(said: Sequence[Any]) -> Summary:
+    summary = Summary(*said)
+    state = summary.effective_state
+    return summary if state is None else summary._replace(effective_state=State(state))
 
 
 class _History:
     """A run's spans as its entries come, one by one."""
 
-    def __init__(self, run: Any, entries: list[Entry], standing: list[tuple[int, Span]]) -> None:
+    def __init__(self, run: _Run, entries: list[Entry], standing: list[tuple[int, Span]]) -> None:
         self.run = run
         self.entries = entries
         self.standing = standing
@@ -140,7 +153,8 @@ class _History:
     def take(self, entry: Entry, changes: _Changes) -> None:
         """Go on with one more entry, and note which spans it ends and which it tells."""
         self.entries.append(entry)
-        self._record = apply_event(self._record, entry)
+        # Nobody else has this record.
+        self._record = fold_into(self._record, (entry,))
         spans = self._spans(entry, self._record)
         now = {span: position for position, span in self.standing}
         kept = {span for span in spans if span in now}
@@ -176,56 +190,57 @@ class _Changes:
     """What a part of the log changes in the tables."""
 
     def __init__(self, bounds: dict[str, float] | None = None) -> None:
-        self._told: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self._ended: list[dict[str, Any]] = []
+        self._told: dict[_Key, list[Any]] = {}
+        self._ended: dict[_Key, list[Any]] = {}
         self._bounds = bounds if bounds is not None else {EARLY: 0.0, AHEAD: 0.0}
 
-    def tell(self, run: Any, position: int, span: Span) -> None:
+    def tell(self, run: _Run, position: int, span: Span) -> None:
         """Add a span that is known from a position on."""
-        said = span.summary._asdict()
-        state = said["effective_state"]
-        said["effective_state"] = None if state is None else state.value
-        key = {"run_id": run.run_id, "known_from": position, "from_at": span.from_at}
-        of_run = {"sort_at": run.sort_at, "engine": run.engine, "deployment": run.deployment}
-        self._told[tuple(key.values())] = {**key, "known_to": None, "to_at": span.to_at, **of_run, **said}
+        self._told[run.run_id, position, span.from_at] = _row(run, position, span)
 
-    def end(self, run: Any, position: int, span: Span, *, known_to: int) -> None:
+    def end(self, run: _Run, position: int, span: Span, *, known_to: int) -> None:
         """Note the position from which on a span is known otherwise."""
         key = (run.run_id, position, span.from_at)
-        if key in self._told:
-            self._told[key]["known_to"] = known_to
-        else:
-            names = ("of_run", "since", "beginning")
-            self._ended.append({**dict(zip(names, key, strict=True)), "known_until": known_to})
+        row = self._told.get(key)
+        if row is None:
+            row = self._ended[key] = _row(run, position, span)
+        row[_KNOWN_TO] = known_to
 
-    def note(self, run: Any, history: _History) -> None:
+    def note(self, run: _Run, history: _History) -> None:
         """Widen the bounds by where a run stands in lists."""
         first = history.standing[0][1].from_at
         self._bounds[EARLY] = max(self._bounds[EARLY], (run.sort_at - first).total_seconds())
         recorded_at = history.entries[0].recorded_at
         self._bounds[AHEAD] = max(self._bounds[AHEAD], (run.sort_at - recorded_at).total_seconds())
 
-    def rows(self) -> Iterable[dict[str, Any]]:
-        """Return the new rows."""
+    def rows(self) -> Iterable[list[Any]]:
+        """Return the new rows, in the order of the table's columns."""
         return self._told.values()
 
     def write(self, connection: Connection) -> None:
         """Write everything."""
-        columns = t.run_intervals.c
-        if self._ended:
-            ending = update(t.run_intervals).where(
-                columns.run_id == bindparam("of_run"),
-                columns.known_from == bindparam("since"),
-                columns.from_at == bindparam("beginning"),
-            )
-            connection.execute(ending.values(known_to=bindparam("known_until")), self._ended)
-        if self._told:
-            connection.execute(insert(t.run_intervals), list(self._told.values()))
+        bulk = Bulk(connection)
+        bulk.upsert(t.run_intervals, self._ended.values())
+        bulk.insert(t.run_intervals, self._told.values())
         widen: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(t.interval_bounds)
         is_wider = widen.excluded.seconds > t.interval_bounds.c.seconds
         seconds = case((is_wider, widen.excluded.seconds), else_=t.interval_bounds.c.seconds)
         widen = widen.on_conflict_do_update(index_elements=["name"], set_={"seconds": seconds})
         connection.execute(widen, [{"name": name, "seconds": value} for name, value in self._bounds.items()])
+
+
+_Key = tuple[UUID, int, datetime]
+
+_NAMES: Final = (*_OF_SPAN, "sort_at", "engine", "deployment", *Summary._fields)
+"""The columns of a row, as they are in the table."""
+_KNOWN_TO: Final = _NAMES.index("known_to")
+
+
+def _row(run: _Run, position: int, span: Span) -> list[Any]:
+    from_at, to_at, summary = span
+    named, state, *rest = summary
+    of_run = (run.sort_at, run.engine, run.deployment)
+    return [run.run_id, position, None, from_at, to_at, *of_run, named, None if state is None else state.value, *rest]
 
 
 def _chunks(items: Sequence[Any]) -> list[Sequence[Any]]:

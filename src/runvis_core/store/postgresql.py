@@ -19,24 +19,20 @@ from psycopg.types import TypeInfo
 from sqlalchemy import Column, Pool, PoolProxiedConnection
 
 from runvis_core.store import tables as t
-from runvis_core.store.driver import Changes, Found, Head, OwnErrors, Row, Values, Wanted
+from runvis_core.store.driver import Changes, Found, Head, OwnErrors, Row, Values, Wanted, as_is
 from runvis_core.store.guards.postgresql import partition_name
 from runvis_core.store.pipeline import BEGIN, COMMIT, Order, Pipeline, Statement
-from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, upsert_tail
+from runvis_core.store.statements import COLUMNS, RUN_READ, WRITE_ORDER, key_of, upsert_tail
 
 COPY_FROM: Final = 20
 """Rows from which on COPY is the faster way into a table, and arrays where there is no COPY."""
-
-
-def _as_is(value: Any) -> Any:
-    return value
 
 
 def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-VALUES: Final = Values(_as_is, _as_is, _as_is, _utc)
+VALUES: Final = Values(as_is, as_is, as_is, _utc)
 
 _TYPES: Final = {
     "BIGINT": "int8",
@@ -79,11 +75,40 @@ def _insert(table: str, tail: str = "") -> Statement:
     return Statement(text, _types(table))
 
 
+def _array_types(table: str, names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(_type_of(table, name).array_oid for name in names)
+
+
+def _insert_all(table: str, tail: str) -> Statement:
+    columns = COLUMNS[table]
+    text = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({_numbers(len(columns))}) {tail}"
+    return Statement(text, _array_types(table, columns))
+
+
 @cache
 def _insert_all_once(table: str) -> Statement:
-    columns = COLUMNS[table]
-    text = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({_numbers(len(columns))}) {_ONCE}"
-    return Statement(text, tuple(_type_of(table, name).array_oid for name in columns))
+    return _insert_all(table, _ONCE)
+
+
+@cache
+def _upsert_all(table: str) -> Statement:
+    return _insert_all(table, upsert_tail(t.metadata.tables[table]))
+
+
+@cache
+def _delete_all(table: str) -> Statement:
+    key = key_of(t.metadata.tables[table])
+    same = " AND ".join(f"{table}.{name} = gone.{name}" for name in key)
+    text = f"DELETE FROM {table} USING unnest({_numbers(len(key))}) AS gone({', '.join(key)}) WHERE {same}"
+    return Statement(text, _array_types(table, key))
+
+
+@cache
+def _find_by(table: str, names: tuple[str, ...], key: tuple[str, ...]) -> Statement:
+    given = f"unnest({_numbers(len(key))}) AS wanted({', '.join(key)})"
+    found = ", ".join(f"{table}.{name}" for name in names)
+    text = f"SELECT {found} FROM {table} JOIN {given} USING ({', '.join(key)})"
+    return Statement(text, _array_types(table, key))
 
 
 @cache
@@ -100,7 +125,7 @@ def _update_runs(names: tuple[str, ...]) -> Statement:
     return Statement(
         f"UPDATE runs SET {changed} FROM unnest({_numbers(len(given))}) AS changed({', '.join(given)})"
         " WHERE runs.run_id = changed.run_id",
-        tuple(_type_of("runs", name).array_oid for name in given),
+        _array_types("runs", given),
     )
 
 
@@ -211,6 +236,27 @@ class PostgresqlDriver:
         with _OWN_ERRORS:
             self._pipeline.run([(UPSERT_PRODUCER, row) for row in rows])
 
+    def insert(self, table: str, rows: list[Row]) -> None:
+        """Write new rows."""
+        with _OWN_ERRORS:
+            self._insert(table, rows)
+            self._execute()
+
+    def upsert(self, table: str, rows: list[Row]) -> None:
+        """Write whole rows, new or not."""
+        with _OWN_ERRORS:
+            self._pipeline.run([(_upsert_all(table), _columns(rows))])
+
+    def delete(self, table: str, keys: list[Row]) -> None:
+        """Remove rows."""
+        with _OWN_ERRORS:
+            self._pipeline.run([(_delete_all(table), _columns(keys))])
+
+    def find_by(self, table: str, names: tuple[str, ...], key: tuple[str, ...], keys: Sequence[Row]) -> list[Row]:
+        """Return columns of all rows with one of some keys."""
+        with _OWN_ERRORS:
+            return self._pipeline.run([(_find_by(table, names, key), _columns(keys))])[0]
+
     def commit(self, changes: Changes) -> None:
         """Write everything and commit: for a small batch in one round trip."""
         with _OWN_ERRORS:
@@ -283,7 +329,7 @@ def _psycopg(pooled: PoolProxiedConnection) -> psycopg.Connection[Row]:
     return connection
 
 
-def _columns(rows: list[Row]) -> list[list[Any]]:
+def _columns(rows: Sequence[Row]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 

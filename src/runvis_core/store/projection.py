@@ -54,10 +54,17 @@ def project(
         run_id: UUID | None = getattr(entry.event, "run_id", None)
         if run_id is not None:
             by_run.setdefault(run_id, []).append(entry)
+            if entry.event.team is not None:
+                _claim(changes, entry, run_id, driver.values)
     if by_run:
         _Runs(driver, found, changes).project(by_run)
     changes.producers = received_rows(entries, received, found.producers, driver.values, now=now)
     return changes
+
+
+def _claim(changes: Changes, entry: Entry, run_id: UUID, values: Values) -> None:
+    row = (values.bind_id(run_id), entry.position, values.bind_id(entry.event.event_id), entry.event.team)
+    changes.insert_first("run_teams", row, key=1)
 
 
 def project_beside(entries: Iterable[Entry], values: Values) -> Changes:

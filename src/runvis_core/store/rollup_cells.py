@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from runvis_core.store import tables as t
 from runvis_core.store.health import DefinitionKey
 from runvis_core.store.sketches import Sketch, add_to, find_bin, write_sketch
+from runvis_core.store.statements import key_of
 
 HOUR: Final = "hour"
 DAY: Final = "day"
@@ -17,7 +19,7 @@ KIND: Final = "kind"
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 CellKey = tuple[str, datetime, str, str, str, str, str]
-KEY_COLUMNS: Final = tuple(t.rollups.c[column.name] for column in t.rollups.primary_key)
+KEY_NAMES: Final = key_of(t.rollups)
 
 COUNTED: Final = tuple(column.label(f"was_{column.name}") for column in t.rollup_runs.c)
 """The columns of `rollup_runs`, as `find_counted` wants them beside those of `runs`."""
@@ -49,6 +51,32 @@ class Counted(NamedTuple):
         yield (KIND, day, self.engine, self.deployment, "", self.kind, self.state)
 
 
+class RunRow(NamedTuple):
+    """What a run's row says of what it is to be counted as, and what it is counted as."""
+
+    run_id: UUID
+    became_run_id: UUID | None
+    engine: str
+    deployment: str
+    definition: str | None
+    definition_kind: str | None
+    effective_state: str | None
+    sort_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    was_run_id: UUID | None = None
+    was_definition: str = ""
+    was_definition_kind: str = ""
+    was_state: str = ""
+    was_duration_bin: int | None = None
+    was_queue_bin: int | None = None
+
+
+RUN_NAMES: Final = tuple(name for name in RunRow._fields if not name.startswith("was_"))
+"""The columns of `runs` among them; the rest are those of `rollup_runs`."""
+
+
 class Cell:
     """One row of `rollups` on its way to another value."""
 
@@ -65,11 +93,9 @@ class Cell:
         if counted.queue_bin is not None:
             add_to(self.queues, {counted.queue_bin: 1}, times=times)
 
-    def row(self, key: CellKey) -> dict[str, Any]:
-        """Return the row that says it."""
-        named = dict(zip((column.name for column in KEY_COLUMNS), key, strict=True))
-        times = {"durations": write_sketch(self.durations), "queues": write_sketch(self.queues)}
-        return {**named, "runs": self.runs, **times}
+    def row(self, key: CellKey) -> tuple[Any, ...]:
+        """Return the row that says it, in the order of the table."""
+        return (*key, self.runs, write_sketch(self.durations), write_sketch(self.queues))
 
 
 def find_counted(row: Any) -> Counted | None:

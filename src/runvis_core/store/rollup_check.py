@@ -14,19 +14,24 @@ from sqlalchemy import Connection, Table, bindparam, false, select, tuple_
 
 from runvis_core.store import tables as t
 from runvis_core.store.health import DefinitionKey, can_fail, judge
-from runvis_core.store.rollup_cells import COUNTED, DAY, HOUR, KIND, Cell, CellKey, Counted, count_run, find_counted
+from runvis_core.store.rollup_cells import (
+    COUNTED,
+    DAY,
+    HOUR,
+    KIND,
+    RUN_NAMES,
+    Cell,
+    CellKey,
+    Counted,
+    count_run,
+    find_counted,
+)
 from runvis_core.store.step_rows import find_foreign_rows, name_differences
 from runvis_core.store.types import Id, Moment
 
 _CHUNK: Final = 1000
 _SPANS: Final = (HOUR, DAY, KIND)
-_RUN_COLUMNS: Final = tuple(
-    t.runs.c[name]
-    for name in (
-        *("run_id", "engine", "deployment", "definition", "definition_kind", "effective_state", "sort_at"),
-        *("queued_at", "started_at", "ended_at", "became_run_id"),
-    )
-)
+_RUN_COLUMNS: Final = tuple(t.runs.c[name] for name in RUN_NAMES)
 
 
 def check_rollups(connection: Connection, *, until: int) -> Iterator[str]:
@@ -91,7 +96,7 @@ def _compare_cells(
         query = query.where(t.rollups.c.begins_at >= begin)
     if end is not None:
         query = query.where(t.rollups.c.begins_at < end)
-    expected = [_in_order(t.rollups, cell.row(key)) for key, cell in cells.items()]
+    expected = [cell.row(key) for key, cell in cells.items()]
     yield from name_differences(t.rollups, connection.execute(query), expected)
 
 
@@ -103,8 +108,8 @@ def _check_health(
     keys = {DefinitionKey(*row) for row in connection.execute(select(*named).distinct())} | seen
     moved |= {DefinitionKey(*row) for row in connection.execute(select(*named).where(versions.position > until))}
     standing = {DefinitionKey(*row[:4]): row for row in connection.execute(select(health))}
-    for key in sorted({*keys, *standing} - moved):
-        said = judge(connection, key)
+    certain = sorted({*keys, *standing} - moved)
+    for key, said in zip(certain, judge(connection, certain), strict=True):
         expected = [_in_order(health, said)] if can_fail(said) else []
         yield from name_differences(health, [standing[key]] if key in standing else [], expected)
 

@@ -7,21 +7,20 @@ ended. When the row says otherwise later (an end, a correction, a presumption, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection
 
 from runvis_core.store import tables as t
+from runvis_core.store.bulk import Bulk, single
+from runvis_core.store.driver import Row
 from runvis_core.store.health import DefinitionKey, judge_definitions
 from runvis_core.store.log import StoredEntry
-from runvis_core.store.rollup_cells import COUNTED, KEY_COLUMNS, Cell, CellKey, Counted, count_run, find_counted
+from runvis_core.store.rollup_cells import KEY_NAMES, RUN_NAMES, Cell, CellKey, RunRow, count_run, find_counted
 from runvis_core.store.rollup_check import check_rollups
 from runvis_core.store.sketches import add_to, read_sketch
 from runvis_core.store.step_rows import find_position
-from runvis_core.store.upsert import upsert
-
-_PARAMETERS: Final = 500
 
 
 class Rollups:
@@ -31,12 +30,11 @@ class Rollups:
 
     def take(self, connection: Connection, entries: Sequence[StoredEntry]) -> None:
         """Count anew the runs that the entries are about, and judge their definitions."""
+        bulk = Bulk(connection)
         run_ids = list(dict.fromkeys(entry.run_id for entry in entries if entry.run_id is not None))
         cells: dict[CellKey, Cell] = {}
-        touched: set[DefinitionKey] = set()
-        for start in range(0, len(run_ids), _PARAMETERS):
-            touched |= _recount(connection, run_ids[start : start + _PARAMETERS], cells)
-        _write_cells(connection, cells)
+        touched = _recount(bulk, run_ids, cells)
+        _write_cells(bulk, cells)
         touched |= {_defined(entry) for entry in entries if entry.kind == "definition"}
         judge_definitions(connection, touched)
 
@@ -51,17 +49,14 @@ def _defined(entry: StoredEntry) -> DefinitionKey:
     return DefinitionKey(*(name.replace("\0", "\ufffd") for name in named))
 
 
-def _recount(connection: Connection, run_ids: list[UUID], cells: dict[CellKey, Cell]) -> set[DefinitionKey]:
+def _recount(bulk: Bulk, run_ids: list[UUID], cells: dict[CellKey, Cell]) -> set[DefinitionKey]:
     """Move what changed between the cells; return the definitions of all these runs."""
-    query = (
-        select(t.runs, *COUNTED)
-        .outerjoin(t.rollup_runs, t.rollup_runs.c.run_id == t.runs.c.run_id)
-        .where(t.runs.c.run_id.in_(run_ids))
-    )
-    changed: list[dict[str, Any]] = []
-    gone: list[UUID] = []
+    counted_as = {row[0]: row for row in bulk.find(t.rollup_runs, None, ("run_id",), single(run_ids))}
+    changed: list[Row] = []
+    gone: list[Row] = []
     touched: set[DefinitionKey] = set()
-    for row in connection.execute(query):
+    for found in bulk.find(t.runs, RUN_NAMES, ("run_id",), single(run_ids)):
+        row = RunRow(*found, *counted_as.get(found[0], ()))
         before, after = find_counted(row), count_run(row)
         touched |= {one.definition_key for one in (before, after) if one is not None and one.definition}
         if before == after:
@@ -71,40 +66,20 @@ def _recount(connection: Connection, run_ids: list[UUID], cells: dict[CellKey, C
                 for key in counted.cells():
                     cells.setdefault(key, Cell()).count(counted, times)
         if after is None:
-            gone.append(row.run_id)
+            gone.append((row.run_id,))
         else:
-            changed.append(_counted_row(row.run_id, after))
-    if gone:
-        connection.execute(delete(t.rollup_runs).where(t.rollup_runs.c.run_id.in_(gone)))
-    if changed:
-        connection.execute(upsert(connection, t.rollup_runs), changed)
+            said = (after.definition, after.kind, after.state)
+            changed.append((row.run_id, *said, after.duration_bin, after.queue_bin))
+    bulk.delete(t.rollup_runs, gone)
+    bulk.upsert(t.rollup_runs, changed)
     return touched
 
 
-def _counted_row(run_id: UUID, counted: Counted) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "definition": counted.definition,
-        "definition_kind": counted.kind,
-        "state": counted.state,
-        "duration_bin": counted.duration_bin,
-        "queue_bin": counted.queue_bin,
-    }
-
-
-def _write_cells(connection: Connection, cells: dict[CellKey, Cell]) -> None:
-    keys = sorted(cells)
-    for start in range(0, len(keys), _PARAMETERS // 10):
-        part = keys[start : start + _PARAMETERS // 10]
-        query = select(t.rollups).where(tuple_(*KEY_COLUMNS).in_(part))
-        for row in connection.execute(query):
-            cell = cells[tuple(row)[: len(KEY_COLUMNS)]]
-            cell.runs += row.runs
-            add_to(cell.durations, read_sketch(row.durations))
-            add_to(cell.queues, read_sketch(row.queues))
-        full = [cells[key].row(key) for key in part if cells[key].runs]
-        empty = [key for key in part if not cells[key].runs]
-        if full:
-            connection.execute(upsert(connection, t.rollups), full)
-        if empty:
-            connection.execute(delete(t.rollups).where(tuple_(*KEY_COLUMNS).in_(empty)))
+def _write_cells(bulk: Bulk, cells: dict[CellKey, Cell]) -> None:
+    for *key, runs, durations, queues in bulk.find(t.rollups, None, KEY_NAMES, cells):
+        cell = cells[tuple(key)]
+        cell.runs += runs
+        add_to(cell.durations, read_sketch(durations))
+        add_to(cell.queues, read_sketch(queues))
+    bulk.upsert(t.rollups, [cells[key].row(key) for key in sorted(cells) if cells[key].runs])
+    bulk.delete(t.rollups, [key for key in sorted(cells) if not cells[key].runs])

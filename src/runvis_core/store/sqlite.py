@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from types import TracebackType
 from typing import Any, Final, Self
 from uuid import UUID
@@ -65,6 +66,24 @@ UPSERT_PRODUCER: Final = f"{INSERT['producers']} {upsert_tail(t.producers)}"
 def _update_runs(names: tuple[str, ...]) -> str:
     # Only the changed columns: naming a column makes SQLite write every index that has it.
     return f"UPDATE runs SET {', '.join(f'{name} = ?' for name in names)} WHERE run_id = ?"
+
+
+@cache
+def _upsert(table: str) -> str:
+    return f"{INSERT[table]} {upsert_tail(t.metadata.tables[table])}"
+
+
+@cache
+def _delete(table: str) -> str:
+    return f"DELETE FROM {table} WHERE {' AND '.join(f'{name} = ?' for name in key_of(t.metadata.tables[table]))}"
+
+
+def _find_by(table: str, names: tuple[str, ...], key: tuple[str, ...], count: int) -> str:
+    # As an index is looked up in: a list of single values, and rows of values.
+    marks = "?" if len(key) == 1 else f"({', '.join('?' * len(key))})"
+    listed = ", ".join([marks] * count)
+    wanted = f"{key[0]} IN ({listed})" if len(key) == 1 else f"({', '.join(key)}) IN (VALUES {listed})"
+    return f"SELECT {', '.join(names)} FROM {table} WHERE {wanted}"
 
 
 class SqliteDriver:
@@ -151,6 +170,32 @@ class SqliteDriver:
         """Write whole rows of producers."""
         with _OWN_ERRORS:
             self._connection.executemany(UPSERT_PRODUCER, rows)
+
+    def insert(self, table: str, rows: list[Row]) -> None:
+        """Write new rows."""
+        with _OWN_ERRORS:
+            self._connection.executemany(INSERT[table], rows)
+
+    def upsert(self, table: str, rows: list[Row]) -> None:
+        """Write whole rows, new or not."""
+        with _OWN_ERRORS:
+            self._connection.executemany(_upsert(table), rows)
+
+    def delete(self, table: str, keys: list[Row]) -> None:
+        """Remove rows."""
+        with _OWN_ERRORS:
+            self._connection.executemany(_delete(table), keys)
+
+    def find_by(self, table: str, names: tuple[str, ...], key: tuple[str, ...], keys: Sequence[Row]) -> list[Row]:
+        """Return columns of all rows with one of some keys."""
+        rows: list[Row] = []
+        size = MAX_VARIABLES // len(key)
+        for start in range(0, len(keys), size):
+            chunk = keys[start : start + size]
+            with _OWN_ERRORS:
+                found = self._connection.execute(_find_by(table, names, key, len(chunk)), list(chain(*chunk)))
+                rows += found.fetchall()
+        return rows
 
     def commit(self, changes: Changes) -> None:
         """Write everything and commit."""

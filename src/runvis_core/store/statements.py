@@ -14,7 +14,7 @@ COLUMNS: Final = {table.name: tuple(column.name for column in table.columns) for
 }
 """The columns of each table in the order of the rows that the append path writes."""
 
-INSERTED_ONCE: Final = (t.definitions, t.definition_versions, t.worker_definitions)
+INSERTED_ONCE: Final = (t.definitions, t.definition_versions, t.worker_definitions, t.run_teams)
 """Tables whose rows a batch may bring although they are there already."""
 
 RUN_READ: Final = ", ".join(READ_COLUMNS)

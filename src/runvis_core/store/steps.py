@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, insert, select, update
@@ -86,7 +87,7 @@ class Recent:
         """Return the next entries after a position, at most `limit`; none at the head."""
         if after != self._after or not self._entries:
             query = select(t.entries).where(t.entries.c.position > after).order_by(t.entries.c.position).limit(limit)
-            self._after, self._entries = after, [StoredEntry(*row) for row in connection.execute(query)]
+            self._after, self._entries = after, [StoredEntry(*row) for row in connection.execute(query).all()]
         return self._entries[:limit]
 
 
@@ -98,9 +99,8 @@ def advance(store: Store, step: Step, *, limit: int = CHUNK, recent: Recent | No
     """
     if not _find_lag(store, step).entries:
         return 0
-    options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
     try:
-        with store.engine.connect().execution_options(**options) as connection, connection.begin():
+        with _writing(store) as connection, _unhurried(connection), connection.begin():
             after = _lock(connection, step.name)
             entries = (recent or Recent()).read(connection, after, limit)
             tell = None
@@ -108,11 +108,44 @@ def advance(store: Store, step: Step, *, limit: int = CHUNK, recent: Recent | No
                 tell = step.take(connection, entries)
                 moved = update(t.steps).where(t.steps.c.name == step.name)
                 connection.execute(moved.values(position=entries[-1].position))
+        if tell is not None:
+            _make_durable(store)
     except DBAPIError as error:
         raise UnreachableError(f"'{step.name}' can't be brought up to the log now: {error.orig}") from error
     if tell is not None:
         tell()
     return len(entries)
+
+
+def _writing(store: Store) -> Connection:
+    options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
+    return store.engine.connect().execution_options(**options)
+
+
+@contextmanager
+def _unhurried(connection: Connection) -> Generator[None]:
+    """Don't wait for the disk at the end of a SQLite transaction, in which ingest would have to wait, too.
+
+    The log's next commit takes what lies before it to the disk. Whatever a loss of power takes away is taken from the
+    log again: with the rows it takes the position that stands for them.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    raw: Any = connection.connection.driver_connection
+    (before,) = raw.execute("PRAGMA synchronous").fetchone()
+    raw.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        raw.execute(f"PRAGMA synchronous = {before}")
+
+
+def _make_durable(store: Store) -> None:
+    """Wait until all that was written is on the disk: a commit in SQLite takes everything before it there."""
+    if store.engine.dialect.name == "sqlite":
+        with _writing(store) as connection, connection.begin():
+            connection.execute(update(t.steps).values(position=t.steps.c.position))
 
 
 def catch_up(store: Store, steps: Iterable[Step]) -> None:

@@ -148,7 +148,7 @@ def erase_bodies(store: Store, run_id: UUID | None = None) -> list[ErasedBody]:
 def fill(store: Store) -> None:
     """Put a row into every table whose rows never change."""
     append(store, *everything())
-    append(store, *a_life("other"))
+    append(store, *(event.model_copy(update={"team": "etl"}) for event in a_life("other")))
     erase_bodies(store, a_run_id("other"))
     decide(store, HOLD_PLACED, "h1", {"definition": "daily"})
     decide(store, HOLD_RELEASED, "h1", {})

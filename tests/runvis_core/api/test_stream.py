@@ -174,7 +174,7 @@ def test_a_wait_ends_when_the_log_goes_on_or_the_server_stops() -> None:
 
 
 def _entry(position: int, run: uuid.UUID | None = None) -> RawEntry:
-    return RawEntry(position, run, "note", b'{"event":{},"schema":1}', None, None)
+    return RawEntry(position, run.bytes if run else None, "note", b'{"event":{},"schema":1}', None, None)
 
 
 async def _wait_for_more(tail: LogTail, after: int, choice: Choice) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from runvis_core.errors import UnreachableError
 from runvis_core.model.encoding import seal
 from runvis_core.model.event import MetricEvent
-from runvis_core.store.database import Store
+from runvis_core.store.database import Store, open_store
 from runvis_core.store.log import StoredEntry
 from runvis_core.store.rebuild import rebuild_store
 from runvis_core.store.steps import advance, catch_up, follow_steps, list_lags
@@ -119,3 +119,29 @@ def test_a_store_that_may_not_be_written_to_says_which_step_is_behind(store: Sto
         connection.execute(text("DROP TABLE listed"))
     with pytest.raises(UnreachableError, match="'listing' can't be brought up"):
         advance(store, step)
+
+
+def test_a_step_does_not_hold_up_others_until_the_disk_answers_but_who_is_told_is_told_what_lasts(
+    sqlite_url: str,
+) -> None:
+    store = open_store(sqlite_url)
+    step, seen = Listing(store), list[int]()
+    take = step.take
+
+    def synced() -> int:
+        with store.engine.connect() as connection:
+            return connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+    def take_and_look(connection: Connection, entries: Sequence[StoredEntry]) -> Callable[[], None]:
+        take(connection, entries)
+        seen.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        return lambda: seen.append(synced())
+
+    step.take = take_and_look  # type: ignore[assignment,method-assign]
+    append(store, 2)
+    catch_up(store, [step])
+    # 1 is NORMAL, 2 is FULL.
+    assert seen == [1, 2]
+    assert synced() == 2
+    assert listed(store) == [1, 2]
+    store.close()

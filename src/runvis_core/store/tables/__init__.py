@@ -54,6 +54,7 @@ from runvis_core.store.tables.records import (
     metrics,
     run_late,
     run_tags,
+    run_teams,
     runs,
     testimonies,
 )
@@ -65,6 +66,7 @@ INSERT_ONLY: Final = (
     corrections,
     run_late,
     run_tags,
+    run_teams,
     datasets,
     artifacts,
     metrics,
@@ -143,6 +145,7 @@ __all__ = [
     "run_late",
     "run_producers",
     "run_tags",
+    "run_teams",
     "runs",
     "sessions",
     "steps",

@@ -105,6 +105,15 @@ run_tags: Final = declare_table(
     Index("run_tags_tag", "tag", "run_id"),
 )
 
+# Of which of an engine's teams a run is: of that of the first entry that tells of it and names one.
+run_teams: Final = declare_table(
+    "run_teams",
+    Column("run_id", Id, primary_key=True),
+    declare_position(),
+    Column("event_id", Id, nullable=False),
+    Column("team", Text, nullable=False),
+)
+
 datasets: Final = declare_of_run(
     "datasets",
     Column("direction", Text, nullable=False),
