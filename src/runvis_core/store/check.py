@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Table, func, select
 from runvis_core.errors import EventError
 from runvis_core.model.encoding import body_digest, leaf_hash
 from runvis_core.model.entry import Entry
+from runvis_core.model.event import DecisionEvent
 from runvis_core.store import tables as t
 from runvis_core.store.check_beside import RowsBesideRuns
 from runvis_core.store.database import Store
-from runvis_core.store.decisions import decide
+from runvis_core.store.decisions import decide, read_details
 from runvis_core.store.driver import Changes, Driver, Found, Row
 from runvis_core.store.guards import changed_guards
 from runvis_core.store.log import NUL, StoredEntry, driver_on
@@ -116,6 +117,8 @@ def _read(row: StoredEntry) -> tuple[Entry | None, list[str]]:
         return None, [f"entry {row.position}: the bytes are not those that were hashed"]
     try:
         entry = row.parse()
+        if isinstance(entry.event, DecisionEvent):
+            read_details(entry.event)
     except (ValueError, KeyError, EventError) as error:
         return None, [f"entry {row.position}: can't be read: {error}"]
     event = entry.event

@@ -25,13 +25,20 @@ def decide(changes: Changes, entry: Entry, values: Values) -> None:
     _carry_out(changes, entry.position, event, values)
 
 
-def _carry_out(changes: Changes, position: int, event: DecisionEvent, values: Values) -> None:
+def read_details(event: DecisionEvent) -> Held | Erased | None:
+    """Return what a decision says that has rows of its own; None for any other. Raises pydantic's `ValidationError`."""
     if event.decision == HOLD_PLACED:
-        held = Held.model_validate(event.details)
-        run_id = None if held.run_id is None else values.bind_id(held.run_id)
-        changes.insert("holds", (event.subject, position, run_id, held.engine, held.deployment, held.definition))
+        return Held.model_validate(event.details)
+    return Erased.model_validate(event.details) if event.decision == ERASURE else None
+
+
+def _carry_out(changes: Changes, position: int, event: DecisionEvent, values: Values) -> None:
+    said = read_details(event)
+    if isinstance(said, Held):
+        run_id = None if said.run_id is None else values.bind_id(said.run_id)
+        changes.insert("holds", (event.subject, position, run_id, said.engine, said.deployment, said.definition))
+    elif isinstance(said, Erased):
+        for body in said.bodies:
+            changes.insert("erasures", (body.position, bytes.fromhex(body.digest), position))
     elif event.decision == HOLD_RELEASED:
         changes.insert("hold_releases", (event.subject, position))
-    elif event.decision == ERASURE:
-        for body in Erased.model_validate(event.details).bodies:
-            changes.insert("erasures", (body.position, bytes.fromhex(body.digest), position))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid5
 
+import orjson
 import pytest
 from sqlalchemy import delete, insert, select, update
 from tests.faults.scale import ROUNDS, found
@@ -33,6 +34,7 @@ from runvis_core.ledger.declarations import ADD_KEY, REVOKE_KEY
 from runvis_core.ledger.keyring import Keyring, read_keys, write_keys
 from runvis_core.ledger.made import MadeCheckpoint
 from runvis_core.ledger.notes import VerifierKey, cosign, cosigner_key, new_key
+from runvis_core.model.decision import ERASURE, HOLD_PLACED
 from runvis_core.model.encoding import leaf_hash
 from runvis_core.model.event import EventBase, NoteEvent, ProducerClosedEvent, ProducerOpenedEvent
 from runvis_core.plugins import Plugins
@@ -246,6 +248,22 @@ def test_a_revocation_that_was_taken_away_is_missed_and_still_counts(
         f"declaration 2: removed, and entry {position} has it",
         f"checkpoint {made.number}: no signature is by a key that was given",
     ]
+
+
+@pytest.mark.parametrize("decision", [ERASURE, HOLD_PLACED])
+def test_a_decision_whose_details_cannot_be_read_is_named(
+    original: tuple[Path, Bent], copied: Callable[[], Store], decision: str
+) -> None:
+    store, bent = copied(), original[1]
+    with unguarded(store) as connection:
+        query = select(t.decisions.c.position).where(t.decisions.c.name == decision)
+        position = connection.execute(query.limit(1)).scalar_one()
+        place = t.entries.c.position == position
+        entry = orjson.loads(connection.execute(select(t.entries.c.entry).where(place)).scalar_one())
+        entry["event"]["details"] = {"run_id": 1, "bodies": [{"digest": "0"}]}
+        changed = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+        connection.execute(update(t.entries).where(place).values(entry=changed, leaf_hash=leaf_hash(changed)))
+    assert any(said.startswith(f"entry {position}: can't be read: ") for said in problems(store, bent))
 
 
 def test_a_declaration_that_was_copied_is_named(original: tuple[Path, Bent], copied: Callable[[], Store]) -> None:
