@@ -72,9 +72,7 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
             asked_for=name,
             retry_expected_at=row.retry_expected_at,
             definition_version=find_version(connection, row.definition_version_id),
-            provisional_run_ids=list(
-                connection.scalars(select(runs.c.run_id).where(runs.c.became_run_id == run_id).limit(MAX_ITEMS))
-            ),
+            provisional_run_ids=_find_provisional(connection, run_id),
             frozen_position=row.frozen_position,
             attempts=find_attempts(connection, row, limit=MAX_ITEMS),
             transitions=transitions,
@@ -97,6 +95,11 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
             tree=tree.top,
         )
         return DrawnRun(run, tree.facts)
+
+
+def _find_provisional(connection: Connection, run_id: UUID) -> list[UUID]:
+    query = select(runs.c.run_id).where(runs.c.became_run_id == run_id).order_by(runs.c.sort_at, runs.c.run_id)
+    return list(connection.scalars(query.limit(MAX_ITEMS)))
 
 
 def _entries_of_kinds(
