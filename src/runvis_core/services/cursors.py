@@ -65,7 +65,8 @@ def read_position(text: str) -> int:
 
 def read_name(text: str) -> str:
     """Read the name of a place. Raises `ValueError` for one that no store has."""
-    if not is_storable(text):
+    # A forged place may hold anything that JSON can.
+    if not isinstance(text, str) or not is_storable(text):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(text)
     return text
 

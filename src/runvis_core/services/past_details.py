@@ -106,7 +106,8 @@ def _version(runs: PastRuns, run: PastRun) -> DefinitionVersion | None:
 def _provisional(runs: PastRuns, run_id: UUID) -> list[UUID]:
     query = select(links.c.run_id).where(links.c.target_run_id == run_id, links.c.position <= runs.past.position)
     found = runs.load(runs.connection.scalars(query.limit(MAX_ITEMS)))
-    return [one.row.run_id for one in found if one.row.became_run_id == run_id]
+    became = [one.row for one in found if one.row.became_run_id == run_id]
+    return [row.run_id for row in sorted(became, key=lambda row: (row.sort_at, row.run_id))]
 
 
 def _testimony(word: Testimony, logged: dict[int, LoggedEntry]) -> TestimonyView:

@@ -53,7 +53,14 @@ _CORRECTIONS: Final = _of_run(corrections).order_by(corrections.c.position)
 _TESTIMONY, _LATE, _LINKS, _ALIASES = (
     _of_run(table).order_by(table.c.position).limit(MAX_ITEMS) for table in (testimonies, run_late, links, aliases)
 )
-_PROVISIONAL: Final = select(runs.c.run_id).where(runs.c.became_run_id == RUN_ID).limit(MAX_ITEMS)
+_PROVISIONAL: Final = (
+    select(runs.c.run_id)
+    .where(runs.c.became_run_id == RUN_ID)
+    # In their order SQLite would look through all runs.
+    .with_hint(runs, "INDEXED BY runs_became", "sqlite")
+    .order_by(runs.c.sort_at, runs.c.run_id)
+    .limit(MAX_ITEMS)
+)
 _OF_KINDS: Final = (
     select(entries.c.position, entries.c.entry)
     .where(entries.c.run_id == RUN_ID, entries.c.kind.in_(bindparam("kinds", expanding=True)))

@@ -87,6 +87,7 @@ KINDS = st.lists(st.sampled_from([read_moment, read_position, read_name, UUID]),
 @example(b'["9999-12-31T23:59:59-14:00"]', [read_moment])
 @example(b'["' + b"9" * 5000 + b'"]', [read_position])
 @example(b"[1]", [read_position])
+@example(b"[[]]", [read_name])
 def test_a_forged_cursor_is_a_place_of_the_list_s_kinds_or_refused(data: bytes, kinds: list[Any]) -> None:
     try:
         place = read_cursor(forged(data), of="runs", filters=RunFilter(), kinds=kinds)
