@@ -283,6 +283,9 @@ def _bend(chance: random.Random, data: bytes) -> bytes:
 def _fresh_key(connection: Connection, chance: random.Random, column: Column[Any], value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return connection.execute(select(func.max(column))).scalar_one() + chance.randint(1, 3)
+    if isinstance(value, datetime):
+        # The story's moments are whole seconds: no other row has this one.
+        return value + timedelta(microseconds=chance.randint(1, 999))
     # A run that exists, unless its id is the whole key.
     is_shared = column.name == "run_id" and len(column.table.primary_key) > 1
     return value if is_shared else _another(chance, column, value)
