@@ -72,8 +72,12 @@ class Claims:
     def _read_checkpoints(self, rows: Sequence[Any]) -> Iterator[Claim]:
         self._require_order("checkpoint", (row.number for row in rows))
         before = 0
+        first: dict[str, int] = {}
         for row in rows:
             name = f"checkpoint {row.number}"
+            if first.setdefault(row.note, row.number) != row.number:
+                # None is made while the log does not grow, and no key is needed to copy one.
+                self.problems.append(f"{name}: added: it repeats checkpoint {first[row.note]}")
             try:
                 checkpoint = self._open(row.note)
             except LedgerError as error:

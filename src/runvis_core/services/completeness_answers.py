@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from runvis_core.services.answers import Answer, RunCompleteness
+from runvis_core.services.calendar import AskedMoment
 from runvis_core.services.filters import Word
 
 
@@ -137,7 +138,7 @@ class CompletenessFilter(BaseModel):
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
     definition: Word | None = Field(default=None, description="The definition's whole name.")
-    since: AwareDatetime | None = Field(
+    since: AskedMoment | None = Field(
         default=None, description="From this moment on (with its time zone); by default the last seven days."
     )
-    until: AwareDatetime | None = Field(default=None, description="Before this moment (with its time zone).")
+    until: AskedMoment | None = Field(default=None, description="Before this moment (with its time zone).")

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.errors import RunVisError, SettingsError
+from runvis_core.services.calendar import AskedMoment
 from runvis_core.services.filters import Word
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -24,8 +25,8 @@ class Subject(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     definition: Word = Field(description="The definition's whole name.")
-    since: AwareDatetime = Field(description="Only runs that began at this moment or later.")
-    until: AwareDatetime = Field(description="Only runs that began before this moment.")
+    since: AskedMoment = Field(description="Only runs that began at this moment or later.")
+    until: AskedMoment = Field(description="Only runs that began before this moment.")
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
 

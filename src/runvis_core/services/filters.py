@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from runvis_core.model.state import State, TriggerKind
+from runvis_core.services.calendar import AskedMoment
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -55,8 +56,8 @@ class RunFilter(BaseModel):
     )
     native_state: Word | None = Field(default=None, description="The engine's own word for the state.")
     tag: Word | None = Field(default=None, description="A tag of the run.")
-    since: AwareDatetime | None = Field(default=None, description="Runs from this moment on (with its time zone).")
-    until: AwareDatetime | None = Field(default=None, description="Runs before this moment (with its time zone).")
+    since: AskedMoment | None = Field(default=None, description="Runs from this moment on (with its time zone).")
+    until: AskedMoment | None = Field(default=None, description="Runs before this moment (with its time zone).")
     trigger: TriggerKind | None = Field(default=None, description="Why the run started.")
     top: bool = Field(default=False, description="Only runs that lie in no other run: no tasks, no subflows.")
     correlation: Word | None = Field(default=None, description="The correlation id, the run's own or an inherited one.")
@@ -97,10 +98,10 @@ class StatFilter(BaseModel):
     state: list[StateWord] = Field(
         default_factory=list[State], description="The effective state; several mean any of them."
     )
-    since: AwareDatetime | None = Field(
+    since: AskedMoment | None = Field(
         default=None, description="From the hour or day that has this moment; 14 days before `until` if left out."
     )
-    until: AwareDatetime | None = Field(
+    until: AskedMoment | None = Field(
         default=None, description="To the end of the hour or day that has this moment; now if left out."
     )
     by: list[Dimension] = Field(

@@ -17,6 +17,7 @@ from runvis_core.model.event import STORE_MADE_KINDS, EventBase, parse_event
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
 from runvis_core.plugins import Plugins, plugin_manager
+from runvis_core.services.calendar import MAX_YEAR, MIN_YEAR
 from runvis_core.services.garbage import searched_rarely
 from runvis_core.services.principals import UNBOUND, check_binding
 from runvis_core.services.teams import check_runs, find_contests
@@ -309,9 +310,6 @@ _NUMBERS: Final = {
     "producer_opened": ("sequence", "pid"),
     "producer_closed": ("sequence", "refused"),
 }
-MIN_YEAR: Final = 2
-"""At the ends of the calendar a change of time zone leaves it."""
-MAX_YEAR: Final = 9998
 
 
 def _check_names(event: EventBase) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from runvis_core.services.calendar import AskedMoment
 from runvis_core.services.filters import RunFilter
 
 _NUMBER = re.compile(r"[+-]?[\d.]+")
@@ -21,7 +22,7 @@ def _is_no_timestamp(value: object) -> object:
     return value
 
 
-PositionOrMoment = Annotated[int | AwareDatetime, BeforeValidator(_is_no_timestamp)]
+PositionOrMoment = Annotated[int | AskedMoment, BeforeValidator(_is_no_timestamp)]
 
 
 class PastFilter(BaseModel):
@@ -29,7 +30,7 @@ class PastFilter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    as_of: AwareDatetime | None = Field(
+    as_of: AskedMoment | None = Field(
         default=None,
         description="What was going on at this moment (with its time zone), by all that is known now.",
     )

@@ -47,6 +47,8 @@ def test_a_list_is_narrowed_by_its_query(client: httpx.Client, store: Store, rec
         ("trigger=whim", "trigger", "backfill"),
         ("since=yesterday", "since", ""),
         ("since=2026-11-24T08:00:00", "since", "zone"),
+        ("since=0001-01-01T00:00:01%2B00:01", "since", "the year 1 lies outside of 2 to 9998"),
+        ("as_of=9999-12-31T23:59:59-01:00", "as_of", "the year 9999"),
         ("silent=perhaps", "silent", "boolean"),
         ("stat=Failed", "stat", "native_state"),
         ("tag=", "tag", "1"),

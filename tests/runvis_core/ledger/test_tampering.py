@@ -274,6 +274,16 @@ def test_a_declaration_that_was_copied_is_named(original: tuple[Path, Bent], cop
     assert problems(store, bent) == ["declaration 2: added: it repeats declaration 1"]
 
 
+def test_a_checkpoint_that_was_copied_is_named(original: tuple[Path, Bent], copied: Callable[[], Store]) -> None:
+    store, bent = copied(), original[1]
+    with unguarded(store) as connection:
+        row = dict(
+            connection.execute(select(t.checkpoints).order_by(t.checkpoints.c.number.desc())).mappings().all()[0]
+        )
+        connection.execute(insert(t.checkpoints).values(row | {"number": row["number"] + 1}))
+    assert problems(store, bent) == [f"checkpoint {row['number'] + 1}: added: it repeats checkpoint {row['number']}"]
+
+
 def test_checkpoints_signed_by_somebody_else_are_refused(
     original: tuple[Path, Bent], copied: Callable[[], Store]
 ) -> None:
