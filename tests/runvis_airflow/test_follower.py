@@ -25,6 +25,7 @@ from runvis_core.emit.redaction import Redactor
 from runvis_core.errors import SettingsError, UnreachableError
 from runvis_core.model.event import EventBase, IdentityEvent, StateEvent
 from runvis_core.model.state import Relation, State, Witness
+from runvis_core.services import telling
 from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.entries import list_entries, list_run_entries
 from runvis_core.services.filters import RunFilter
@@ -412,7 +413,7 @@ def test_the_watermark_stays_when_the_store_did_not_take_a_page(
         raise UnreachableError("the store stayed busy")
 
     with monkeypatch.context() as patch:
-        patch.setattr(follower, "ingest_events", busy)
+        patch.setattr(telling, "ingest_events", busy)
         with pytest.raises(UnreachableError):
             sweep(airflow, store)
     assert watermark(store) is None

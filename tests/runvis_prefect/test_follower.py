@@ -19,6 +19,7 @@ from tests.runvis_prefect.fake_prefect import FakePrefect, text
 from runvis_core.errors import SettingsError, UnreachableError
 from runvis_core.model.event import StateEvent
 from runvis_core.model.state import State, Witness
+from runvis_core.services import telling
 from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.entries import list_entries
 from runvis_core.services.filters import RunFilter
@@ -438,7 +439,7 @@ def test_the_watermark_stays_when_the_store_does_not_take_what_was_read(
         raise UnreachableError("the store stayed busy")
 
     with monkeypatch.context() as patch:
-        patch.setattr(follower, "ingest_events", busy)
+        patch.setattr(telling, "ingest_events", busy)
         with following(prefect, store):
             await_that(lambda: prefect.asked.count("/api/health") >= 2)
     assert watermark(store) is None
