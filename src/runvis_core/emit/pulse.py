@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 from runvis_core.model.heartbeat import Heartbeat
+
+
+@dataclass(slots=True)
+class _Life:
+    """One run's: when its next sign is due, and how many seconds lie between two."""
+
+    due_at: float
+    interval: float
 
 
 class Pulse:
@@ -21,8 +30,7 @@ class Pulse:
         """`sign` makes a run's sign of life, of now, from its id and its interval in seconds."""
         self._sign = sign
         self._monotonic = monotonic
-        self._due_at: dict[UUID, tuple[float, float]] = {}
-        """By run: when the next sign is due, and the interval."""
+        self._alive: dict[UUID, _Life] = {}
 
     def begin(self, run_id: UUID, interval_seconds: float) -> None:
         """Have a run say that it is alive, for the first time when one interval has gone by.
@@ -31,22 +39,22 @@ class Pulse:
         """
         if not interval_seconds > 0:
             raise ValueError(f"an interval of {interval_seconds:g} s is no time")
-        self._due_at[run_id] = (self._monotonic() + interval_seconds, interval_seconds)
+        self._alive[run_id] = _Life(self._monotonic() + interval_seconds, interval_seconds)
 
     def end(self, run_id: UUID) -> None:
         """Let a run say so no more."""
-        self._due_at.pop(run_id, None)
+        self._alive.pop(run_id, None)
 
     def seconds_left(self) -> float | None:
         """Return how long it is until the next sign is due, 0 where one is; None where there is none to come."""
-        due_at = [due_at for due_at, _ in list(self._due_at.values())]
+        due_at = [life.due_at for life in list(self._alive.values())]
         return max(0.0, min(due_at) - self._monotonic()) if due_at else None
 
     def take_due(self) -> list[Heartbeat]:
         """Return the signs that are due, of now; the next ones are due an interval later."""
         now = self._monotonic()
-        due = [(run_id, interval) for run_id, (due_at, interval) in list(self._due_at.items()) if due_at <= now]
-        for run_id, interval in due:
-            if run_id in self._due_at:  # Else it ended meanwhile.
-                self._due_at[run_id] = (now + interval, interval)
-        return [self._sign(run_id, interval) for run_id, interval in due]
+        due = [(run_id, life) for run_id, life in list(self._alive.items()) if life.due_at <= now]
+        for _, life in due:
+            # Not put back: another thread may have ended it meanwhile.
+            life.due_at = now + life.interval
+        return [self._sign(run_id, life.interval) for run_id, life in due]
