@@ -101,16 +101,8 @@ def attempt_fields(row: Any) -> dict[str, Any]:
 
 def run_ref_fields(row: Any, *, corrected: bool) -> dict[str, Any]:
     """Return the fields of a `RunRef` of a run's row."""
-    # Not made of `attempt_fields`: an answer has hundreds of them.
     return {
-        "run_id": row.run_id,
-        "attempt": row.attempt,
-        "state": _STATES[row.state],
-        "effective_state": _STATES[row.effective_state],
-        "native_state": row.native_state,
-        "started_at": row.started_at,
-        "ended_at": row.ended_at,
-        "duration_seconds": duration_seconds(row.started_at, row.ended_at),
+        **attempt_fields(row),
         "engine": row.engine,
         "deployment": row.deployment,
         "definition": row.definition,
