@@ -38,7 +38,7 @@ def load_task_listeners() -> None:
     """Have Airflow load now what each task's process otherwise loads for itself: its plugins and their listeners.
 
     A scheduler has loaded them for its own hooks; the task SDK has a manager of its own, kept for the life of a process
-    and its forks. Loading takes it some milliseconds. An Airflow before 3.2 has no such manager.
+    and its forks. An Airflow whose task SDK has none is left as it is.
     """
     with suppress(ImportError):
         from airflow.sdk.listener import get_listener_manager
