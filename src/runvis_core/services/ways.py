@@ -152,15 +152,25 @@ class _Deployment(NamedTuple):
 
 def _find_deployments(connection: Connection) -> list[_Deployment]:
     """Return all installations of engines, from one to the next in the index."""
-    columns = (runs.c.engine, runs.c.deployment)
     found: list[_Deployment] = []
     while len(found) <= MAX_WAYS:
-        query = select(*columns).order_by(*columns).limit(1).with_hint(runs, "INDEXED BY runs_definition", "sqlite")
-        row = connection.execute(query.where(tuple_(*columns) > tuple_(*found[-1])) if found else query).one_or_none()
+        row = _find_deployment(connection, found[-1] if found else None)
         if row is None:
             break
-        found.append(_Deployment(*row))
+        found.append(row)
     return found
+
+
+def _find_deployment(connection: Connection, after: _Deployment | None) -> _Deployment | None:
+    """Return the first installation after one in the index."""
+    engine, deployment = columns = (runs.c.engine, runs.c.deployment)
+    query = select(*columns).order_by(*columns).limit(1).with_hint(runs, "INDEXED BY runs_definition", "sqlite")
+    # Not as a pair: of that SQLite's index takes the engine alone, and reads every run of it.
+    beyond = (
+        [()] if after is None else [(engine == after.engine, deployment > after.deployment), (engine > after.engine,)]
+    )
+    rows = (connection.execute(query.where(*conditions)).one_or_none() for conditions in beyond)
+    return next((_Deployment(*row) for row in rows if row is not None), None)
 
 
 def _find_states(connection: Connection, filters: RunFilter) -> list[tuple[str | None, str | None]] | None:

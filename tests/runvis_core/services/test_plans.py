@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
-from itertools import combinations, islice
+from itertools import combinations, count, islice
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from runvis_core.services.search import search
 from runvis_core.services.sources import get_heard
 from runvis_core.services.stats import get_trend, list_stats
 from runvis_core.services.steps import STEPS
-from runvis_core.store.database import Store
+from runvis_core.store.database import Store, open_store
 from runvis_core.store.steps import catch_up
 from runvis_core.testing.factories import a_run_id, at
 from runvis_core.testing.runs import a_run
@@ -183,6 +184,47 @@ def test_any_two_filters_bring_all_that_they_let_through_however_short_the_walk(
     for filters, expected in whole:
         assert _all_runs(history, filters) == expected, filters
         assert expected == [one for one in everything if one in set(expected)], filters
+
+
+def test_to_find_nothing_costs_no_more_in_a_longer_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a plan does not say: how much of an index is read.
+    monkeypatch.setattr(ways, "FEW", 16)
+    monkeypatch.setattr(ways, "MAX_WALKED", 48)
+    monkeypatch.setattr(runs, "MAX_GATHERED", 8)
+    with ExitStack() as stack:
+        short, long = (
+            stack.enter_context(closing(open_store(f"sqlite:///{tmp_path / str(length)}.db"))) for length in (300, 3000)
+        )
+        fill_store(short, History(300))
+        fill_store(long, History(3000))
+        costs = {
+            repr(filters): (_cost(short, filters), _cost(long, filters))
+            for filters in pairs()
+            if not list_runs(long, filters, limit=10, now=UNTIL).items
+        }
+    assert len(costs) > 20
+    assert {filters: both for filters, both in costs.items() if both[1] > max(2 * both[0], A_WALK)} == {}
+
+
+INSTRUCTIONS = 10
+"""How many instructions of SQLite's machine are counted as one."""
+A_WALK = 500
+"""As much as a walk of so few runs may cost in the longer history, where the shorter one has fewer to walk."""
+
+
+def _cost(store: Store, filters: RunFilter) -> int:
+    """Return how much SQLite does for an answer, in tens of its machine's instructions."""
+    counted = count()
+
+    def note(connection: Any, *_: object) -> None:
+        connection.set_progress_handler(lambda: next(counted) and 0, INSTRUCTIONS)
+
+    event.listen(store.engine, "checkout", note)
+    try:
+        list_runs(store, filters, limit=10, now=UNTIL)
+    finally:
+        event.remove(store.engine, "checkout", note)
+    return next(counted)
 
 
 def _all_runs(store: Store, filters: RunFilter) -> list[UUID]:
