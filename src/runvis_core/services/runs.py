@@ -19,7 +19,7 @@ from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import begins_with, chunks, reading
 from runvis_core.services.run_summaries import summarise
 from runvis_core.services.steps import FAILURES
-from runvis_core.services.ways import MAX_WALKED, Place, Walked, count_up_to, fetch, gather, walk
+from runvis_core.services.ways import MAX_WALKED, Place, Walked, count_up_to, fetch, gather, walk, within
 from runvis_core.store.database import Store
 from runvis_core.store.failures import find_words
 from runvis_core.store.steps import catch_up
@@ -107,11 +107,11 @@ def run_conditions(
     """Return what must hold of rows of `runs` that the filters let through, and what is to be said of it."""
     parent = None if filters.parent is None else resolve_run(connection, filters.parent)
     asked = _Asked(connection, filters, parent, now)
-    return asked.conditions, asked.notes
+    return [*asked.conditions, *within(filters)], asked.notes
 
 
 class _Asked:
-    """What filters let through: as conditions, and as ids of runs where they say which runs."""
+    """What filters let through, but for when: as conditions, and as ids of runs where they say which runs."""
 
     def __init__(self, connection: Connection, filters: RunFilter, parent: UUID | None, now: datetime) -> None:
         self.conditions: list[ColumnElement[bool]] = [runs.c.became_run_id.is_(None), *_field_conditions(filters)]
@@ -176,10 +176,6 @@ def _field_conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:
             yield column == value
     if filters.state:
         yield runs.c.effective_state.in_([state.value for state in filters.state])
-    if filters.since is not None:
-        yield runs.c.sort_at >= filters.since
-    if filters.until is not None:
-        yield runs.c.sort_at < filters.until
 
 
 class SecondsBetween(FunctionElement[float]):

@@ -44,6 +44,32 @@ class Way(NamedTuple):
     conditions: tuple[ColumnElement[bool], ...]
 
 
+class _Bounds(NamedTuple):
+    """Which part of the order of lists is meant."""
+
+    since: datetime | None
+    until: datetime | None
+    """Before it."""
+    after: Place | None
+
+    def conditions(self, last: Place | None = None) -> list[ColumnElement[bool]]:
+        """Return what must hold of rows of the part, down to a place in it if one is given.
+
+        Of each end no more than one is said: SQLite looks in the index for the first that is said, and reads from there
+        to where the other would have led.
+        """
+        said: list[ColumnElement[bool]] = []
+        if last is not None:
+            said.append(_from(last))
+        elif self.since is not None:
+            said.append(runs.c.sort_at >= self.since)
+        if self.after is not None and (self.until is None or self.after.sort_at < self.until):
+            said.append(_before(self.after))
+        elif self.until is not None:
+            said.append(runs.c.sort_at < self.until)
+        return said
+
+
 class Walked(NamedTuple):
     """What was found on the way."""
 
@@ -63,9 +89,9 @@ def walk(
 ) -> Walked:  # fmt: skip
     """Return where the first runs stand that the conditions let through, at most `limit` of them.
 
-    `parent` is the run that `filters` name as such.
+    `parent` is the run that `filters` name as such. The conditions say nothing of when: the filters do.
     """
-    bounds = [*_within(filters), *([] if after is None else [_before(after)])]
+    bounds = _Bounds(filters.since, filters.until, after)
     candidates: list[list[Way]] = []
     for ways in _candidates(connection, filters, parent):
         if not ways:
@@ -95,8 +121,8 @@ def gather(
     connection: Connection, run_ids: Any, conditions: Sequence[ColumnElement[bool]], *,
     filters: RunFilter, after: Place | None, limit: int,
 ) -> Walked:  # fmt: skip
-    """Return where the first of some runs stand that the conditions let through: of few runs, by their ids."""
-    bounds = [*_within(filters), *([] if after is None else [_before(after)])]
+    """Return where the first of some runs stand that filters and conditions let through: of few runs, by their ids."""
+    bounds = _Bounds(filters.since, filters.until, after).conditions()
     query = _newest(select(*_PLACE).where(runs.c.run_id.in_(run_ids), *conditions, *bounds), BY_ID).limit(limit)
     return Walked([Place(*row) for row in connection.execute(query)], None)
 
@@ -205,11 +231,9 @@ def _find_native_states(connection: Connection, state: str | None) -> Iterator[s
         last = found
 
 
-def _within(filters: RunFilter) -> Iterator[ColumnElement[bool]]:
-    if filters.since is not None:
-        yield runs.c.sort_at >= filters.since
-    if filters.until is not None:
-        yield runs.c.sort_at < filters.until
+def within(filters: RunFilter) -> list[ColumnElement[bool]]:
+    """Return what must hold of rows of `runs` by when they were first heard of."""
+    return _Bounds(filters.since, filters.until, None).conditions()
 
 
 def _literal(place: Place) -> Any:
@@ -230,28 +254,25 @@ def _newest(query: Any, index: str) -> Any:
     return query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
 
 
-def _ends(
-    connection: Connection, ways: Sequence[Way], bounds: Sequence[ColumnElement[bool]], most: int
-) -> list[Place | None]:
+def _ends(connection: Connection, ways: Sequence[Way], bounds: _Bounds, most: int) -> list[Place | None]:
     """Return of each way its run number `most`; None where it has no more than so many."""
     ends: list[Place | None] = []
     for way in ways:
-        query = _newest(select(*_PLACE).where(*way.conditions, *bounds), way.over)
+        query = _newest(select(*_PLACE).where(*way.conditions, *bounds.conditions()), way.over)
         row = connection.execute(query.offset(most - 1).limit(1)).one_or_none()
         ends.append(None if row is None else Place(*row))
     return ends
 
 
 def _follow(
-    connection: Connection, ways: Sequence[Way], ends: Sequence[Place | None], bounds: Sequence[ColumnElement[bool]],
+    connection: Connection, ways: Sequence[Way], ends: Sequence[Place | None], bounds: _Bounds,
     conditions: Sequence[ColumnElement[bool]], limit: int,
 ) -> Walked:  # fmt: skip
     """Follow ways side by side as far as all of them were looked at."""
     until = max((end for end in ends if end is not None), default=None)
-    most = [] if until is None else [_from(until)]
     found: list[Place] = []
     for way in ways:
-        query = _newest(select(*_PLACE).where(*way.conditions, *conditions, *bounds, *most), way.over)
+        query = _newest(select(*_PLACE).where(*way.conditions, *conditions, *bounds.conditions(until)), way.over)
         found += [Place(*row) for row in connection.execute(query.limit(limit))]
     places = sorted(found, reverse=True)[:limit]
     return Walked(places, None if len(places) == limit else until)
