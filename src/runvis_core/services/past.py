@@ -93,8 +93,12 @@ def covers(past: Past) -> list[ColumnElement[bool]]:
     return [*known, columns.from_at <= past.moment, or_(columns.to_at.is_(None), columns.to_at > past.moment)]
 
 
-def bounds(connection: Connection, past: Past) -> list[ColumnElement[bool]]:
-    """Return conditions that every interval of this past fulfils, and by which a list passes over what came later."""
+def bounds(connection: Connection, past: Past, *, until: datetime | None = None) -> list[ColumnElement[bool]]:
+    """Return the condition of every interval of this past by which a list passes over what came later.
+
+    What is asked for may end before `until`: only the earlier end is said, since SQLite reads from the first that it is
+    told.
+    """
     seconds = {row.name: row.seconds for row in connection.execute(select(interval_bounds))}
     latest: list[datetime] = []
     if past.moment is not None:
@@ -103,6 +107,8 @@ def bounds(connection: Connection, past: Past) -> list[ColumnElement[bool]]:
     if data is not None:
         recorded_at = read_envelope(past.position, data).recorded_at
         latest.append(recorded_at + timedelta(seconds=seconds.get(AHEAD, 0)))
+    if until is not None and until <= min(latest, default=until):
+        return [run_intervals.c.sort_at < until]
     return [run_intervals.c.sort_at <= min(latest)] if latest else []
 
 

@@ -55,13 +55,15 @@ def find_past_runs(
     bound = PastRunFilter(**filters.model_dump(), **asked.model_dump())
     conditions = list(_conditions(runs.connection, filters))
     columns = run_intervals.c
+    if cursor is None:
+        end = bounds(runs.connection, runs.past, until=filters.until)
+    else:
+        end = [_after(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID)))]
     query = (
         select(columns.run_id, columns.sort_at)
-        .where(*covers(runs.past), *bounds(runs.connection, runs.past), *conditions)
+        .where(*covers(runs.past), *end, *conditions)
         .order_by(columns.sort_at.desc(), columns.run_id.desc())
     )
-    if cursor is not None:
-        query = query.where(_after(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID))))
     rows = runs.connection.execute(query.limit(limit + 1)).all()
     page, more = rows[:limit], len(rows) > limit
     place = [page[-1].sort_at.isoformat(), str(page[-1].run_id)] if more else []
@@ -75,6 +77,7 @@ def _after(sort_at: datetime, run_id: UUID) -> ColumnElement[bool]:
 
 
 def _conditions(connection: Connection, filters: RunFilter) -> Iterable[ColumnElement[bool]]:
+    """Yield what must hold of intervals that the filters let through, but for the end of the list."""
     _refuse_untold(filters)
     yield run_intervals.c.became_run_id.is_(None)
     for name, column in _FIELDS.items():
@@ -88,8 +91,6 @@ def _conditions(connection: Connection, filters: RunFilter) -> Iterable[ColumnEl
         yield run_intervals.c.effective_state.in_([state.value for state in filters.state])
     if filters.since is not None:
         yield run_intervals.c.sort_at >= filters.since
-    if filters.until is not None:
-        yield run_intervals.c.sort_at < filters.until
     if filters.conflicting:
         yield run_intervals.c.corrected
 

@@ -19,6 +19,7 @@ from benchmarks.history import UNTIL, History
 from runvis_core.model.event import EventBase
 from runvis_core.model.state import State
 from runvis_core.services import runs, ways
+from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.compare import compare_with_last_success
 from runvis_core.services.definitions import get_definition
 from runvis_core.services.exports import follow_pages
@@ -26,6 +27,8 @@ from runvis_core.services.feed import list_feed
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
+from runvis_core.services.past_filter import PastFilter
+from runvis_core.services.past_runs import list_past_runs
 from runvis_core.services.run_details import get_run
 from runvis_core.services.runs import list_runs
 from runvis_core.services.search import search
@@ -198,7 +201,7 @@ def test_to_find_nothing_costs_no_more_in_a_longer_history(tmp_path: Path, monke
         fill_store(short, History(300))
         fill_store(long, History(3000))
         costs = {
-            repr(filters): (_cost(short, filters), _cost(long, filters))
+            repr(filters): (_cost_of_list(short, filters), _cost_of_list(long, filters))
             for filters in pairs()
             if not list_runs(long, filters, limit=10, now=UNTIL).items
         }
@@ -212,7 +215,31 @@ A_WALK = 500
 """As much as a walk of so few runs may cost in the longer history, where the shorter one has fewer to walk."""
 
 
-def _cost(store: Store, filters: RunFilter) -> int:
+def test_a_late_page_of_a_past_costs_no_more_than_its_first(tmp_path: Path) -> None:
+    until = UNTIL - timedelta(days=1)
+    with closing(open_store(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        fill_store(store, History(3000))
+        catch_up(store, STEPS)
+        for filters in (RunFilter(), RunFilter(until=until)):
+
+            def list_past(cursor: str | None, filters: RunFilter = filters) -> Page[RunSummary]:
+                return list_past_runs(store, filters, PastFilter(as_of=UNTIL), limit=10, cursor=cursor, now=UNTIL)
+
+            costs: list[int] = []
+            cursor: str | None = None
+            for _ in range(150):
+                asked_at = cursor
+                costs.append(_cost(store, lambda asked_at=asked_at: list_past(asked_at)))
+                cursor = list_past(cursor).next_cursor
+                assert cursor is not None
+            assert max(costs[-10:]) < 2 * max(costs[:10])
+
+
+def _cost_of_list(store: Store, filters: RunFilter) -> int:
+    return _cost(store, lambda: list_runs(store, filters, limit=10, now=UNTIL))
+
+
+def _cost(store: Store, ask: Callable[[], object]) -> int:
     """Return how much SQLite does for an answer, in tens of its machine's instructions."""
     counted = count()
 
@@ -221,7 +248,7 @@ def _cost(store: Store, filters: RunFilter) -> int:
 
     event.listen(store.engine, "checkout", note)
     try:
-        list_runs(store, filters, limit=10, now=UNTIL)
+        ask()
     finally:
         event.remove(store.engine, "checkout", note)
     return next(counted)
