@@ -19,7 +19,7 @@ from benchmarks.workload import items
 
 STREAMS = 100
 ROUNDS = 7
-POSTED, POSTS = 100, 40
+POSTED, POSTS = 100, 200
 TOLD = 40
 WITHIN_MS = 1000.0
 PAUSE_SECONDS = 0.3

@@ -210,6 +210,8 @@ class OwnErrors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            return
         if isinstance(error, DBAPIError):
             raise UnreachableError(f"the store can't be opened: {error.orig}") from error
         if isinstance(error, self._refused):

@@ -163,8 +163,7 @@ class SqliteDriver:
         """Write everything."""
         with _OWN_ERRORS:
             for statement, rows in _statements(changes):
-                if rows:
-                    self._connection.executemany(statement, rows)
+                self._connection.executemany(statement, rows)
 
     def write_producers(self, rows: list[Row]) -> None:
         """Write whole rows of producers."""
@@ -205,18 +204,24 @@ class SqliteDriver:
 
 
 def _statements(changes: Changes) -> Iterator[tuple[str, Sequence[Row]]]:
-    """Yield what writes the changes, in order: statements and their rows."""
-    yield INSERT["entries"], changes.entries
-    yield INSERT["bodies"], changes.bodies
-    for table in WRITE_ORDER:
-        yield INSERT[table], changes.inserts.get(table, ())
-    yield DELETE_BODY, [row[:2] for row in changes.inserts.get("erasures", ())]
-    for table, rows in changes.inserts_once.items():
-        yield INSERT_ONCE[table], rows
-    for names, rows in changes.changed_runs.items():
-        yield _update_runs(names), rows
-    yield UPSERT_PRODUCER, changes.producers
-    yield DELETE_BEATS, [(run.run_id.bytes,) for run in changes.ended]
+    """Yield what writes the changes, in order: statements and their rows, of which there are some.
+
+    A batch of one event has rows for three or four of some forty tables.
+    """
+    inserts = changes.inserts
+    if changes.entries:
+        yield INSERT["entries"], changes.entries
+    if changes.bodies:
+        yield INSERT["bodies"], changes.bodies
+    yield from ((INSERT[table], inserts[table]) for table in WRITE_ORDER if table in inserts)
+    if "erasures" in inserts:
+        yield DELETE_BODY, [row[:2] for row in inserts["erasures"]]
+    yield from ((INSERT_ONCE[table], rows) for table, rows in changes.inserts_once.items())
+    yield from ((_update_runs(names), rows) for names, rows in changes.changed_runs.items())
+    if changes.producers:
+        yield UPSERT_PRODUCER, changes.producers
+    if changes.ended:
+        yield DELETE_BEATS, [(run.run_id.bytes,) for run in changes.ended]
     if changes.head is not None:
         yield MOVE_HEAD, [(changes.head.position, _bind_moment(changes.head.recorded_at))]
 
