@@ -18,10 +18,10 @@ from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
 from runvis_core.plugins import Plugins, plugin_manager
 from runvis_core.services.calendar import MAX_YEAR, MIN_YEAR
-from runvis_core.services.garbage import searched_rarely
 from runvis_core.services.principals import UNBOUND, check_binding
 from runvis_core.services.teams import check_runs, find_contests
 from runvis_core.store.database import Store
+from runvis_core.store.garbage import searched_rarely
 from runvis_core.store.liveness import record_beats
 from runvis_core.store.log import Appended
 from runvis_core.store.outcome import Outcome

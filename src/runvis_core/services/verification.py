@@ -16,6 +16,7 @@ from runvis_core.services.reading import reading
 from runvis_core.services.steps import STEPS
 from runvis_core.store.check import find_problems
 from runvis_core.store.database import Store
+from runvis_core.store.garbage import searched_rarely
 from runvis_core.store.steps import CheckedStep, list_lags
 
 MAX_PROBLEMS: Final = 1000
@@ -38,6 +39,7 @@ class Verified(NamedTuple):
     """How many checkpoints they were held against."""
 
 
+@searched_rarely()
 def verify_store(
     store: Store,
     *,

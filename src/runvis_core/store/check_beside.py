@@ -82,7 +82,7 @@ class RowsBesideRuns:
     def _find_added_bodies(self, entries: Sequence[Entry], first: int, last: int) -> Iterator[str]:
         columns = t.bodies.c
         query = select(columns.position, columns.digest).where(columns.position >= first, columns.position <= last)
-        standing = {(row.position, bytes(row.digest)) for row in self._connection.execute(query)}
+        standing = {(row.position, bytes(row.digest)) for row in self._connection.execute(query).all()}
         wanted = {
             (entry.position, bytes.fromhex(ref.digest)) for entry in entries for ref in entry.event.bodies.values()
         }

@@ -12,6 +12,7 @@ from runvis_core.errors import UnreachableError
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store
 from runvis_core.store.driver import Driver, Row, Wanted
+from runvis_core.store.garbage import searched_rarely
 from runvis_core.store.guards import create_guards
 from runvis_core.store.log import NUL, driver_on, parse_entry
 from runvis_core.store.producers import carry_over
@@ -28,6 +29,7 @@ Progress = Callable[[int, int], None]
 """Called with how much is done, and of how much."""
 
 
+@searched_rarely()
 def rebuild_store(store: Store, *, progress: Progress | None = None) -> None:
     """Replace all projections by what the log says, in one transaction: nobody sees a half of it.
 
