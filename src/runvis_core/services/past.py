@@ -93,11 +93,10 @@ def covers(past: Past) -> list[ColumnElement[bool]]:
     return [*known, columns.from_at <= past.moment, or_(columns.to_at.is_(None), columns.to_at > past.moment)]
 
 
-def bounds(connection: Connection, past: Past, *, until: datetime | None = None) -> list[ColumnElement[bool]]:
-    """Return the condition of every interval of this past by which a list passes over what came later.
+def find_end(connection: Connection, past: Past) -> datetime | None:
+    """Return the moment before which every interval of this past stands in lists: so these pass over what came later.
 
-    What is asked for may end before `until`: only the earlier end is said, since SQLite reads from the first that it is
-    told.
+    None if nothing was recorded by then.
     """
     seconds = {row.name: row.seconds for row in connection.execute(select(interval_bounds))}
     latest: list[datetime] = []
@@ -107,9 +106,13 @@ def bounds(connection: Connection, past: Past, *, until: datetime | None = None)
     if data is not None:
         recorded_at = read_envelope(past.position, data).recorded_at
         latest.append(recorded_at + timedelta(seconds=seconds.get(AHEAD, 0)))
-    if until is not None and until <= min(latest, default=until):
-        return [run_intervals.c.sort_at < until]
-    return [run_intervals.c.sort_at <= min(latest)] if latest else []
+    return min(latest) + timedelta.resolution if latest else None
+
+
+def bounds(connection: Connection, past: Past) -> list[ColumnElement[bool]]:
+    """Return the condition that `find_end` stands for."""
+    end = find_end(connection, past)
+    return [] if end is None else [run_intervals.c.sort_at < end]
 
 
 def name_past(past: Past) -> str:
@@ -150,9 +153,13 @@ class PastRuns:
         self.load([run_id])
         return self._runs[run_id]
 
-    def find_where(self, *conditions: ColumnElement[bool]) -> list[PastRun]:
-        """Return the runs whose interval of this past fulfils conditions, in the order in which lists have them."""
+    def find_where(self, *conditions: ColumnElement[bool], over: str) -> list[PastRun]:
+        """Return the runs whose interval of this past fulfils conditions, in the order in which lists have them.
+
+        `over` names the index by which they are few: SQLite would choose another.
+        """
         query = select(run_intervals.c.run_id).where(*covers(self.past), *conditions)
+        query = query.with_hint(run_intervals, f"INDEXED BY {over}", "sqlite")
         found = self.load(self.connection.scalars(query))
         return sorted(found, key=lambda run: (run.row.sort_at, run.row.run_id))
 

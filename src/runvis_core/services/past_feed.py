@@ -22,7 +22,7 @@ from runvis_core.services.feed import (
     list_feed,
 )
 from runvis_core.services.filters import RunFilter
-from runvis_core.services.past import PastRun, PastRuns, covers, name_past, reading_past
+from runvis_core.services.past import PastRun, PastRuns, covers, reading_past
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_kin import find_by_key, key_of
 from runvis_core.services.past_runs import find_past_runs, summarise_past
@@ -48,10 +48,10 @@ def list_feed_at(
         return list_feed(store, filters, limit=limit, cursor=cursor, now=now, opened=opened)
     with reading_past(store, past, now=now) as (connection, found):
         runs = PastRuns(connection, found)
-        shown, next_cursor = find_past_runs(runs, filters, past, limit=limit, cursor=cursor)
-        items = summarise_past(runs, shown)
-        rows = _describe(runs, shown, items, opened)
-    return Page(items=rows, next_cursor=next_cursor, notes=[name_past(found)])
+        page = find_past_runs(runs, filters, past, limit=limit, cursor=cursor)
+        items = summarise_past(runs, page.found)
+        rows = _describe(runs, page.found, items, opened)
+    return Page(items=rows, next_cursor=page.next_cursor, notes=page.notes)
 
 
 def _describe(
@@ -154,7 +154,10 @@ def _failed_children(runs: PastRuns, parents: Sequence[UUID]) -> Iterable[PastRu
     failed: list[PastRun] = []
     for chunk in chunks(parents):
         failed += runs.find_where(
-            column.parent_run_id.in_(chunk), column.effective_state.in_(FAILED), column.became_run_id.is_(None)
+            column.parent_run_id.in_(chunk),
+            column.effective_state.in_(FAILED),
+            column.became_run_id.is_(None),
+            over="run_intervals_parent",
         )
     tries = find_by_key(runs, [run.row.native_key for run in failed])
     first: dict[UUID, list[PastRun]] = defaultdict(list)

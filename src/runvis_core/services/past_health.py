@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, select, tuple_
 
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.days import find_counted_until, find_days
@@ -50,7 +50,7 @@ def get_past_standing(store: Store, asked: PastFilter, *, now: datetime, at: dat
     until = find_counted_until(asked)
     with reading_past(store, asked, now=now, steps=(INTERVALS, ROLLUPS)) as (connection, past):
         runs = PastRuns(connection, past)
-        stands = [stand for stand in _find_stands(runs) if not stand.is_inner]
+        stands = _find_stands(runs)
         failing = sorted((one for one in stands if one.is_failing), key=_by_last_run, reverse=True)
         late = _find_late(connection, past, stands, at)
         described = _Describer(runs, [*failing[:SHOWN], *(one for one, _ in late[:SHOWN])])
@@ -78,12 +78,10 @@ def _name_counts(until: datetime | None) -> str:
 
 
 class _Stand(NamedTuple):
-    """How a definition stood: its latest run, and the last ones that ended in these ways."""
+    """How a definition stood whose runs lay in no other: its latest run, and the last ones that ended in these ways."""
 
     key: tuple[str, str, str, str]
-    latest_id: UUID
     latest_at: datetime
-    is_inner: bool
     last_id: UUID | None
     last_at: datetime | None
     good_id: UUID | None
@@ -95,33 +93,53 @@ class _Stand(NamedTuple):
 
 
 def _find_stands(runs: PastRuns) -> list[_Stand]:
-    """Return the definitions that had runs. Each is looked up by its index from its end: no list of runs is read."""
+    """Return the definitions whose latest run lay in no other.
+
+    Each is looked up by its index from its end: no list of runs is read. Most are of tasks, of which no more is asked.
+    """
     within = [*covers(runs.past), *bounds(runs.connection, runs.past), run_intervals.c.became_run_id.is_(None)]
-    states = run_intervals.c.effective_state
-    query = select(
-        definitions.c.engine,
-        definitions.c.deployment,
-        definitions.c.definition,
-        definitions.c.definition_kind,
-        _last_run(within).label("latest"),
-        _last_run([*within, states.in_((*GOOD, *BAD))]).label("last"),
-        _last_run([*within, states.in_(GOOD)]).label("good"),
-    ).where(definitions.c.first_position <= runs.past.position)
+    query = select(*_KEY, _last_run(within).label("latest")).where(definitions.c.first_position <= runs.past.position)
     rows = [row for row in runs.connection.execute(query) if row.latest is not None]
-    places = _find_places(runs, {run_id for row in rows for run_id in row[4:] if run_id is not None})
-    return [
-        _Stand(
-            key=tuple(row[:4]),
-            latest_id=row.latest,
-            latest_at=places[row.latest].sort_at,
-            is_inner=places[row.latest].parent_run_id is not None,
-            last_id=row.last,
-            last_at=places[row.last].sort_at if row.last else None,
-            good_id=row.good,
-            good_at=places[row.good].sort_at if row.good else None,
+    latest = _find_places(runs, {row.latest for row in rows})
+    outer = [row for row in rows if latest[row.latest].parent_run_id is None]
+    ended = _find_ended(runs, within, {tuple(row[:4]) for row in outer})
+    places = _find_places(runs, {run_id for found in ended.values() for run_id in found if run_id is not None})
+    stands: list[_Stand] = []
+    for row in outer:
+        last, good = ended[tuple(row[:4])]
+        stands.append(
+            _Stand(
+                key=tuple(row[:4]),
+                latest_at=latest[row.latest].sort_at,
+                last_id=last,
+                last_at=places[last].sort_at if last else None,
+                good_id=good,
+                good_at=places[good].sort_at if good else None,
+            )
         )
-        for row in rows
-    ]
+    return stands
+
+
+_KEY: Final = (
+    definitions.c.engine,
+    definitions.c.deployment,
+    definitions.c.definition,
+    definitions.c.definition_kind,
+)
+
+
+def _find_ended(
+    runs: PastRuns, within: Sequence[ColumnElement[bool]], keys: Set[tuple[str, ...]]
+) -> dict[tuple[str, ...], tuple[UUID | None, UUID | None]]:
+    """Return by definition the last run that had ended well or badly, and the last that had ended well."""
+    states = run_intervals.c.effective_state
+    last = _last_run([*within, states.in_((*GOOD, *BAD))]).label("last")
+    query = select(*_KEY, last, _last_run([*within, states.in_(GOOD)]).label("good"))
+    found: dict[tuple[str, ...], tuple[UUID | None, UUID | None]] = {}
+    for chunk in chunks(sorted(keys)):
+        rows = runs.connection.execute(query.where(tuple_(*_KEY).in_(chunk)))
+        found.update((tuple(row[:4]), (row.last, row.good)) for row in rows)
+    return found
 
 
 def _last_run(conditions: Sequence[ColumnElement[bool]]) -> Any:
@@ -203,7 +221,7 @@ class _Describer:
             deployment=deployment,
             definition=definition,
             kind=kind,
-            is_inner=one.is_inner,
+            is_inner=False,
             last_run=self._ref(one.last_id),
             last_good=self._ref(one.good_id),
             failing_since=self._since.get(one.key),

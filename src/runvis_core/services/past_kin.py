@@ -42,7 +42,7 @@ def find_by_key(past: PastRuns, keys: Iterable[str | None]) -> dict[tuple[str, s
     """Return the runs that had one of these native keys, by the key with whose it is, in the order of lists."""
     found: dict[tuple[str, str, str | None], list[PastRun]] = defaultdict(list)
     for chunk in chunks(sorted({key for key in keys if key is not None})):
-        for run in past.find_where(run_intervals.c.native_key.in_(chunk)):
+        for run in past.find_where(run_intervals.c.native_key.in_(chunk), over="run_intervals_native_key"):
             found[key_of(run)].append(run)
     return found
 
@@ -193,7 +193,7 @@ def _maybe_caused(past: PastRuns, sources: Sequence[PastRun]) -> Iterator[PastRu
         yield from runs
     for chunk in chunks(sources):
         run_ids = [source.row.run_id for source in chunk]
-        yield from past.find_where(run_intervals.c.caused_by_run_id.in_(run_ids))
+        yield from past.find_where(run_intervals.c.caused_by_run_id.in_(run_ids), over="run_intervals_cause")
         keys = [source.row.native_key for source in chunk if source.row.native_key is not None]
         named = select(links.c.run_id).where(
             links.c.relation == Relation.CAUSED_BY.value,

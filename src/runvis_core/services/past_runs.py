@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection
 
 from runvis_core.errors import PastError
 from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
-from runvis_core.services.past import PastRun, PastRuns, bounds, covers, name_past, reading_past
+from runvis_core.services.past import PastRun, PastRuns, covers, find_end, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
 from runvis_core.services.past_kin import find_past_ancestry, find_past_previous
 from runvis_core.services.run_summaries import Collected, Surroundings, describe, list_items
+from runvis_core.services.ways import Bounds, Place, Way, find_named, is_of, name_walked, walk
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals
-from runvis_core.store.types import Id, Moment
 
 _LIST: Final = "past runs"
 _FIELDS: Final = {
@@ -43,41 +43,61 @@ def list_past_runs(
     """
     with reading_past(store, asked, now=now) as (connection, past):
         runs = PastRuns(connection, past)
-        found, next_cursor = find_past_runs(runs, filters, asked, limit=limit, cursor=cursor)
-        items = summarise_past(runs, found)
-    return Page(items=items, next_cursor=next_cursor, notes=[name_past(past)])
+        page = find_past_runs(runs, filters, asked, limit=limit, cursor=cursor)
+        items = summarise_past(runs, page.found)
+    return Page(items=items, next_cursor=page.next_cursor, notes=page.notes)
+
+
+class PastPage(NamedTuple):
+    """A page of a list of the past, newest first."""
+
+    found: list[PastRun]
+    next_cursor: str | None
+    notes: list[str]
 
 
 def find_past_runs(
     runs: PastRuns, filters: RunFilter, asked: PastFilter, *, limit: int, cursor: str | None
-) -> tuple[list[PastRun], str | None]:
-    """Return the runs of a page of a list of the past, newest first, and the cursor of the next page."""
+) -> PastPage:
+    """Return a page of a list of the past. It looks through no more of it than `list_runs` does."""
     bound = PastRunFilter(**filters.model_dump(), **asked.model_dump())
-    conditions = list(_conditions(runs.connection, filters))
-    columns = run_intervals.c
-    if cursor is None:
-        end = bounds(runs.connection, runs.past, until=filters.until)
-    else:
-        end = [_after(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID)))]
-    query = (
-        select(columns.run_id, columns.sort_at)
-        .where(*covers(runs.past), *end, *conditions)
-        .order_by(columns.sort_at.desc(), columns.run_id.desc())
+    after = None if cursor is None else Place(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID)))
+    ends = [end for end in (filters.until, find_end(runs.connection, runs.past)) if end is not None]
+    parent = None if filters.parent is None else resolve_run(runs.connection, filters.parent)
+    walked = walk(
+        runs.connection,
+        run_intervals,
+        _candidates(runs.connection, filters, parent),
+        [*covers(runs.past), *_conditions(filters, parent)],
+        bounds=Bounds(filters.since, min(ends, default=None), after),
+        limit=limit + 1,
     )
-    rows = runs.connection.execute(query.limit(limit + 1)).all()
-    page, more = rows[:limit], len(rows) > limit
-    place = [page[-1].sort_at.isoformat(), str(page[-1].run_id)] if more else []
-    next_cursor = write_cursor(place, of=_LIST, filters=bound) if more else None
-    return runs.load(row.run_id for row in page), next_cursor
+    page, more = walked.places[:limit], len(walked.places) > limit
+    last = page[-1] if more else walked.until
+    notes = [name_past(runs.past)]
+    if not more and last is not None:
+        notes.append(name_walked(last))
+    next_cursor = (
+        None if last is None else write_cursor([last.sort_at.isoformat(), str(last.run_id)], of=_LIST, filters=bound)
+    )
+    return PastPage(runs.load(place.run_id for place in page), next_cursor, notes)
 
 
-def _after(sort_at: datetime, run_id: UUID) -> ColumnElement[bool]:
-    place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
-    return tuple_(run_intervals.c.sort_at, run_intervals.c.run_id) < place
+def _candidates(connection: Connection, filters: RunFilter, parent: UUID | None) -> Iterator[list[Way]]:
+    """Yield the ways that have all intervals which the filters let through, those that are short as a rule first."""
+    if parent is not None:
+        yield [Way("run_intervals_parent", (run_intervals.c.parent_run_id == parent,))]
+    named = find_named(connection, filters)
+    if named is not None:
+        yield [Way("run_intervals_definition", tuple(is_of(run_intervals, name))) for name in named]
+    if filters.state:
+        states = sorted({state.value for state in filters.state})
+        yield [Way("run_intervals_state", (run_intervals.c.effective_state == state,)) for state in states]
+    yield [Way("run_intervals_sort", ())]
 
 
-def _conditions(connection: Connection, filters: RunFilter) -> Iterable[ColumnElement[bool]]:
-    """Yield what must hold of intervals that the filters let through, but for the end of the list."""
+def _conditions(filters: RunFilter, parent: UUID | None) -> Iterable[ColumnElement[bool]]:
+    """Yield what must hold of intervals that the filters let through, but for when."""
     _refuse_untold(filters)
     yield run_intervals.c.became_run_id.is_(None)
     for name, column in _FIELDS.items():
@@ -85,12 +105,10 @@ def _conditions(connection: Connection, filters: RunFilter) -> Iterable[ColumnEl
             yield column == value
     if filters.top:
         yield run_intervals.c.parent_run_id.is_(None)
-    if filters.parent is not None:
-        yield run_intervals.c.parent_run_id == resolve_run(connection, filters.parent)
+    if parent is not None:
+        yield run_intervals.c.parent_run_id == parent
     if filters.state:
         yield run_intervals.c.effective_state.in_([state.value for state in filters.state])
-    if filters.since is not None:
-        yield run_intervals.c.sort_at >= filters.since
     if filters.conflicting:
         yield run_intervals.c.corrected
 

@@ -107,7 +107,7 @@ class _Tree:
         """Return by parent its children, each with whether it is a try that was carried over; each pair once."""
         edges: dict[tuple[UUID, UUID, bool], PastRun] = {}
         for chunk in chunks([parent.row.run_id for parent in parents]):
-            for child in self._runs.find_where(run_intervals.c.parent_run_id.in_(chunk)):
+            for child in self._runs.find_where(run_intervals.c.parent_run_id.in_(chunk), over="run_intervals_parent"):
                 if child.row.became_run_id is None:
                     edges[child.row.parent_run_id, child.row.run_id, False] = child
         for parent in parents:

@@ -19,7 +19,7 @@ from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import begins_with, chunks, reading
 from runvis_core.services.run_summaries import summarise
 from runvis_core.services.steps import FAILURES
-from runvis_core.services.ways import MAX_WALKED, Place, Walked, count_up_to, fetch, gather, walk, within
+from runvis_core.services.ways import Place, Walked, count_up_to, fetch, gather, name_walked, walk_runs, within
 from runvis_core.store.database import Store
 from runvis_core.store.failures import find_words
 from runvis_core.store.steps import catch_up
@@ -63,10 +63,7 @@ def list_runs(
         items = summarise(connection, page)
     last = walked.places[limit - 1] if more else walked.until
     if not more and last is not None:
-        notes.append(
-            f"{MAX_WALKED:,} runs were looked through, back to {last.sort_at:%Y-%m-%d %H:%M} UTC; the next page goes on"
-            " from there"
-        )
+        notes.append(name_walked(last))
     return Page(items=items, next_cursor=None if last is None else _cursor_after(last, filters), notes=notes)
 
 
@@ -79,7 +76,7 @@ def _find(
     few = asked.few()
     if few is not None:
         return gather(connection, few, asked.conditions, filters=filters, after=after, limit=limit), asked.notes
-    found = walk(connection, filters, asked.conditions, after=after, parent=parent, limit=limit)
+    found = walk_runs(connection, filters, asked.conditions, after=after, parent=parent, limit=limit)
     return found, asked.notes
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, func, literal, select
+from sqlalchemy import Connection, exists, func, literal, select
 
 from runvis_core.emit.dead_letters import DEAD_FOLDER, count_lines
 from runvis_core.emit.drain import find_deployments, find_spools
@@ -67,8 +67,9 @@ def read_vitals(store: Store, *, now: datetime) -> Vitals:
 
 
 def _liveness(connection: Connection, now: datetime) -> tuple[int, int]:
-    live = select(func.count()).select_from(liveness).join(runs, runs.c.run_id == liveness.c.run_id)
-    live = live.where(runs.c.frozen_position.is_(None))
+    # Not a join: SQLite would go through all runs that have no end to find the few that beat.
+    is_live = exists().where(runs.c.run_id == liveness.c.run_id, runs.c.frozen_position.is_(None))
+    live = select(func.count()).select_from(liveness).where(is_live)
     age = SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment))
     silent = live.where(age > liveness.c.interval_seconds)
     return connection.scalar(live) or 0, connection.scalar(silent) or 0

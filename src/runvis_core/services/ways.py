@@ -1,4 +1,4 @@
-"""Ways through the runs, newest first: each an index that has some of them in the order of lists.
+"""Ways through runs, or what they were, newest first: each an index that has some of them in the order of lists.
 
 A list that is narrowed takes the shortest way that has all it lets through. Where none is short, so many runs of one
 way are looked through and no more: whatever is asked, an answer takes about the same time, however long the history.
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, select, tuple_
 
 from runvis_core.model.state import State
 from runvis_core.services.filters import RunFilter
@@ -44,7 +44,7 @@ class Way(NamedTuple):
     conditions: tuple[ColumnElement[bool], ...]
 
 
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
     """Which part of the order of lists is meant."""
 
     since: datetime | None
@@ -52,7 +52,7 @@ class _Bounds(NamedTuple):
     """Before it."""
     after: Place | None
 
-    def conditions(self, last: Place | None = None) -> list[ColumnElement[bool]]:
+    def conditions(self, table: Table, last: Place | None = None) -> list[ColumnElement[bool]]:
         """Return what must hold of rows of the part, down to a place in it if one is given.
 
         Of each end no more than one is said: SQLite looks in the index for the first that is said, and reads from there
@@ -60,13 +60,13 @@ class _Bounds(NamedTuple):
         """
         said: list[ColumnElement[bool]] = []
         if last is not None:
-            said.append(_from(last))
+            said.append(_from(table, last))
         elif self.since is not None:
-            said.append(runs.c.sort_at >= self.since)
+            said.append(table.c.sort_at >= self.since)
         if self.after is not None and (self.until is None or self.after.sort_at < self.until):
-            said.append(_before(self.after))
+            said.append(_before(table, self.after))
         elif self.until is not None:
-            said.append(runs.c.sort_at < self.until)
+            said.append(table.c.sort_at < self.until)
         return said
 
 
@@ -79,35 +79,54 @@ class Walked(NamedTuple):
     """The last run that was looked at; None if there is none beyond."""
 
 
-_PLACE: Final = (runs.c.sort_at, runs.c.run_id)
-_DEFINITION: Final = (runs.c.engine, runs.c.deployment, runs.c.definition)
+_DEFINITION: Final = ("engine", "deployment", "definition")
 
 
 def walk(
-    connection: Connection, filters: RunFilter, conditions: Sequence[ColumnElement[bool]], *, after: Place | None,
-    parent: UUID | None, limit: int,
+    connection: Connection, table: Table, candidates: Iterable[list[Way]], conditions: Sequence[ColumnElement[bool]], *,
+    bounds: Bounds, limit: int,
 ) -> Walked:  # fmt: skip
-    """Return where the first runs stand that the conditions let through, at most `limit` of them.
+    """Return where the first runs of a part of a table stand that the conditions let through, at most `limit` of them.
 
-    `parent` is the run that `filters` name as such. The conditions say nothing of when: the filters do.
+    Each of the candidates is ways that have them all; the last one has all there are. The conditions say nothing of
+    when: the bounds do.
     """
-    bounds = _Bounds(filters.since, filters.until, after)
-    candidates: list[list[Way]] = []
-    for ways in _candidates(connection, filters, parent):
+    known: list[list[Way]] = []
+    for ways in candidates:
         if not ways:
             return Walked([], None)
-        candidates.append(ways)
+        known.append(ways)
     for most in (FEW, MAX_WALKED):
         ends: list[list[Place | None]] = []
-        for ways in candidates:
-            found = _ends(connection, ways, bounds, most // len(ways))
+        for ways in known:
+            found = _ends(connection, table, ways, bounds, most // len(ways))
             if not any(found):
-                return _follow(connection, ways, found, bounds, conditions, limit)
+                return _follow(connection, table, ways, found, bounds, conditions, limit)
             ends.append(found)
-        walked = _follow(connection, candidates[0], ends[0], bounds, conditions, limit)
+        walked = _follow(connection, table, known[0], ends[0], bounds, conditions, limit)
         if len(walked.places) == limit or most == MAX_WALKED:
             return walked
     raise AssertionError("the last round always answers")
+
+
+def walk_runs(
+    connection: Connection, filters: RunFilter, conditions: Sequence[ColumnElement[bool]], *, after: Place | None,
+    parent: UUID | None, limit: int,
+) -> Walked:  # fmt: skip
+    """Return where the first runs stand that filters and conditions let through, at most `limit` of them.
+
+    `parent` is the run that `filters` name as such.
+    """
+    bounds = Bounds(filters.since, filters.until, after)
+    return walk(connection, runs, _candidates(connection, filters, parent), conditions, bounds=bounds, limit=limit)
+
+
+def name_walked(last: Place) -> str:
+    """Return how far a walk came that found less than a page, in words."""
+    return (
+        f"{MAX_WALKED:,} runs were looked through, back to {last.sort_at:%Y-%m-%d %H:%M} UTC; the next page goes on"
+        " from there"
+    )
 
 
 def fetch(connection: Connection, places: Iterable[Place]) -> list[Any]:
@@ -122,8 +141,9 @@ def gather(
     filters: RunFilter, after: Place | None, limit: int,
 ) -> Walked:  # fmt: skip
     """Return where the first of some runs stand that filters and conditions let through: of few runs, by their ids."""
-    bounds = _Bounds(filters.since, filters.until, after).conditions()
-    query = _newest(select(*_PLACE).where(runs.c.run_id.in_(run_ids), *conditions, *bounds), BY_ID).limit(limit)
+    bounds = Bounds(filters.since, filters.until, after).conditions(runs)
+    query = select(runs.c.sort_at, runs.c.run_id).where(runs.c.run_id.in_(run_ids), *conditions, *bounds)
+    query = _newest(runs, query, BY_ID).limit(limit)
     return Walked([Place(*row) for row in connection.execute(query)], None)
 
 
@@ -132,10 +152,10 @@ def _candidates(connection: Connection, filters: RunFilter, parent: UUID | None)
     if parent is not None:
         yield [Way("runs_parent", (runs.c.parent_run_id == parent,))]
     top = (runs.c.parent_run_id.is_(None),) if filters.top else ()
-    named = _find_named(connection, filters)
+    named = find_named(connection, filters)
     if named is not None:
         index = "runs_top_definition" if filters.top else "runs_definition"
-        yield [Way(index, (*_are(_DEFINITION, name), *top)) for name in named]
+        yield [Way(index, (*is_of(runs, name), *top)) for name in named]
     if filters.trigger is not None:
         yield [Way("runs_trigger", (runs.c.trigger_kind == filters.trigger.value,))]
     states = _find_states(connection, filters)
@@ -144,12 +164,17 @@ def _candidates(connection: Connection, filters: RunFilter, parent: UUID | None)
     yield [Way("runs_top" if filters.top else "runs_sort", top)]
 
 
+def is_of(table: Table, definition: tuple[str, str, str | None]) -> Iterator[ColumnElement[bool]]:
+    """Yield what must hold of rows that are of a definition."""
+    return _are([table.c[name] for name in _DEFINITION], definition)
+
+
 def _are(columns: Sequence[Any], values: Sequence[Any]) -> Iterator[ColumnElement[bool]]:
     for column, value in zip(columns, values, strict=True):
         yield column.is_(None) if value is None else column == value
 
 
-def _find_named(connection: Connection, filters: RunFilter) -> list[tuple[str, str, str | None]] | None:
+def find_named(connection: Connection, filters: RunFilter) -> list[tuple[str, str, str | None]] | None:
     """Return the definitions, as engine, deployment and name, whose runs are meant; None if all or many are."""
     wanted = {"engine": filters.engine, "deployment": filters.deployment}
     said = {**wanted, "definition": filters.definition, "definition_kind": filters.kind}
@@ -233,47 +258,52 @@ def _find_native_states(connection: Connection, state: str | None) -> Iterator[s
 
 def within(filters: RunFilter) -> list[ColumnElement[bool]]:
     """Return what must hold of rows of `runs` by when they were first heard of."""
-    return _Bounds(filters.since, filters.until, None).conditions()
+    return Bounds(filters.since, filters.until, None).conditions(runs)
 
 
 def _literal(place: Place) -> Any:
     return tuple_(literal(place.sort_at, Moment), literal(place.run_id, Id))
 
 
-def _before(place: Place) -> ColumnElement[bool]:
+def _place(table: Table) -> Any:
+    return tuple_(table.c.sort_at, table.c.run_id)
+
+
+def _before(table: Table, place: Place) -> ColumnElement[bool]:
     # Of two equal words SQLite's index takes the first alone: it is said by itself, so that it begins at the place.
-    return and_(runs.c.sort_at <= literal(place.sort_at, Moment), tuple_(*_PLACE) < _literal(place))
+    return and_(table.c.sort_at <= literal(place.sort_at, Moment), _place(table) < _literal(place))
 
 
-def _from(place: Place) -> ColumnElement[bool]:
-    return and_(runs.c.sort_at >= literal(place.sort_at, Moment), tuple_(*_PLACE) >= _literal(place))
+def _from(table: Table, place: Place) -> ColumnElement[bool]:
+    return and_(table.c.sort_at >= literal(place.sort_at, Moment), _place(table) >= _literal(place))
 
 
-def _newest(query: Any, index: str) -> Any:
-    query = query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
-    return query.with_hint(runs, f"INDEXED BY {index}", "sqlite")
+def _newest(table: Table, query: Any, index: str) -> Any:
+    query = query.order_by(table.c.sort_at.desc(), table.c.run_id.desc())
+    return query.with_hint(table, f"INDEXED BY {index}", "sqlite")
 
 
-def _ends(connection: Connection, ways: Sequence[Way], bounds: _Bounds, most: int) -> list[Place | None]:
+def _ends(connection: Connection, table: Table, ways: Sequence[Way], bounds: Bounds, most: int) -> list[Place | None]:
     """Return of each way its run number `most`; None where it has no more than so many."""
     ends: list[Place | None] = []
     for way in ways:
-        query = _newest(select(*_PLACE).where(*way.conditions, *bounds.conditions()), way.over)
-        row = connection.execute(query.offset(most - 1).limit(1)).one_or_none()
+        query = select(table.c.sort_at, table.c.run_id).where(*way.conditions, *bounds.conditions(table))
+        row = connection.execute(_newest(table, query, way.over).offset(most - 1).limit(1)).one_or_none()
         ends.append(None if row is None else Place(*row))
     return ends
 
 
 def _follow(
-    connection: Connection, ways: Sequence[Way], ends: Sequence[Place | None], bounds: _Bounds,
+    connection: Connection, table: Table, ways: Sequence[Way], ends: Sequence[Place | None], bounds: Bounds,
     conditions: Sequence[ColumnElement[bool]], limit: int,
 ) -> Walked:  # fmt: skip
     """Follow ways side by side as far as all of them were looked at."""
     until = max((end for end in ends if end is not None), default=None)
+    said = bounds.conditions(table, until)
     found: list[Place] = []
     for way in ways:
-        query = _newest(select(*_PLACE).where(*way.conditions, *conditions, *bounds.conditions(until)), way.over)
-        found += [Place(*row) for row in connection.execute(query.limit(limit))]
+        query = select(table.c.sort_at, table.c.run_id).where(*way.conditions, *conditions, *said)
+        found += [Place(*row) for row in connection.execute(_newest(table, query, way.over).limit(limit))]
     places = sorted(found, reverse=True)[:limit]
     return Walked(places, None if len(places) == limit else until)
 
