@@ -254,6 +254,29 @@ def _cost(store: Store, ask: Callable[[], object]) -> int:
     return next(counted)
 
 
+@pytest.mark.parametrize("past", [PastFilter(as_of=UNTIL - timedelta(days=2)), PastFilter(known_at=700)], ids=str)
+def test_a_list_of_the_past_is_whole_however_short_the_walk(
+    history: Store, monkeypatch: pytest.MonkeyPatch, past: PastFilter
+) -> None:
+    catch_up(history, STEPS)
+    told = ("engine", "deployment", "definition", "state", "native_state", "trigger", "top", "since", "until")
+    asked = [
+        filters
+        for filters in pairs()
+        if all(name in told for name in filters.model_fields_set if getattr(filters, name))
+    ][::5]
+    whole = [_all_past_runs(history, filters, past) for filters in asked]
+    assert sum(bool(found) for found in whole) > len(whole) // 3
+    monkeypatch.setattr(ways, "FEW", 16)
+    monkeypatch.setattr(ways, "MAX_WALKED", 48)
+    assert [_all_past_runs(history, filters, past) for filters in asked] == whole
+
+
+def _all_past_runs(store: Store, filters: RunFilter, past: PastFilter) -> list[UUID]:
+    pages = follow_pages(lambda cursor: list_past_runs(store, filters, past, limit=40, cursor=cursor, now=UNTIL), None)
+    return [run.run_id for page in pages for run in page.items]
+
+
 def _all_runs(store: Store, filters: RunFilter) -> list[UUID]:
     pages = follow_pages(lambda cursor: list_runs(store, filters, limit=40, cursor=cursor, now=UNTIL), None)
     return [run.run_id for page in pages for run in page.items]
