@@ -24,6 +24,7 @@ from runvis_core.services.stats_answers import DefinitionHealth, Health
 from runvis_core.services.steps import FAILURES, LINEAGE, ROLLUPS
 from runvis_core.store.database import Store
 from runvis_core.store.health import BAD
+from runvis_core.store.id_lists import is_among, these
 from runvis_core.store.rollup_cells import DAY
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import definition_health, failures, runs
@@ -79,7 +80,7 @@ def find_refs(connection: Connection, run_ids: Iterable[UUID]) -> list[RunRef]:
     wanted = list(run_ids)
     found: dict[UUID, RunRef] = {}
     for chunk in chunks(wanted):
-        query = select(*REF_COLUMNS).where(runs.c.run_id.in_(chunk))
+        query = select(*REF_COLUMNS).where(is_among(runs.c.run_id, these(chunk)))
         found.update((ref.run_id, ref) for ref in run_refs(connection, connection.execute(query)))
     return [found[run_id] for run_id in wanted if run_id in found]
 

@@ -19,6 +19,7 @@ from runvis_core.errors import UnreachableError
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Report
 from runvis_core.store.database import Store
+from runvis_core.store.id_lists import is_found_by
 from runvis_core.store.tables import bodies, entries, erasures
 from runvis_core.store.types import Id
 
@@ -35,10 +36,9 @@ RUN_ID: Final[BindParameter[Any]] = bindparam("run_id", type_=Id())
 _POSITIONS: Final[BindParameter[Any]] = bindparam("positions", expanding=True)
 _ENTRIES: Final = select(entries.c.position, entries.c.entry).where(entries.c.position.in_(_POSITIONS))
 # Bodies are kept by position, so that they leave with their entries; the way to them is through the run's own.
-_BODIES: Final = (
-    select(bodies.c.digest, bodies.c.content)
-    .join(entries, entries.c.position == bodies.c.position)
-    .where(entries.c.run_id.in_(RUN_IDS), bodies.c.digest.in_(bindparam("digests", expanding=True)))
+_BODIES: Final = select(bodies.c.digest, bodies.c.content).where(
+    is_found_by(bodies.c.position, select(entries.c.position).where(entries.c.run_id.in_(RUN_IDS))),
+    bodies.c.digest.in_(bindparam("digests", expanding=True)),
 )
 
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from runvis_core.services.steps import FAILURES
 from runvis_core.services.ways import Place, Walked, count_up_to, fetch, gather, name_walked, walk_runs, within
 from runvis_core.store.database import Store
 from runvis_core.store.failures import find_words
+from runvis_core.store.id_lists import is_among, these
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import corrections, failure_words, liveness, run_tags, runs
 from runvis_core.store.types import Moment
@@ -73,9 +74,10 @@ def _find(
     """Return where the runs stand that the filters let through, by the fewest runs that have them all."""
     parent = None if filters.parent is None else resolve_run(connection, filters.parent)
     asked = _Asked(connection, filters, parent, now)
-    few = asked.few()
-    if few is not None:
-        return gather(connection, few, asked.conditions, filters=filters, after=after, limit=limit), asked.notes
+    named = asked.name_few()
+    if named is not None:
+        conditions = [*named, *asked.conditions]
+        return gather(connection, conditions, filters=filters, after=after, limit=limit), asked.notes
     found = walk_runs(connection, filters, asked.conditions, after=after, parent=parent, limit=limit)
     return found, asked.notes
 
@@ -89,7 +91,7 @@ def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UU
     found = list(connection.scalars(overdue.limit(limit)))
     live: set[UUID] = set()
     for chunk in chunks(found):
-        query = select(runs.c.run_id).where(runs.c.run_id.in_(chunk), runs.c.frozen_position.is_(None))
+        query = select(runs.c.run_id).where(is_among(runs.c.run_id, these(chunk)), runs.c.frozen_position.is_(None))
         live.update(connection.scalars(query.where(runs.c.became_run_id.is_(None))))
     return [run_id for run_id in found if run_id in live]
 
@@ -115,7 +117,7 @@ class _Asked:
         self.notes: list[str] = []
         self._connection = connection
         self._sets: list[Select[Any]] = []
-        self._lists: list[list[UUID]] = []
+        self._has_list = False
         if filters.top:
             self.conditions.append(runs.c.parent_run_id.is_(None))
         if parent is not None:
@@ -139,27 +141,28 @@ class _Asked:
                     f"the correlation has more than {MAX_CORRELATED} runs; only so many of them were looked through"
                 )
 
-    def few(self) -> Select[Any] | list[UUID] | None:
-        """Return the runs among which all are that are let through, where that is known and they are few."""
-        if self._lists:
-            return min(self._lists, key=len)
+    def name_few(self) -> list[ColumnElement[bool]] | None:
+        """Return what names the runs that are let through, beside the conditions; None unless they are few."""
+        if self._has_list:
+            # The conditions have it.
+            return []
         counted = [(count_up_to(self._connection, one, MAX_GATHERED + 1), one) for one in self._sets]
         count, fewest = min(counted, key=lambda pair: pair[0], default=(MAX_GATHERED + 1, None))
-        return fewest if count <= MAX_GATHERED else None
+        return [runs.c.run_id.in_(fewest)] if fewest is not None and count <= MAX_GATHERED else None
 
     def _narrow(self, run_id: Any, *conditions: ColumnElement[bool]) -> None:
         self._sets.append(select(run_id).where(*conditions))
         self.conditions.append(exists().where(run_id == runs.c.run_id, *conditions))
 
     def _narrow_to(self, run_ids: list[UUID]) -> None:
-        self._lists.append(run_ids)
-        self.conditions.append(runs.c.run_id.in_(run_ids))
+        self._has_list = True
+        self.conditions.append(is_among(runs.c.run_id, these(run_ids)))
 
     def _narrow_to_words(self, words: list[str]) -> None:
         """Let through whose failure's first line has these words; the last one may be a beginning."""
         if not words:
             self.conditions.append(false())
-            self._lists.append([])
+            self._has_list = True
         for place, word in enumerate(words):
             table = failure_words.alias()
             is_last = place == len(words) - 1

@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, lit
 
 from runvis_core.model.state import State
 from runvis_core.services.filters import RunFilter
+from runvis_core.store.id_lists import is_among, these
 from runvis_core.store.tables import definitions, runs
 from runvis_core.store.types import Id, Moment
 
-MAX_WALKED: Final = 10_000
+MAX_WALKED: Final = 6_000
 """How many runs one page looks through."""
 FEW: Final = 1_000
 """How many of them are looked through first: mostly they have a page."""
@@ -132,19 +133,22 @@ def name_walked(last: Place) -> str:
 def fetch(connection: Connection, places: Iterable[Place]) -> list[Any]:
     """Return the rows of runs at places, in their order."""
     wanted = [place.run_id for place in places]
-    found = {row.run_id: row for row in connection.execute(select(runs).where(runs.c.run_id.in_(wanted)))}
+    found = {row.run_id: row for row in connection.execute(select(runs).where(is_among(runs.c.run_id, these(wanted))))}
     return [found[run_id] for run_id in wanted]
 
 
 def gather(
-    connection: Connection, run_ids: Any, conditions: Sequence[ColumnElement[bool]], *,
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], *,
     filters: RunFilter, after: Place | None, limit: int,
 ) -> Walked:  # fmt: skip
-    """Return where the first of some runs stand that filters and conditions let through: of few runs, by their ids."""
+    """Return where the first runs stand that filters and conditions let through, these naming few runs by their ids."""
     bounds = Bounds(filters.since, filters.until, after).conditions(runs)
-    query = select(runs.c.sort_at, runs.c.run_id).where(runs.c.run_id.in_(run_ids), *conditions, *bounds)
-    query = _newest(runs, query, BY_ID).limit(limit)
-    return Walked([Place(*row) for row in connection.execute(query)], None)
+    query = select(runs.c.sort_at, runs.c.run_id).where(*conditions, *bounds)
+    query = query.with_hint(runs, f"INDEXED BY {BY_ID}", "sqlite")
+    # By itself: else PostgreSQL would go through the runs in their order until it has met enough of these few.
+    found = query.cte("named").prefix_with("MATERIALIZED", dialect="postgresql")
+    newest = select(found).order_by(found.c.sort_at.desc(), found.c.run_id.desc()).limit(limit)
+    return Walked([Place(*row) for row in connection.execute(newest)], None)
 
 
 def _candidates(connection: Connection, filters: RunFilter, parent: UUID | None) -> Iterator[list[Way]]:

@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from runvis_core.model.event import EventBase
 from runvis_core.store.database import Store
-from runvis_core.store.id_lists import id_list, is_among
-from runvis_core.store.tables import runs
+from runvis_core.store.id_lists import id_list, is_among, is_found_by
+from runvis_core.store.tables import entries, runs
 from runvis_core.testing.factories import a_run_id
 from runvis_core.testing.runs import a_run
 
@@ -43,3 +43,19 @@ def test_sqlite_follows_the_index_of_the_ids(sqlite_store: Store) -> None:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (b"", b"")).all()
     assert any(row[-1].startswith("SEARCH runs USING") and "runs_parent (parent_run_id=?)" in row[-1] for row in plan)
     assert not any(row[-1].startswith("SCAN runs") for row in plan)
+
+
+def test_what_a_query_finds_is_looked_up_by_the_index_on_it(store: Store, record: Record) -> None:
+    for number in range(40):
+        record(store, a_run(f"r {number}", begins=number))
+    wanted = select(entries.c.position).where(entries.c.run_id == a_run_id("r 3"))
+    query = select(entries.c.position).where(is_found_by(entries.c.position, wanted)).order_by(entries.c.position)
+    with store.engine.connect() as connection:
+        expected = sorted(connection.scalars(wanted))
+        assert expected
+        assert list(connection.scalars(query)) == expected
+        if store.engine.dialect.name == "postgresql":
+            # It takes the rows to be few, whatever it has reckoned of the inner query.
+            bound = query.compile(connection, compile_kwargs={"literal_binds": True})
+            plan = connection.exec_driver_sql(f"EXPLAIN {bound}").scalars().all()
+            assert any("= ANY ((InitPlan 1).col1)" in line or "= ANY ($0)" in line for line in plan), plan
