@@ -116,10 +116,11 @@ def _sqlite_engine(address: URL) -> Engine:
 
 def _postgresql_engine(address: URL) -> Engine:
     try:
-        from runvis_core.store.pooling import replace_broken_connections  # psycopg is an extra of its own.
+        from runvis_core.store.pooling import keep_connections  # psycopg is an extra of its own.
 
-        engine = create_engine(address, connect_args={"options": "-c timezone=UTC"})
+        # The connection that was used last knows its statements, and who asks alone is always given that one.
+        engine = create_engine(address, connect_args={"options": "-c timezone=UTC"}, pool_use_lifo=True)
     except (NoSuchModuleError, ModuleNotFoundError):
         raise StoreAddressError("a postgresql:// store needs psycopg: pip install 'runvis[postgres]'") from None
-    replace_broken_connections(engine)
+    keep_connections(engine)
     return engine

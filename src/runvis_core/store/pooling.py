@@ -1,4 +1,4 @@
-"""Whether a pooled connection to PostgreSQL still stands, without a round trip for each use."""
+"""Pooled connections to PostgreSQL: whether one still stands, without a round trip for each use, and what it keeps."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from sqlalchemy.exc import DisconnectionError
 PING_SECONDS: Final = 10.0
 """A connection that nobody used for longer is asked: what stands between may have dropped it without a word."""
 
+PREPARED: Final = 400
+"""How many statements a connection keeps prepared: the pages and lists have more than the hundred of psycopg."""
+
 _USED_AT: Final = "runvis_used_at"
 
 
-def replace_broken_connections(engine: Engine) -> None:
-    """Make the pool of a PostgreSQL engine give no connection that its server has closed.
+def keep_connections(engine: Engine) -> None:
+    """Make connections keep what they prepared, and the pool of an engine give none that the server has closed.
 
     A server that closes a connection says so, and then there is something to read from it, which costs no round trip to
     know.
     """
+
+    @event.listens_for(engine, "connect")
+    def keep_statements(connection: psycopg.Connection[Any], _record: Any) -> None:
+        connection.prepared_max = PREPARED
 
     @event.listens_for(engine, "checkin")
     def note(_connection: Any, record: Any) -> None:
