@@ -33,8 +33,7 @@ from runvis_core.store.tables import runs
 
 RUNS = int(os.environ.get("RUNVIS_BENCH_RUNS", "100000"))
 STORES = os.environ.get("RUNVIS_BENCH_STORES")
-ASKS = 100
-PAIR_ASKS = 20
+ASKS = 20
 LIMIT_MS = 50.0
 DEEP_SHARE = 0.9
 
@@ -79,13 +78,13 @@ def measure_store(name: str, url: str, history: History, versions: dict[str, str
             [ask(path) for path in paths for _ in range(3)]
             del question
         slowest = max(
-            ((pair, [ask(path) for _ in range(PAIR_ASKS)]) for pair, path in _pairs(history)),
+            ((pair, [ask(path) for _ in range(ASKS)]) for pair, path in _pairs(history)),
             key=lambda one: p95(one[1]),
         )
         yield _held(f"{case}: feed, slowest of any two filters ({slowest[0]})", slowest[1], versions)
         for question, path in questions:
             yield _held(f"{case}: {question}", [ask(path) for _ in range(ASKS)], versions)
-        rounds = [(ask(deep), ask(first)) for _ in range(ASKS)]
+        rounds = [(ask(deep), ask(first)) for _ in range(2 * ASKS)]
         ratio = median([below / above for below, above in rounds])
         figures = [median([one[place] for one in rounds]) for place in (0, 1)]
         goal, words = Goal("<=", 1.5), f"{case}: page at {DEEP_SHARE:.0%} of the list / its first page"
