@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, select
 
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.days import find_counted_until, find_days
@@ -98,11 +98,12 @@ def _find_stands(runs: PastRuns) -> list[_Stand]:
     Each is looked up by its index from its end: no list of runs is read. Most are of tasks, of which no more is asked.
     """
     within = [*covers(runs.past), *bounds(runs.connection, runs.past), run_intervals.c.became_run_id.is_(None)]
-    query = select(*_KEY, _last_run(within).label("latest")).where(definitions.c.first_position <= runs.past.position)
+    named_at = definitions.c.first_position
+    query = select(*_KEY, named_at, _last_run(within).label("latest")).where(named_at <= runs.past.position)
     rows = [row for row in runs.connection.execute(query) if row.latest is not None]
     latest = _find_places(runs, {row.latest for row in rows})
     outer = [row for row in rows if latest[row.latest].parent_run_id is None]
-    ended = _find_ended(runs, within, {tuple(row[:4]) for row in outer})
+    ended = _find_ended(runs, within, [row.first_position for row in outer])
     places = _find_places(runs, {run_id for found in ended.values() for run_id in found if run_id is not None})
     stands: list[_Stand] = []
     for row in outer:
@@ -129,15 +130,18 @@ _KEY: Final = (
 
 
 def _find_ended(
-    runs: PastRuns, within: Sequence[ColumnElement[bool]], keys: Set[tuple[str, ...]]
+    runs: PastRuns, within: Sequence[ColumnElement[bool]], named_at: Sequence[int]
 ) -> dict[tuple[str, ...], tuple[UUID | None, UUID | None]]:
-    """Return by definition the last run that had ended well or badly, and the last that had ended well."""
+    """Return by definition the last run that had ended well or badly, and the last that had ended well.
+
+    The definitions are those that were first named at these positions.
+    """
     states = run_intervals.c.effective_state
     last = _last_run([*within, states.in_((*GOOD, *BAD))]).label("last")
     query = select(*_KEY, last, _last_run([*within, states.in_(GOOD)]).label("good"))
     found: dict[tuple[str, ...], tuple[UUID | None, UUID | None]] = {}
-    for chunk in chunks(sorted(keys)):
-        rows = runs.connection.execute(query.where(tuple_(*_KEY).in_(chunk)))
+    for chunk in chunks(named_at):
+        rows = runs.connection.execute(query.where(definitions.c.first_position.in_(chunk)))
         found.update((tuple(row[:4]), (row.last, row.good)) for row in rows)
     return found
 
