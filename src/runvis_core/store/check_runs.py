@@ -90,8 +90,7 @@ class RowsOfRuns:
                 return
             self._after, self.compared = found[-1].first_position, self.compared + len(found)
             yield from self._compare([row.run_id for row in found])
-            if done is not None:
-                done(self.compared)
+            done(self.compared)
 
     def _compare(self, run_ids: list[UUID]) -> Iterator[str]:
         """Compare the rows of some runs with what their entries mean, folded at once."""

@@ -44,7 +44,7 @@ def searched_rarely() -> Generator[None, None, None]:
     """Let Python search for garbage more rarely until the block ends.
 
     A batch makes tens of thousands of objects, and all of them are in use until it is stored: to search among them, as
-    Python does after every 700, finds nothing and takes a sixth of the time, and two fifths of a store's check. They
+    Python does after every 700, finds nothing and takes a sixth of the time, and more of that of a store's check. They
     are freed without a search.
     """
     _RARELY.begin()
