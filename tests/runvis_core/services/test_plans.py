@@ -189,6 +189,12 @@ def test_any_two_filters_bring_all_that_they_let_through_however_short_the_walk(
         assert expected == [one for one in everything if one in set(expected)], filters
 
 
+@pytest.mark.parametrize("state", [[], [State.FAILED]])
+def test_a_text_without_a_word_lets_nothing_through(history: Store, state: list[State]) -> None:
+    assert _all_runs(history, RunFilter(state=state))
+    assert _all_runs(history, RunFilter(text="?!", state=state)) == []
+
+
 def test_to_find_nothing_costs_no_more_in_a_longer_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What a plan does not say: how much of an index is read.
     monkeypatch.setattr(ways, "FEW", 16)
@@ -206,6 +212,7 @@ def test_to_find_nothing_costs_no_more_in_a_longer_history(tmp_path: Path, monke
             if not list_runs(long, filters, limit=10, now=UNTIL).items
         }
     assert len(costs) > 20
+    assert all(both[0] > 0 for both in costs.values())
     assert {filters: both for filters, both in costs.items() if both[1] > max(2 * both[0], A_WALK)} == {}
 
 
