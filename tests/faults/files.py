@@ -15,6 +15,9 @@ from typing import Any, Final
 WRITING: Final = ("open", "write", "pwrite", "ftruncate", "fdatasync", "fsync", "unlink", "mkdir")
 """Calls that change something, and so may fail or be the last one."""
 
+SYNCS: Final = ("fdatasync", "fsync")
+"""Calls that nothing here waits for: the machine itself does not fail, and what a sync is good for is simulated."""
+
 
 class KilledError(BaseException):
     """The process ends here. No code of its own runs any more, so no `except Exception` may see it."""
@@ -29,7 +32,7 @@ class Faults:
         self._fault = fault
 
     def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
+        real = os.fstat if name in SYNCS else getattr(os, name)  # Of a descriptor that is none it fails alike.
         if name not in WRITING:
             return real
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from tests.faults.files import Disk, Faults, KilledError
+from tests.faults.files import SYNCS, Disk, Faults, KilledError
 from tests.faults.scale import ROUNDS, found
 from tests.faults.told import numbered
 
@@ -216,7 +216,7 @@ def _ended_at(disk: Disk, at: int) -> Any:
     class Layer(Faults):
         def __getattr__(self, name: str) -> Any:
             call = super().__getattr__(name)
-            if name not in ("fsync", "fdatasync"):
+            if name not in SYNCS:
                 return call
 
             def sync(descriptor: int) -> None:
