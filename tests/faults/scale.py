@@ -16,12 +16,12 @@ IS_LARGE: Final = ROUNDS > 1
 
 
 PROMISES: Final = {
-    "process crash": ("what `record` returned for is stored once", "0 lost, 0 doubled in 1,000 kills"),
+    "process crash": ("what `record` returned for is stored once", "0 lost, 0 doubled in 1,000 kills, 100,000 events"),
     "system-call faults": ("consistent after any failure", "0 lost that is not counted, at every call"),
     "power loss": ("unsynced is never acknowledged", "0 violations in 10,000 seeds"),
     "disk full": ("the host is unharmed, loss is counted", "0 task failures, 0 uncounted"),
-    "outage": ("the backlog drains", "0 lost, 0 doubled"),
-    "positions": ("no gaps under concurrency", "0 gaps, 0 lost"),
+    "outage": ("the backlog drains", "0 lost, 0 doubled of 100,000 events"),
+    "positions": ("no gaps under concurrency", "0 gaps, 0 lost, 8 writers x 1,000 on each store"),
     "model": ("the store says what the model says", "0 divergences in 1,000 x 50 steps"),
     "tampering": ("every edit is named", "0 undetected of 10,000"),
     "interoperability": ("others verify us", "9 roots, 2 note vectors, a second implementation; 0 wrong"),
@@ -34,8 +34,10 @@ PROMISES: Final = {
 """What is promised, by area: the promise, and the figure for the large form."""
 
 AT_LEAST: Final[dict[str, dict[str, int]]] = {
-    "process crash": {"kills": 1_000},
+    "process crash": {"kills": 1_000, "events": 100_000},
     "power loss": {"seeds": 10_000},
+    "outage": {"events": 100_000},
+    "positions": {"writers": 16, "events": 16_000},
     "model": {"lives": 1_000},
     "tampering": {"edits": 10_000},
     "interoperability": {"roots": 9, "note_vectors": 2, "checked_by_another": 1},

@@ -61,7 +61,7 @@ def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing(store
         told += record(recorder, "killed", range(first + 300, first + 400))
         os.kill(server.pid, signal.SIGKILL)
         server.communicate(timeout=120)
-        told += record(recorder, "killed", range(first + 400, first + 450))
+        told += record(recorder, "killed", range(first + 400, first + 500))
     server, _ = start_server(store_url, port=port)
     deliver_all(recorder)
     server.terminate()

@@ -39,7 +39,7 @@ def drain(url: str, spool: Path) -> None:
 
 
 def test_what_record_returned_for_survives_kills_and_is_stored_once(store_url: str, tmp_path: Path) -> None:
-    kills, events = 15 * ROUNDS, 100
+    kills, events = 15 * ROUNDS, 200
     returned = farm(store_url, tmp_path / "spool", children=kills, events=events, kills=True)
     drain(store_url, tmp_path / "spool")
     told = [f"{child}/{number}" for child, numbers in returned.items() for number in numbers]

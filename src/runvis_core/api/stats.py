@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from runvis_core.api.state import state_of
+from runvis_core.services.calendar import AskedMoment
 from runvis_core.services.filters import DefinitionFilter, Dimension, StatFilter
 from runvis_core.services.grids import DEFAULT_RUNS, MAX_RUNS, get_grid
 from runvis_core.services.health import get_health
@@ -23,8 +24,8 @@ DefinitionName = Annotated[str, Path(description="The definition's whole name.")
 class TrendQuery(DefinitionFilter):
     """Which definition, and which time."""
 
-    since: AwareDatetime | None = Field(default=None, description="From then on; 14 days before `until` if left out.")
-    until: AwareDatetime | None = Field(default=None, description="Before then; now if left out.")
+    since: AskedMoment | None = Field(default=None, description="From then on; 14 days before `until` if left out.")
+    until: AskedMoment | None = Field(default=None, description="Before then; now if left out.")
     step: Literal["hour", "day"] = Field(default="day", description="How long one point is.")
 
 

@@ -16,6 +16,15 @@ _AGO: Final = re.compile(r"(\d{1,6})([smhdw])")
 
 def parse_moment(text: str) -> datetime:
     """Return the time that a person means: `2h` (ago), a day, or a time with its zone."""
+    from runvis_core.services.calendar import check_year
+
+    try:
+        return check_year(_read_moment(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}") from None
+
+
+def _read_moment(text: str) -> datetime:
     if ago := _AGO.fullmatch(text.strip().lower()):
         try:
             return datetime.now(UTC) - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])

@@ -60,10 +60,16 @@ def _bytes_of(run_id: bytes | UUID | None) -> bytes | None:
     return run_id.bytes if isinstance(run_id, UUID) else run_id
 
 
+def find_end(store: Store) -> int:
+    """Return the position of the log's last entry, 0 while it has none."""
+    with reading(store) as connection:
+        return connection.scalar(_END) or 0
+
+
 def list_last_entries(store: Store, *, limit: int) -> EntryPage:
     """Return the last entries of the log, in its order; with a limit of 0 only where it ends."""
     with reading(store) as connection:
-        end: int = connection.scalar(select(head.c.position)) or 0
+        end: int = connection.scalar(_END) or 0
         query = select(entries.c.position, entries.c.entry).order_by(entries.c.position.desc()).limit(limit)
         rows: Sequence[Any] = connection.execute(query).all() if limit else []
         return _page(connection, rows[::-1], after=end)
@@ -72,12 +78,18 @@ def list_last_entries(store: Store, *, limit: int) -> EntryPage:
 def list_run_entries(store: Store, name: str, *, after: int, limit: int) -> EntryPage:
     """Return the entries about one run that come after a position. Raises `NotFoundError` if there is no such run."""
     with reading(store) as connection:
-        run_id = resolve_run(connection, name)
-        rows = connection.execute(_OF_RUN, {RUN_ID.key: run_id, "after": after, "most": limit}).all()
-        return _page(connection, rows, after=after)
+        return find_run_entries(connection, resolve_run(connection, name), after=after, limit=limit)
 
 
-# Built once: to build such a statement takes longer than to run it.
+def find_run_entries(connection: Connection, run_id: UUID, *, after: int, limit: int) -> EntryPage:
+    """Return the entries about the run of this id, as `list_run_entries` does; none if there is no such run."""
+    rows = connection.execute(_OF_RUN, {RUN_ID.key: run_id, "after": after, "most": limit}).all()
+    return _page(connection, rows, after=after)
+
+
+# Built once each: to build such a statement takes longer than to run it.
+_END: Final = select(head.c.position)
+_LAST_OF_RUN: Final = select(func.max(entries.c.position)).where(entries.c.run_id == RUN_ID)
 _OF_RUN: Final = (
     select(entries.c.position, entries.c.entry)
     .where(entries.c.run_id == RUN_ID, entries.c.position > bindparam("after"))
@@ -116,6 +128,6 @@ def _runs_of(connection: Connection, run_ids: set[str]) -> dict[Any, Any]:
 
 def find_last_position(store: Store, run_id: UUID, *, until: int | None = None) -> int | None:
     """Return the position of the last entry about a run, up to a position; None if there is none."""
-    query = select(func.max(entries.c.position)).where(entries.c.run_id == run_id)
+    query = _LAST_OF_RUN if until is None else _LAST_OF_RUN.where(entries.c.position <= until)
     with reading(store) as connection:
-        return connection.scalar(query if until is None else query.where(entries.c.position <= until))
+        return connection.scalar(query, {RUN_ID.key: run_id})

@@ -32,7 +32,7 @@ def resolve_run(connection: Connection, name: str) -> UUID:
     for find in (_by_id, _by_native_id, _by_alias):
         found = find(connection, name)
         if len(found) == 1:
-            return _follow_became(connection, found[0].run_id)
+            return _follow_became(connection, found[0])
         if found:
             raise NotFoundError(
                 f"{name!r} means several runs; give more of an id: {_named(found)}", near=_ids_of(found)
@@ -50,7 +50,7 @@ def find_runs_named(connection: Connection, name: str, *, abbreviated: bool) -> 
     for find in (*((_by_id,) if is_id else ()), _by_native_id, _by_alias):
         found = find(connection, name)
         if found:
-            return list(dict.fromkeys(_follow_became(connection, row.run_id) for row in found))
+            return list(dict.fromkeys(_follow_became(connection, row) for row in found))
     return []
 
 
@@ -62,6 +62,7 @@ _COLUMNS: Final = (
     runs.c.native_id,
     runs.c.attempt,
     runs.c.first_position,
+    runs.c.became_run_id,
 )
 
 
@@ -70,7 +71,7 @@ _BOUNDS: Final = (bindparam("first", type_=Id()), bindparam("last", type_=Id()))
 _OF_ID: Final = select(*_COLUMNS).where(runs.c.run_id.between(*_BOUNDS)).order_by(runs.c.run_id).limit(_SHOWN)
 _CORRECTED: Final = select(corrections.c.run_id).where(corrections.c.correction_id.between(*_BOUNDS)).limit(_SHOWN)
 _OF_CORRECTION: Final = select(*_COLUMNS).where(runs.c.run_id.in_(_CORRECTED)).limit(_SHOWN)
-_BECAME: Final = select(runs.c.became_run_id).where(runs.c.run_id == RUN_ID)
+_BECAME: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
 
 
 def _id_range(name: str) -> tuple[UUID, UUID] | None:
@@ -86,7 +87,8 @@ def _by_id(connection: Connection, name: str) -> list[Any]:
         return []
     between: dict[str, Any] = dict(zip(("first", "last"), bounds, strict=True))
     found = list(connection.execute(_OF_ID, between))
-    found += connection.execute(_OF_CORRECTION, between)
+    if not found or bounds[0] != bounds[1]:
+        found += connection.execute(_OF_CORRECTION, between)
     return list({row.run_id: row for row in found}.values())
 
 
@@ -122,13 +124,15 @@ def _latest_attempts(rows: Iterable[Any]) -> list[Any]:
     return list(latest.values())[:_SHOWN]
 
 
-def _follow_became(connection: Connection, run_id: UUID) -> UUID:
+def _follow_became(connection: Connection, row: Any) -> UUID:
     for _ in range(_MAX_BECAME):
-        became = connection.scalar(_BECAME, {RUN_ID.key: run_id})
-        if became is None or connection.scalar(select(runs.c.run_id).where(runs.c.run_id == became)) is None:
-            return run_id
-        run_id = became
-    return run_id
+        if row.became_run_id is None:
+            break
+        became = connection.execute(_BECAME, {RUN_ID.key: row.became_run_id}).one_or_none()
+        if became is None:
+            break
+        row = became
+    return row.run_id
 
 
 def _ids_of(rows: Iterable[Any]) -> list[str]:

@@ -22,6 +22,7 @@ from runvis_core.store.database import Store
 from runvis_core.store.id_lists import is_found_by
 from runvis_core.store.tables import bodies, entries, erasures
 from runvis_core.store.types import Id
+from runvis_core.store.view import open_view
 
 SMALL_BODY_BYTES: Final = 16 * 1024
 """The largest body that a list shows; a run's own page shows all."""
@@ -46,13 +47,13 @@ T = TypeVar("T")
 
 @contextmanager
 def reading(store: Store) -> Generator[Connection]:
-    """Open one consistent view of the store. Raises `UnreachableError` if the database can't be reached."""
+    """Open one consistent view of the store, or the one that is shared (`share_view`).
+
+    Raises `UnreachableError` if the database can't be reached.
+    """
     try:
-        with store.engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with connection.begin():
-                yield connection
+        with open_view(store) as connection:
+            yield connection
     except (OperationalError, InterfaceError) as error:
         raise UnreachableError(f"the store can't be reached now: {error.orig or error}") from error
 

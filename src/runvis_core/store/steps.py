@@ -14,13 +14,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, true, update
 from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import RunVisError, UnreachableError
 from runvis_core.store import tables as t
 from runvis_core.store.database import Store
 from runvis_core.store.log import StoredEntry
+from runvis_core.store.view import may_catch_up
 
 CHUNK: Final = 1000
 """Entries that one transaction takes: ingest waits for it in SQLite, which has one writer."""
@@ -31,9 +32,9 @@ TROUBLE_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
-# Built once each: to build such a statement takes longer than to run it.
-_HEAD: Final = select(t.head.c.position)
-_STEPS: Final = select(t.steps)
+# Built once: to build such a statement takes longer than to run it.
+_POSITIONS: Final = select(t.head.c.position.label("head"), t.steps).outerjoin_from(t.head, t.steps, true())
+"""The log's head beside each step; beside nothing while no step took anything."""
 
 
 class Step(Protocol):
@@ -97,7 +98,7 @@ def advance(store: Store, step: Step, *, limit: int = CHUNK, recent: Recent | No
     Two that drive one step at once wait for one another. Raises `UnreachableError` if the store can't be reached, or
     may not be written to.
     """
-    if not _find_lag(store, step).entries:
+    if not _find_lags(store, [step])[0].entries:
         return 0
     try:
         with _writing(store) as connection, _unhurried(connection), connection.begin():
@@ -149,20 +150,26 @@ def _make_durable(store: Store) -> None:
 
 
 def catch_up(store: Store, steps: Iterable[Step]) -> None:
-    """Bring steps to where the log's head is now. Raises `UnreachableError` as `advance` does."""
+    """Bring steps to where the log's head is now. Raises `UnreachableError` as `advance` does.
+
+    To be called before anything is read in a view that is shared, see `may_catch_up`.
+    """
+    wanted = list(steps)
+    if not may_catch_up(store, [step.name for step in wanted]):
+        return
     recent = Recent()
-    for step in steps:
-        lag = _find_lag(store, step).entries
-        while lag > 0:
+    for step, lag in zip(wanted, _find_lags(store, wanted), strict=True):
+        left = lag.entries
+        while left > 0:
             taken = advance(store, step, recent=recent)
-            lag = lag - taken if taken else 0
+            left = left - taken if taken else 0
 
 
 def list_lags(connection: Connection, steps: Iterable[Step]) -> list[Lag]:
     """Return how far each step is behind the log, in the view of one connection."""
-    head = connection.execute(_HEAD).scalar_one()
-    positions = {row.name: row.position for row in connection.execute(_STEPS)}
-    return [Lag(step.name, positions.get(step.name, 0), head) for step in steps]
+    rows: Sequence[Any] = connection.execute(_POSITIONS).all()
+    positions = {row.name: row.position for row in rows}
+    return [Lag(step.name, positions.get(step.name, 0), rows[0].head) for step in steps]
 
 
 def follow_steps(store: Store, steps: Sequence[Step], stop: threading.Event) -> None:
@@ -198,10 +205,10 @@ def _advance_each(store: Store, steps: Sequence[Step], recent: Recent) -> tuple[
     return taken, failed
 
 
-def _find_lag(store: Store, step: Step) -> Lag:
+def _find_lags(store: Store, steps: Iterable[Step]) -> list[Lag]:
     try:
         with store.engine.connect() as connection:
-            return list_lags(connection, [step])[0]
+            return list_lags(connection, steps)
     except DBAPIError as error:
         raise UnreachableError(f"the store can't be reached now: {error.orig}") from error
 

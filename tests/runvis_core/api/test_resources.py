@@ -91,6 +91,8 @@ def test_a_search_goes_straight_to_a_whole_id(told: httpx.Client) -> None:
         ("stats?since=2026-11-24T08:00:00", "since", "zone"),
         ("stats?since=0000-13-45T99:00:00Z", "since", ""),
         ("definitions/etl/trend?step=week", "step", "hour"),
+        ("definitions/etl/trend?until=0001-01-01T00:00:00Z", "until", "the year 1 lies outside of 2 to 9998"),
+        ("definitions/etl/trend?since=9999-12-31T00:00:00Z", "since", "the year 9999"),
         ("definitions/etl/grid?limit=201", "limit", "200"),
         ("definitions/etl/grid?cursor=abc", "cursor", "next_cursor"),
         ("definitions/etl/grid?state=Failed", "state", "cursor"),

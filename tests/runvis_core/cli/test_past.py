@@ -47,6 +47,7 @@ def test_a_run_and_its_tree_are_shown_as_they_were(runvis: Run, address: str) ->
         (["--known-at", str(len(a_story()) + 1)], "the log ends at position"),
         (["--known-at", "4", "--silent"], "silent: a list of the past"),
         (["--known-at", "soon"], "is no time"),
+        (["--as-of", "0001-01-01"], "the year 1 lies outside"),
     ],
 )
 def test_what_is_no_past_is_a_usage_error(runvis: Run, address: str, options: list[str], said: str) -> None:

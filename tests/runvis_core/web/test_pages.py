@@ -17,13 +17,15 @@ from tests.runvis_core.services.test_definitions import started_from
 from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2, a_shop
 
 from runvis_core.api.headers import SECURITY_HEADERS
-from runvis_core.model.event import DatasetEvent, EventBase, FailureEvent, IdentityEvent, StateEvent
+from runvis_core.model.event import DatasetEvent, EventBase, FailureEvent, IdentityEvent, MetricEvent, StateEvent
 from runvis_core.model.state import State, Witness
+from runvis_core.services.entries import find_end
 from runvis_core.services.sources import get_heard
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.runs import a_run
 from runvis_core.web.assets import ASSETS
+from runvis_core.web.pages import run as run_page
 
 ADDRESSES = [
     "/",
@@ -271,6 +273,29 @@ def test_a_failed_step_shows_its_failure_and_what_contains_it(pages: httpx.Clien
     assert f"/runs/{BAD}" in list(links_of(page))
     data = read(pages, f"/runs/{EXTRACT}")
     assert "s3://raw" in data.text
+
+
+def test_all_of_a_run_s_page_is_of_one_moment(
+    pages: httpx.Client,
+    shop: Store,
+    record: Callable[[Store, Iterable[EventBase]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = find_end(shop)
+    events_of = run_page.find_run_entries
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        record(shop, [make(MetricEvent, run_id=BAD, name="meanwhile", value=1.0)])
+        return events_of(*arguments, **options)
+
+    address = f"/runs/{BAD}?after={before - 1}"
+    with monkeypatch.context() as patched:
+        patched.setattr(run_page, "find_run_entries", meanwhile)
+        page = pages.get(address).text
+    assert "meanwhile" not in page
+    assert f"known_at={before}&" in page.replace("&amp;", "&") or f'known_at={before}"' in page
+    assert find_end(shop) == before + 1
+    assert "meanwhile" in pages.get(address).text
 
 
 def test_a_run_s_entries_are_paged(pages: httpx.Client) -> None:

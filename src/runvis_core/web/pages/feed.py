@@ -12,6 +12,7 @@ from runvis_core.model.state import State, TriggerKind
 from runvis_core.services.feed import FeedRow
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.past_feed import list_feed_at
+from runvis_core.store.view import share_view
 from runvis_core.web.live import take_live
 from runvis_core.web.page import AskedError, asked, store_of, understand
 from runvis_core.web.pin import asked_of, control_moment, take_pin
@@ -36,7 +37,7 @@ _FLAGS: Final = ("silent", "conflicting", "all")
 def show_feed(request: Request) -> Response:
     """Show runs, newest first; what lies inside another run is folded under it."""
     given: dict[str, Any] = asked(request)
-    real_now = now_of(request)
+    real_now, store = now_of(request), store_of(request)
     pin = take_pin(request, given)
     live = take_live(request, given) if pin is None else None
     kept = dict(given)
@@ -44,22 +45,24 @@ def show_feed(request: Request) -> Response:
     cursor = given.pop("cursor", None)
     if isinstance(cursor, list):
         raise AskedError("cursor", "there is one at most")
-    page = list_feed_at(
-        store_of(request),
-        _filters(given),
-        asked_of(pin),
-        limit=PAGE_ROWS,
-        cursor=cursor,
-        now=real_now,
-        opened=opened,
-    )
+    with share_view(store):
+        page = list_feed_at(
+            store,
+            _filters(given),
+            asked_of(pin),
+            limit=PAGE_ROWS,
+            cursor=cursor,
+            now=real_now,
+            opened=opened,
+        )
+        moment = control_moment(request, pin, kept)
     then = {**(pin.query if pin else {}), **({"live": 1} if live and live.is_on else {})}
     here = {**given, **then, "cursor": cursor}
     return render(
         request,
         "runs.html",
         live=live,
-        moment=control_moment(request, pin, kept),
+        moment=moment,
         rows=[_row(row, here, opened) for row in page.items],
         notes=[] if pin else page.notes,
         asked=_as_asked(given),

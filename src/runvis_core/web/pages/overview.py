@@ -15,6 +15,7 @@ from runvis_core.services.health import get_health
 from runvis_core.services.past_health import get_past_standing
 from runvis_core.services.sources import Heard, get_heard
 from runvis_core.services.stats_answers import EngineDay, Health
+from runvis_core.store.view import share_view
 from runvis_core.web.drawing.text import count_of, name_age
 from runvis_core.web.live import take_live
 from runvis_core.web.page import asked, store_of
@@ -31,15 +32,17 @@ def show_overview(request: Request) -> Response:
     pin = take_pin(request, given)
     live = take_live(request, given) if pin is None else None
     now = now_of(request)
-    if pin is None:
-        health, heard = get_health(store, now=now), get_heard(store)
-    else:
-        health, heard = get_past_standing(store, pin.asked, now=real_now, at=now)
+    with share_view(store):
+        if pin is None:
+            health, heard = get_health(store, now=now), get_heard(store)
+        else:
+            health, heard = get_past_standing(store, pin.asked, now=real_now, at=now)
+        moment = control_moment(request, pin, {})
     return render(
         request,
         "overview.html",
         live=live,
-        moment=control_moment(request, pin, {}),
+        moment=moment,
         health=health,
         heard=heard,
         is_wrong=bool(health.failing_count or health.late_count or health.silent_count),

@@ -15,13 +15,14 @@ from runvis_core.model.state import State
 from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.asking import get_run_at
 from runvis_core.services.compare import find_last_success
-from runvis_core.services.entries import find_last_position, list_run_entries
+from runvis_core.services.entries import find_last_position, find_run_entries
 from runvis_core.services.feed import InsideFailure, says_why
 from runvis_core.services.past_feed import find_failed_inside_at
 from runvis_core.services.reading import reading
 from runvis_core.services.run_details import get_drawn_run
 from runvis_core.services.spans import SpanFacts, find_parents
 from runvis_core.store.database import Store
+from runvis_core.store.view import share_view
 from runvis_core.web.drawing.spans import spans_of
 from runvis_core.web.drawing.verdict import judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
@@ -45,34 +46,38 @@ def show_run(request: Request) -> Response:
     pin = take_pin(request, given)
     live = take_live(request, given) if pin is None else None
     now = now_of(request)
-    run, facts = _find(store, name, pin, real_now)
-    if name != str(run.run_id):
-        return redirect(with_query(f"/runs/{run.run_id}", everything))
-    root = spans_of(run.tree, facts)
     after = number(given.pop("after", None), "after")
-    lists = LongLists(f"/runs/{run.run_id}", given, pin.query if pin else {}, LISTS)
-    events = _events(store, run, after, pin)
-    inside = find_failed_inside_at(store, run.run_id, asked_of(pin), now=real_now)
+    with share_view(store):
+        run, facts = _find(store, name, pin, real_now)
+        if name != str(run.run_id):
+            return redirect(with_query(f"/runs/{run.run_id}", everything))
+        lists = LongLists(f"/runs/{run.run_id}", given, pin.query if pin else {}, LISTS)
+        events = _events(store, run, after, pin)
+        inside = find_failed_inside_at(store, run.run_id, asked_of(pin), now=real_now)
+        above = find_parents(store, run.run_id) if run.parent_run_id and not pin else []
+        actions = [] if pin else _actions(store, run)
+        moment = control_moment(
+            request,
+            pin,
+            given,
+            around=(run.queued_at or run.started_at, run.ended_at),
+            last_position=find_last_position(store, run.run_id, until=pin.position if pin else None),
+        )
+    root = spans_of(run.tree, facts)
     return render(
         request,
         "run.html",
         run=run,
         pin=pin,
         live=live,
-        moment=control_moment(
-            request,
-            pin,
-            given,
-            around=(run.queued_at or run.started_at, run.ended_at),
-            last_position=find_last_position(store, run.run_id, until=pin.position if pin else None),
-        ),
-        above=find_parents(store, run.run_id) if run.parent_run_id and not pin else [],
+        moment=moment,
+        above=above,
         verdict=judge_run(run, root, inside, now=now),
         fall=draw_waterfall(root, now=now),
         lists=_lists(run, lists),
         sources=len({word.witness for word in run.testimony}),
         agreeing=_count_agreeing(run),
-        actions=[] if pin else _actions(store, run),
+        actions=actions,
         reason=_reason_inside(run, inside),
         events=events,
     )
@@ -106,7 +111,8 @@ def _find(store: Store, name: str, pin: Pin | None, now: datetime) -> tuple[RunD
 
 
 def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[str, Any]:
-    page = list_run_entries(store, str(run.run_id), after=after, limit=ENTRIES)
+    with reading(store) as connection:
+        page = find_run_entries(connection, run.run_id, after=after, limit=ENTRIES)
     known = [entry for entry in page.items if pin is None or entry.position <= pin.position]
     more = with_query(f"/runs/{run.run_id}", {"after": page.after, **(pin.query if pin else {})})
     return {
