@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, tuple_
 
 from runvis_core.model.state import Relation
-from runvis_core.services.reading import RUN_IDS, chunks
+from runvis_core.services.reading import LISTED, RUN_IDS, chunks
 from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.tables import links, runs
 
@@ -38,7 +38,7 @@ _KIN_COLUMNS: Final = (
 
 
 # Built once each, as those below: to build such a statement takes longer than to run it.
-_KIN: Final = select(*_KIN_COLUMNS).where(runs.c.run_id.in_(RUN_IDS))
+_KIN: Final = select(*_KIN_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS))
 _LINKS_TO: Final = (
     select(
         links.c.run_id,
@@ -53,7 +53,7 @@ _LINKS_TO: Final = (
     .join(runs, runs.c.run_id == links.c.run_id)
     .where(
         links.c.relation == Relation.CAUSED.value,
-        or_(links.c.target_run_id.in_(RUN_IDS), links.c.target_native_key.in_(bindparam("keys", expanding=True))),
+        or_(is_among(links.c.target_run_id, RUN_IDS), links.c.target_native_key.in_(bindparam("keys", expanding=True))),
     )
 )
 
@@ -190,7 +190,7 @@ def _is_named_cause() -> Any:
 def _named_causes() -> Any:
     """Select the causes that `RUN_IDS` name themselves."""
     query = select(links.c.run_id.label("caused"), *_CAUSE_COLUMNS).join(runs, _is_named_cause())
-    return query.where(links.c.run_id.in_(RUN_IDS), links.c.relation == Relation.CAUSED_BY.value)
+    return query.where(is_among(links.c.run_id, RUN_IDS), links.c.relation == Relation.CAUSED_BY.value)
 
 
 _SOURCES: Final = id_list("sources")
@@ -235,7 +235,7 @@ def find_caused(connection: Connection, run_ids: Collection[UUID]) -> list[tuple
     """Return what these runs started, as pairs of the cause's id and the started run's row."""
     sources = set(run_ids)
     rows: dict[UUID, Any] = {}
-    for chunk in chunks(list(sources)):
+    for chunk in chunks(sources, LISTED):
         of_chunk = {_SOURCES.key: chunk}
         found = [connection.execute(query, of_chunk) for query in (_said_caused(), _naming())]
         # Most runs name nothing that they started.

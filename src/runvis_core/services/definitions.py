@@ -76,7 +76,7 @@ def get_definition(store: Store, name: str, filters: DefinitionFilter) -> Defini
         if versions:
             versions[0] = _with_bodies(connection, found[0], versions[0])
         recent = select(*REF_COLUMNS).where(*_runs_of(row)).order_by(runs.c.sort_at.desc(), runs.c.run_id.desc())
-        refs = run_refs(connection, connection.execute(recent.limit(RECENT_RUNS)))
+        refs = run_refs(connection.execute(recent.limit(RECENT_RUNS)))
         if not refs and versions and (parent := versions[0].parent_definition) is not None:
             of_parent = (runs.c.engine == row.engine, runs.c.deployment == row.deployment, runs.c.definition == parent)
             refs = find_started(connection, of_parent, row.definition, RECENT_RUNS)
@@ -238,7 +238,7 @@ def _last_runs(connection: Connection, rows: Sequence[Any]) -> dict[tuple[Any, .
     query = select(*_KEY, last.label("run_id")).where(tuple_(*_KEY).in_([tuple(row) for row in rows]))
     of_run = {row.run_id: tuple(row)[:4] for row in connection.execute(query) if row.run_id is not None}
     found = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id.in_(list(of_run))))
-    return {of_run[ref.run_id]: ref for ref in run_refs(connection, found)}
+    return {of_run[ref.run_id]: ref for ref in run_refs(found)}
 
 
 def _versions(connection: Connection, rows: Iterable[Any]) -> list[DefinitionVersion]:

@@ -18,6 +18,7 @@ from runvis_core.services.reading import RUN_IDS, chunks, reading
 from runvis_core.services.run_summaries import find_failures, summarise
 from runvis_core.services.runs import list_runs
 from runvis_core.store.database import Store
+from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import runs
 
 MAX_INSIDE: Final = 100
@@ -110,7 +111,7 @@ def _count_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID,
 
 _INSIDE_COUNTS: Final = (
     select(runs.c.parent_run_id, func.count().label("inside"))
-    .where(runs.c.parent_run_id.in_(RUN_IDS), runs.c.became_run_id.is_(None))
+    .where(is_among(runs.c.parent_run_id, RUN_IDS), runs.c.became_run_id.is_(None))
     .group_by(runs.c.parent_run_id)
 )
 
@@ -122,7 +123,7 @@ def _attempt_counts() -> Any:
         runs.c.native_key, runs.c.engine, runs.c.deployment
     )
     query = select(runs.c.run_id, func.count(other.c.run_id).label("attempts")).join(other, same)
-    return query.where(runs.c.run_id.in_(RUN_IDS), other.c.became_run_id.is_(None)).group_by(runs.c.run_id)
+    return query.where(is_among(runs.c.run_id, RUN_IDS), other.c.became_run_id.is_(None)).group_by(runs.c.run_id)
 
 
 def _count_attempts(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -142,7 +143,7 @@ def _inside(connection: Connection, run_id: UUID) -> list[RunSummary]:
     return summarise(connection, connection.execute(query).all())
 
 
-_RECORDS: Final = select(runs.c.run_id, runs.c.record).where(runs.c.run_id.in_(RUN_IDS))
+_RECORDS: Final = select(runs.c.run_id, runs.c.record).where(is_among(runs.c.run_id, RUN_IDS))
 
 
 def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, InsideFailure]:
@@ -201,7 +202,7 @@ def _first_failures() -> Any:
             func.row_number().over(partition_by=runs.c.parent_run_id, order_by=order).label("place"),
         )
         .where(
-            runs.c.parent_run_id.in_(RUN_IDS),
+            is_among(runs.c.parent_run_id, RUN_IDS),
             runs.c.effective_state.in_(FAILED),
             runs.c.became_run_id.is_(None),
             ~tried_again,

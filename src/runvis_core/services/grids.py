@@ -18,7 +18,7 @@ from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.reading import chunks, find_bodies_at, plain_rows, reading
-from runvis_core.services.run_summaries import REF_COLUMNS, attempt_fields, run_refs
+from runvis_core.services.run_summaries import REF_COLUMNS, RUN_COLUMNS, attempt_fields, run_refs
 from runvis_core.services.run_trees import PARENTS, child_edges
 from runvis_core.services.schedules import find_due_times
 from runvis_core.services.stats_answers import Grid, GridAttempt, GridCell, GridColumn, GridRow
@@ -122,7 +122,7 @@ def _find_children(
     for chunk in chunks(run_ids):
         edges = child_edges()
         query = (
-            select(edges.c.parent, runs.c.sort_at, runs.c.native_key, *REF_COLUMNS)
+            select(edges.c.parent, runs.c.sort_at, runs.c.native_key, *RUN_COLUMNS)
             .join(runs, runs.c.run_id == edges.c.child)
             .order_by(runs.c.sort_at, runs.c.run_id)
             .limit(left + 1)
@@ -176,7 +176,7 @@ def _columns(
 ) -> list[GridColumn]:
     columns: list[GridColumn] = []
     before: str | None = None
-    for run, ref in zip(shown, run_refs(connection, shown), strict=True):
+    for run, ref in zip(shown, run_refs(shown), strict=True):
         name = versions.name_of(run.definition_version_id)
         is_new = before is not None and name is not None and name != before
         columns.append(GridColumn(run=ref, version=name, is_new_version=is_new))

@@ -128,7 +128,7 @@ def _find_refs(connection: Connection, past: Past | None, run_ids: Iterable[UUID
     found_refs: dict[UUID, RunRef] = {}
     for chunk in chunks(wanted):
         rows = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id.in_(chunk)))
-        found_refs.update((ref.run_id, ref) for ref in run_refs(connection, rows))
+        found_refs.update((ref.run_id, ref) for ref in run_refs(rows))
     return found_refs
 
 

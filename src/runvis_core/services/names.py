@@ -71,7 +71,7 @@ _BOUNDS: Final = (bindparam("first", type_=Id()), bindparam("last", type_=Id()))
 _OF_ID: Final = select(*_COLUMNS).where(runs.c.run_id.between(*_BOUNDS)).order_by(runs.c.run_id).limit(_SHOWN)
 _CORRECTED: Final = select(corrections.c.run_id).where(corrections.c.correction_id.between(*_BOUNDS)).limit(_SHOWN)
 _OF_CORRECTION: Final = select(*_COLUMNS).where(runs.c.run_id.in_(_CORRECTED)).limit(_SHOWN)
-_BECAME: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
+_OF_WHOLE_ID: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
 
 
 def _id_range(name: str) -> tuple[UUID, UUID] | None:
@@ -85,10 +85,10 @@ def _by_id(connection: Connection, name: str) -> list[Any]:
     bounds = _id_range(name)
     if bounds is None or len(name.replace("-", "")) < SHORTEST_ABBREVIATION:
         return []
+    if bounds[0] == bounds[1] and (whole := connection.execute(_OF_WHOLE_ID, {RUN_ID.key: bounds[0]}).one_or_none()):
+        return [whole]
     between: dict[str, Any] = dict(zip(("first", "last"), bounds, strict=True))
-    found = list(connection.execute(_OF_ID, between))
-    if not found or bounds[0] != bounds[1]:
-        found += connection.execute(_OF_CORRECTION, between)
+    found = [*connection.execute(_OF_ID, between), *connection.execute(_OF_CORRECTION, between)]
     return list({row.run_id: row for row in found}.values())
 
 
@@ -128,7 +128,7 @@ def _follow_became(connection: Connection, row: Any) -> UUID:
     for _ in range(_MAX_BECAME):
         if row.became_run_id is None:
             break
-        became = connection.execute(_BECAME, {RUN_ID.key: row.became_run_id}).one_or_none()
+        became = connection.execute(_OF_WHOLE_ID, {RUN_ID.key: row.became_run_id}).one_or_none()
         if became is None:
             break
         row = became

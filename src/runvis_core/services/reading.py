@@ -19,7 +19,7 @@ from runvis_core.errors import UnreachableError
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Report
 from runvis_core.store.database import Store
-from runvis_core.store.id_lists import is_found_by
+from runvis_core.store.id_lists import digest_list, id_list, is_among, is_found_by
 from runvis_core.store.tables import bodies, entries, erasures
 from runvis_core.store.types import Id
 from runvis_core.store.view import open_view
@@ -28,18 +28,21 @@ SMALL_BODY_BYTES: Final = 16 * 1024
 """The largest body that a list shows; a run's own page shows all."""
 LAST_CHARACTER: Final = "\U0010ffff"
 _CHUNK: Final = 500
+LISTED: Final = 2000
+"""How many ids a statement takes as one list (`id_list`)."""
 
 # Built once each, here and in other modules: to build such a statement takes longer than to run it.
-RUN_IDS: Final[BindParameter[Any]] = bindparam("run_ids", expanding=True)
+RUN_IDS: Final = id_list("run_ids")
 """The runs that a statement is about."""
 RUN_ID: Final[BindParameter[Any]] = bindparam("run_id", type_=Id())
 """The one run that a statement is about."""
 _POSITIONS: Final[BindParameter[Any]] = bindparam("positions", expanding=True)
 _ENTRIES: Final = select(entries.c.position, entries.c.entry).where(entries.c.position.in_(_POSITIONS))
+_DIGESTS: Final = digest_list("digests")
 # Bodies are kept by position, so that they leave with their entries; the way to them is through the run's own.
 _BODIES: Final = select(bodies.c.digest, bodies.c.content).where(
-    is_found_by(bodies.c.position, select(entries.c.position).where(entries.c.run_id.in_(RUN_IDS))),
-    bodies.c.digest.in_(bindparam("digests", expanding=True)),
+    is_found_by(bodies.c.position, select(entries.c.position).where(is_among(entries.c.run_id, RUN_IDS))),
+    is_among(bodies.c.digest, _DIGESTS),
 )
 
 T = TypeVar("T")
@@ -103,7 +106,7 @@ def find_bodies(connection: Connection, digests: dict[UUID, set[bytes]]) -> dict
         wanted = {digest for run_id in run_ids for digest in digests[run_id]}
         if not wanted:
             continue
-        rows = connection.execute(_BODIES, {RUN_IDS.key: run_ids, "digests": list(wanted)})
+        rows = connection.execute(_BODIES, {RUN_IDS.key: run_ids, _DIGESTS.key: list(wanted)})
         found.update((bytes(row.digest), orjson.loads(row.content)) for row in rows)
         if missing := wanted - found.keys():
             found.update(_find_erased(connection, run_ids, missing))
@@ -144,10 +147,10 @@ def plain_rows(result: Any) -> list[Any]:
     return list(map(_named(tuple(result.keys())), result.all()))
 
 
-def chunks(items: Sequence[T]) -> Iterator[list[T]]:
+def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
     """Yield the items in parts that a database takes as parameters of one statement."""
     rest = iter(items)
-    while part := list(islice(rest, _CHUNK)):
+    while part := list(islice(rest, size)):
         yield part
 
 

@@ -15,6 +15,7 @@ from runvis_core.model.state import Witness
 from runvis_core.services.answers import RunCompleteness, Wholeness
 from runvis_core.services.reading import RUN_IDS, chunks
 from runvis_core.store.account import ACCOUNT, Told, find_told
+from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.producers import Ranges, count_numbers, find_holes, without_numbers
 from runvis_core.store.steps import list_lags
 from runvis_core.store.tables import entries, producers, refusals, run_producers, worker_definitions
@@ -47,13 +48,14 @@ def find_numbers(connection: Connection, names: Sequence[UUID]) -> dict[UUID, Nu
     """Return the numbers of producers, by the producer."""
     found: dict[UUID, Numbers] = {}
     for chunk in chunks(names):
-        for row in connection.execute(_NUMBERS, {"names": chunk}):
+        for row in connection.execute(_NUMBERS, {_PRODUCERS.key: chunk}):
             is_closed = row.closed_at is not None
             found[row.producer] = read_numbers(row.received, row.numbers, row.closed_sequence, is_closed=is_closed)
     return found
 
 
 # Built once each: to build such a statement takes longer than to run it.
+_PRODUCERS: Final = id_list("producers")
 _NUMBERS: Final = (
     select(
         producers.c.producer,
@@ -63,9 +65,9 @@ _NUMBERS: Final = (
         refusals.c.numbers,
     )
     .outerjoin(refusals, refusals.c.producer == producers.c.producer)
-    .where(producers.c.producer.in_(bindparam("names", expanding=True)))
+    .where(is_among(producers.c.producer, _PRODUCERS))
 )
-_TELLERS: Final = select(run_producers).where(run_producers.c.run_id.in_(RUN_IDS))
+_TELLERS: Final = select(run_producers).where(is_among(run_producers.c.run_id, RUN_IDS))
 _WORKED: Final = select(worker_definitions).where(
     worker_definitions.c.definition.in_(bindparam("names", expanding=True))
 )

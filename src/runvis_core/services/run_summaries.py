@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Table, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Table, and_, bindparam, exists, func, or_, select
 
 from runvis_core.model.state import State, Witness
 from runvis_core.services.ancestry import Ancestry, find_ancestry
@@ -31,12 +31,13 @@ from runvis_core.services.reading import RUN_IDS, SMALL_BODY_BYTES, chunks, find
 from runvis_core.services.run_completeness import judge_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.failures import first_line
+from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
 
 LIST_ITEMS: Final = 100
 """How many datasets, artifacts and metrics a list shows of each run."""
 
-REF_COLUMNS: Final = (
+RUN_COLUMNS: Final = (
     runs.c.run_id,
     runs.c.first_position,
     runs.c.engine,
@@ -53,14 +54,19 @@ REF_COLUMNS: Final = (
     runs.c.ended_at,
     runs.c.parent_run_id,
 )
+"""What an `AttemptView` needs of a run's row."""
+REF_COLUMNS: Final = (*RUN_COLUMNS, exists().where(corrections.c.run_id == runs.c.run_id).label("is_corrected"))
+"""What a `RunRef` needs."""
 
 # Built once each, as all that is asked of several runs.
-_CORRECTED: Final = select(corrections.c.run_id).where(corrections.c.run_id.in_(RUN_IDS))
+_CORRECTED: Final = select(corrections.c.run_id).where(is_among(corrections.c.run_id, RUN_IDS))
 _LATE: Final = (
-    select(run_late.c.run_id, run_late.c.facts).where(run_late.c.run_id.in_(RUN_IDS)).order_by(run_late.c.position)
+    select(run_late.c.run_id, run_late.c.facts)
+    .where(is_among(run_late.c.run_id, RUN_IDS))
+    .order_by(run_late.c.position)
 )
 _ATTEMPTS: Final = (
-    select(*REF_COLUMNS)
+    select(*RUN_COLUMNS)
     .where(
         runs.c.native_key == bindparam("native_key"),
         runs.c.engine == bindparam("engine"),
@@ -113,11 +119,9 @@ def run_ref_fields(row: Any, *, corrected: bool) -> dict[str, Any]:
     }
 
 
-def run_refs(connection: Connection, rows: Iterable[Any]) -> list[RunRef]:
-    """Return the runs of these rows, named so that a person knows them."""
-    kept = list(rows)
-    corrected = find_corrected(connection, [row.run_id for row in kept])
-    return [RunRef(**run_ref_fields(row, corrected=row.run_id in corrected)) for row in kept]
+def run_refs(rows: Iterable[Any]) -> list[RunRef]:
+    """Return the runs of these rows, named so that a person knows them. They have the `REF_COLUMNS`."""
+    return [RunRef(**run_ref_fields(row, corrected=bool(row.is_corrected))) for row in rows]
 
 
 def find_attempts(connection: Connection, row: Any, *, limit: int) -> list[AttemptView]:
@@ -217,7 +221,7 @@ def _collected(table: Table) -> Any:
             func.row_number().over(partition_by=table.c.run_id, order_by=table.c.position).label("place"),
             func.count().over(partition_by=table.c.run_id).label("total"),
         )
-        .where(table.c.run_id.in_(RUN_IDS))
+        .where(is_among(table.c.run_id, RUN_IDS))
         .subquery()
     )
     query = select(numbered).where(numbered.c.place <= bindparam("most"))
@@ -254,7 +258,7 @@ def _previous_attempts() -> Any:
         .limit(1)
         .scalar_subquery()
     )
-    return select(runs.c.run_id, previous.label("previous")).where(runs.c.run_id.in_(RUN_IDS))
+    return select(runs.c.run_id, previous.label("previous")).where(is_among(runs.c.run_id, RUN_IDS))
 
 
 def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, UUID]:

@@ -14,12 +14,12 @@ from runvis_core.model.state import Relation, Verdict
 from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import chunks, plain_rows, reading
+from runvis_core.services.reading import LISTED, chunks, plain_rows, reading
 from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
 from runvis_core.store.id_lists import id_list, is_among
-from runvis_core.store.tables import corrections, links, runs
+from runvis_core.store.tables import links, runs
 from runvis_core.store.types import Id
 
 MAX_NODES: Final = 2000
@@ -38,7 +38,6 @@ _COLUMNS: Final = (
     runs.c.retry_expected_at,
     runs.c.presumed,
     runs.c.clock_suspect,
-    exists().where(corrections.c.run_id == runs.c.run_id).label("is_corrected"),
 )
 
 
@@ -185,7 +184,7 @@ def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int])
             cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
         yield from ((parent, row, False) for row in rows[:MAX_CHILDREN])
         return
-    for chunk in chunks(parents):
+    for chunk in chunks(parents, LISTED):
         for row in plain_rows(connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN})):
             if row.place == 1:
                 cut[row.parent] += max(0, row.total - MAX_CHILDREN)
@@ -216,7 +215,7 @@ def _child_counts() -> Any:
 
 def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
-    for chunk in chunks(parents):
+    for chunk in chunks(parents, LISTED):
         counts.update((row.parent, row.children) for row in connection.execute(_child_counts(), {PARENTS.key: chunk}))
     return counts
 

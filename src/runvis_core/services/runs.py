@@ -16,7 +16,7 @@ from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import begins_with, chunks, reading
+from runvis_core.services.reading import LISTED, RUN_IDS, begins_with, chunks, reading
 from runvis_core.services.run_summaries import summarise
 from runvis_core.services.steps import FAILURES
 from runvis_core.services.ways import Place, Walked, count_up_to, fetch, gather, name_walked, walk_runs, within
@@ -90,10 +90,14 @@ def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UU
     )
     found = list(connection.scalars(overdue.limit(limit)))
     live: set[UUID] = set()
-    for chunk in chunks(found):
-        query = select(runs.c.run_id).where(is_among(runs.c.run_id, these(chunk)), runs.c.frozen_position.is_(None))
-        live.update(connection.scalars(query.where(runs.c.became_run_id.is_(None))))
+    for chunk in chunks(found, LISTED):
+        live.update(connection.scalars(_LIVE, {RUN_IDS.key: chunk}))
     return [run_id for run_id in found if run_id in live]
+
+
+_LIVE: Final = select(runs.c.run_id).where(
+    is_among(runs.c.run_id, RUN_IDS), runs.c.frozen_position.is_(None), runs.c.became_run_id.is_(None)
+)
 
 
 def _cursor_after(place: Place, filters: RunFilter) -> str:

@@ -6,9 +6,10 @@ from functools import cache
 from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import CTE, Column, ColumnElement, Connection, FromClause, Text, and_, cast, select
+from sqlalchemy import CTE, Column, Connection, ScalarSelect, select
 
 from runvis_core.services.answers import Answer
+from runvis_core.services.distinct import each, is_name
 from runvis_core.services.reading import reading
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
@@ -50,6 +51,8 @@ def get_heard(store: Store) -> Heard:
 def _sources(connection: Connection) -> list[SourceView]:
     found: dict[tuple[str, str], list[Any]] = {}
     for row in connection.execute(_last_runs()):
+        if row.run_id is None:
+            continue  # All of this name became others.
         found.setdefault((row.engine, row.deployment), []).append(row)
     recent = {source: _latest(rows) for source, rows in found.items()}
     told_by = count_entries(connection, [row.run_id for rows in recent.values() for row in rows])
@@ -69,37 +72,19 @@ def _sources(connection: Connection) -> list[SourceView]:
 @cache
 def _last_runs() -> Any:
     """Select the last run of each definition that has runs which lie in no other; never a look at all runs or tasks."""
-    engines = _next_by_next(None, definitions.c.engine)
-    deployments = _next_by_next(engines, definitions.c.deployment)
-    named = _next_by_next(deployments, runs.c.definition, runs.c.parent_run_id.is_(None))
-    last = (
-        select(runs.c.run_id)
-        .where(*_same_names(runs, definitions), runs.c.parent_run_id.is_(None), runs.c.became_run_id.is_(None))
-        .order_by(runs.c.sort_at.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    of_name = select(definitions.c.engine, definitions.c.deployment, last.label("last_run_id"))
-    found = of_name.join_from(named, definitions, and_(*_same_names(definitions, named))).subquery()
-    query = select(found.c.engine, found.c.deployment, runs.c.sort_at, runs.c.run_id)
-    return query.join(runs, runs.c.run_id == found.c.last_run_id)
+    engines = each(None, definitions.c.engine)
+    deployments = each(engines, definitions.c.deployment)
+    named = each(deployments, runs.c.definition, runs.c.parent_run_id.is_(None))
+    # Each column is looked up by itself: of a join PostgreSQL expects that there are as many names as runs.
+    run_id, sort_at = (_of_last_run(named, column).label(column.name) for column in (runs.c.run_id, runs.c.sort_at))
+    found = select(named.c.engine, named.c.deployment, run_id, sort_at)
+    return found.where(is_name(named.c.definition))
 
 
-def _next_by_next(above: CTE | None, column: Column[Any], *conditions: ColumnElement[bool]) -> CTE:
-    """Select the values that a column has beside each row of `above`, each found by one look into an index.
-
-    The first row is the empty text, which is no name, and the last one null.
-    """
-    beside = list(above.c) if above is not None else []
-    found = select(*beside, cast("", Text).label(column.name)).cte(f"each_{column.name}", recursive=True)
-    same: list[ColumnElement[bool]] = [column.table.c[one.name] == found.c[one.name] for one in beside]
-    after = select(column).where(*same, *conditions, column > found.c[column.name]).order_by(column).limit(1)
-    again = select(*(found.c[one.name] for one in beside), after.scalar_subquery())
-    return found.union_all(again.where(found.c[column.name].is_not(None)))
-
-
-def _same_names(one: FromClause, other: FromClause) -> list[ColumnElement[bool]]:
-    return [one.c[name] == other.c[name] for name in ("engine", "deployment", "definition")]
+def _of_last_run(named: CTE, column: Column[Any]) -> ScalarSelect[Any]:
+    same_names = [runs.c[name] == named.c[name] for name in ("engine", "deployment", "definition")]
+    last = select(column).where(*same_names, runs.c.parent_run_id.is_(None), runs.c.became_run_id.is_(None))
+    return last.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(1).scalar_subquery()
 
 
 def _latest(rows: list[Any]) -> list[Any]:

@@ -37,4 +37,4 @@ def find_parents(store: Store, run_id: UUID) -> list[RunRef]:
                 break
             above.append(row)
             step = row.parent_run_id
-        return run_refs(connection, above[::-1])
+        return run_refs(above[::-1])

@@ -45,7 +45,7 @@ def find_starts(connection: Connection, conditions: Sequence[Any]) -> list[Start
 def find_started(connection: Connection, conditions: Sequence[Any], name: str, limit: int) -> list[RunRef]:
     """Return the last of the runs that satisfy conditions and were started from this definition, the latest first."""
     rows = _group(connection, conditions, LOOKED_AT).get(name, [])
-    return run_refs(connection, rows[:limit])
+    return run_refs(rows[:limit])
 
 
 class Told(NamedTuple):
@@ -141,7 +141,7 @@ def _find_started_from(connection: Connection, rows: Sequence[Any]) -> dict[UUID
 def _view(connection: Connection, name: str | None, rows: Sequence[Any]) -> StartView:
     told_by = count_entries(connection, [row.run_id for row in rows]).values()
     witnesses = sorted({witness for _, names in told_by for witness in names})
-    (last,) = run_refs(connection, rows[:1])
+    (last,) = run_refs(rows[:1])
     return StartView(
         definition=name,
         runs=len(rows),

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, select, tuple_, union_all
 
 from runvis_core.model.state import State
+from runvis_core.services.distinct import each, is_name
 from runvis_core.services.filters import RunFilter
 from runvis_core.store.id_lists import is_among, these
 from runvis_core.store.tables import definitions, runs
 from runvis_core.store.types import Id, Moment
 
-MAX_WALKED: Final = 5_000
+MAX_WALKED: Final = 4_000
 """How many runs one page looks through."""
 FEW: Final = 1_000
 """How many of them are looked through first: mostly they have a page."""
@@ -97,17 +99,23 @@ def walk(
         if not ways:
             return Walked([], None)
         known.append(ways)
-    for most in (FEW, MAX_WALKED):
+    places: list[Place] = []
+    for most in (FEW, MAX_WALKED - FEW):
+        wanted = limit - len(places)
         ends: list[list[Place | None]] = []
         for ways in known:
             found = _ends(connection, table, ways, bounds, most // len(ways))
             if not any(found):
-                return _follow(connection, table, ways, found, bounds, conditions, limit)
+                rest = _follow(connection, table, ways, found, bounds, conditions, wanted)
+                return Walked([*places, *rest.places], rest.until)
             ends.append(found)
-        walked = _follow(connection, table, known[0], ends[0], bounds, conditions, limit)
-        if len(walked.places) == limit or most == MAX_WALKED:
-            return walked
-    raise AssertionError("the last round always answers")
+        walked = _follow(connection, table, known[0], ends[0], bounds, conditions, wanted)
+        places += walked.places
+        if len(places) == limit:
+            return Walked(places, None)
+        # The last one that was looked at lets the next round begin behind it.
+        bounds = bounds._replace(after=walked.until)
+    return Walked(places, bounds.after)
 
 
 def walk_runs(
@@ -191,41 +199,19 @@ def find_named(connection: Connection, filters: RunFilter) -> list[tuple[str, st
     found: list[tuple[str, str, str | None]] = [(row.engine, row.deployment, row.definition) for row in rows]
     if filters.definition is None and filters.kind is None and len(found) <= MAX_WAYS:
         # What has not been named yet is of an engine all the same.
-        given = {name: value for name, value in wanted.items() if value is not None}
-        found += [
-            (pair.engine, pair.deployment, None)
-            for pair in _find_deployments(connection)
-            if given.items() <= pair._asdict().items()
-        ]
+        pairs, columns = _deployments()
+        given = [columns[name] == value for name, value in wanted.items() if value is not None]
+        rows = connection.execute(pairs.where(*given).limit(MAX_WAYS + 1))
+        found += [(row.engine, row.deployment, None) for row in rows]
     return found if len(found) <= MAX_WAYS else None
 
 
-class _Deployment(NamedTuple):
-    engine: str
-    deployment: str
-
-
-def _find_deployments(connection: Connection) -> list[_Deployment]:
-    """Return all installations of engines, from one to the next in the index."""
-    found: list[_Deployment] = []
-    while len(found) <= MAX_WAYS:
-        row = _find_deployment(connection, found[-1] if found else None)
-        if row is None:
-            break
-        found.append(row)
-    return found
-
-
-def _find_deployment(connection: Connection, after: _Deployment | None) -> _Deployment | None:
-    """Return the first installation after one in the index."""
-    engine, deployment = columns = (runs.c.engine, runs.c.deployment)
-    query = select(*columns).order_by(*columns).limit(1).with_hint(runs, "INDEXED BY runs_definition", "sqlite")
-    # Not as a pair: of that SQLite's index takes the engine alone, and reads every run of it.
-    beyond = (
-        [()] if after is None else [(engine == after.engine, deployment > after.deployment), (engine > after.engine,)]
-    )
-    rows = (connection.execute(query.where(*conditions)).one_or_none() for conditions in beyond)
-    return next((_Deployment(*row) for row in rows if row is not None), None)
+@cache
+def _deployments() -> tuple[Any, Any]:
+    """Select the installations of engines that have runs; return their columns too."""
+    engines = each(None, runs.c.engine, over="runs_definition")
+    columns = each(engines, runs.c.deployment, over="runs_definition").c
+    return select(columns.engine, columns.deployment).where(is_name(columns.deployment)), columns
 
 
 def _find_states(connection: Connection, filters: RunFilter) -> list[tuple[str | None, str | None]] | None:
@@ -269,8 +255,12 @@ def _literal(place: Place) -> Any:
     return tuple_(literal(place.sort_at, Moment), literal(place.run_id, Id))
 
 
+def _columns(table: Table) -> tuple[Any, Any]:
+    return table.c.sort_at, table.c.run_id
+
+
 def _place(table: Table) -> Any:
-    return tuple_(table.c.sort_at, table.c.run_id)
+    return tuple_(*_columns(table))
 
 
 def _before(table: Table, place: Place) -> ColumnElement[bool]:
@@ -289,12 +279,22 @@ def _newest(table: Table, query: Any, index: str) -> Any:
 
 def _ends(connection: Connection, table: Table, ways: Sequence[Way], bounds: Bounds, most: int) -> list[Place | None]:
     """Return of each way its run number `most`; None where it has no more than so many."""
-    ends: list[Place | None] = []
-    for way in ways:
-        query = select(table.c.sort_at, table.c.run_id).where(*way.conditions, *bounds.conditions(table))
-        row = connection.execute(_newest(table, query, way.over).offset(most - 1).limit(1)).one_or_none()
-        ends.append(None if row is None else Place(*row))
-    return ends
+    within = bounds.conditions(table)
+    queries = [
+        _newest(table, select(*_columns(table), literal(number).label("way")).where(*way.conditions, *within), way.over)
+        .offset(most - 1)
+        .limit(1)
+        for number, way in enumerate(ways)
+    ]
+    found = {row.way: Place(row.sort_at, row.run_id) for row in connection.execute(_all_of(queries))}
+    return [found.get(number) for number in range(len(ways))]
+
+
+def _all_of(queries: Sequence[Select[Any]]) -> Any:
+    """Return what each of the queries selects, by one statement: to send one takes longer than to look."""
+    if len(queries) == 1:
+        return queries[0]
+    return union_all(*(select(query.subquery()) for query in queries))
 
 
 def _follow(
@@ -304,11 +304,11 @@ def _follow(
     """Follow ways side by side as far as all of them were looked at."""
     until = max((end for end in ends if end is not None), default=None)
     said = bounds.conditions(table, until)
-    found: list[Place] = []
-    for way in ways:
-        query = select(table.c.sort_at, table.c.run_id).where(*way.conditions, *conditions, *said)
-        found += [Place(*row) for row in connection.execute(_newest(table, query, way.over).limit(limit))]
-    places = sorted(found, reverse=True)[:limit]
+    queries = [
+        _newest(table, select(*_columns(table)).where(*way.conditions, *conditions, *said), way.over).limit(limit)
+        for way in ways
+    ]
+    places = sorted((Place(*row) for row in connection.execute(_all_of(queries))), reverse=True)[:limit]
     return Walked(places, None if len(places) == limit else until)
 
 

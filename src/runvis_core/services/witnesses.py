@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select
 
 from runvis_core.services.reading import RUN_IDS, chunks
+from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import entries
 
 
@@ -24,7 +25,7 @@ def count_entries(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID,
 
 _COUNTS: Final = (
     select(entries.c.run_id, entries.c.witness, func.count().label("entries"))
-    .where(entries.c.run_id.in_(RUN_IDS))
+    .where(is_among(entries.c.run_id, RUN_IDS))
     .group_by(entries.c.run_id, entries.c.witness)
     .order_by(entries.c.run_id, entries.c.witness)
 )

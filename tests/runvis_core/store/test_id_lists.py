@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 
 import pytest
 from sqlalchemy import select
 
 from runvis_core.model.event import EventBase
 from runvis_core.store.database import Store
-from runvis_core.store.id_lists import id_list, is_among, is_found_by
-from runvis_core.store.tables import entries, runs
+from runvis_core.store.id_lists import digest_list, id_list, is_among, is_found_by
+from runvis_core.store.tables import bodies, entries, runs
 from runvis_core.testing.factories import a_run_id
 from runvis_core.testing.runs import a_run
 
@@ -34,6 +35,18 @@ def test_nothing_is_among_no_ids(store: Store, record: Record) -> None:
     with store.engine.connect() as connection:
         query = select(runs.c.run_id).where(is_among(runs.c.run_id, IDS))
         assert connection.execute(query, {IDS.key: []}).all() == []
+
+
+@pytest.mark.parametrize("others", [0, 1, 2000])
+def test_digests_are_listed_as_ids_are(store: Store, record: Record, others: int) -> None:
+    record(store, a_run("r", begins=1, context={"content": {"parameters": {"day": 1}}}))
+    digests = digest_list("digests")
+    with store.engine.connect() as connection:
+        known = sorted(map(bytes, connection.scalars(select(bodies.c.digest))))
+        asked = [known[0], *(sha256(b"%d" % number).digest() for number in range(others))]
+        query = select(bodies.c.digest).where(is_among(bodies.c.digest, digests))
+        assert [bytes(digest) for digest in connection.scalars(query, {digests.key: asked})] == [known[0]]
+        assert connection.scalars(query, {digests.key: []}).all() == []
 
 
 def test_sqlite_follows_the_index_of_the_ids(sqlite_store: Store) -> None:

@@ -11,6 +11,8 @@ from uuid import UUID
 from markupsafe import Markup, escape
 
 from runvis_core.model.state import Verdict
+from runvis_core.services.answers import RunRef
+from runvis_core.services.labels import name_run
 from runvis_core.web.drawing.grid import Cell, Head
 from runvis_core.web.drawing.looks import HasState, Look, icon, look_at
 from runvis_core.web.drawing.text import (
@@ -69,6 +71,22 @@ def _time(at: datetime, words: str) -> Markup:
 def text(words: str, longest: int) -> str:
     """Return text from data as markup, cut where it is too long."""
     return escape(safe(shorten(words, longest)))
+
+
+def run_rows(runs: Iterable[RunRef], then: str, *, now: datetime) -> Markup:
+    """Return rows that name a run, its engine and its begin; `then` is what the links have after a path."""
+    after = escape(then)
+    return Markup("".join(_run_row(run, after, now) for run in runs))  # noqa: S704 - escaped by `_run_row`
+
+
+def _run_row(run: RunRef, after: str, now: datetime) -> str:
+    name = text(name_run(run) or run.native_id or "unnamed", 120)
+    return (
+        f'<tr data-run="{run.run_id}" class="row"><th scope="row">'
+        f'<a class="go" href="/runs/{run.run_id}{after}"><bdi>{name}</bdi></a></th>'
+        f'<td><span class="tag">{text(run.engine, 30)}</span></td>'
+        f"<td>{age(run.started_at or run.queued_at, now=now)}</td></tr>"
+    )
 
 
 def fall_row(row: Row, then: str, *, is_root: bool = False, is_first: bool = False) -> Markup:
