@@ -31,31 +31,34 @@ def farm(url: str, spool: Path, **said: Any) -> dict[str, list[int]]:
     return json.loads(done.stdout)
 
 
-def drain(url: str, spool: Path) -> None:
+def drain(url: str, spool: Path) -> int:
+    """Deliver all that is left; return how many lines were cut short."""
     report = drain_spool(Settings(url=url, deployment="prod", spool_dir=spool))
     assert report.failure is None
     assert report.tally.refused == 0
-    assert report.tally.set_aside == 0
+    return report.tally.set_aside
 
 
 def test_what_record_returned_for_survives_kills_and_is_stored_once(store_url: str, tmp_path: Path) -> None:
     kills, events = 15 * ROUNDS, 200
     returned = farm(store_url, tmp_path / "spool", children=kills, events=events, kills=True)
-    drain(store_url, tmp_path / "spool")
+    cut = drain(store_url, tmp_path / "spool")
+    # The kernel may end a write in its middle, of which `record` then has not returned: one for each kill at most.
+    assert cut <= kills
     told = [f"{child}/{number}" for child, numbers in returned.items() for number in numbers]
     assert len(told) >= kills
     store = open_store(store_url)
     assert_sound(store, told, maybe=[f"{child}/{number}" for child in returned for number in range(events)])
-    # A kill leaves all of a write or nothing, so that no producer's numbers have a gap.
+    # What was cut short is the last that a producer wrote, so that no producer's numbers have a gap.
     assert [len(ranges) for ranges in received_ranges(store)] == [1] * len(received_ranges(store))
     store.close()
-    found("process crash", kills=kills, events=len(told), lost=0, doubled=0)
+    found("process crash", kills=kills, events=len(told), cut_short=cut, lost=0, doubled=0)
 
 
 def test_many_processes_at_once_lose_nothing(store_url: str, tmp_path: Path) -> None:
     children, events = 50, 10 * ROUNDS
     farm(store_url, tmp_path / "spool", children=children, events=events, at_once=True, budget=1)
-    drain(store_url, tmp_path / "spool")
+    assert drain(store_url, tmp_path / "spool") == 0
     store = open_store(store_url)
     assert_sound(store, [f"{child}/{number}" for child in range(children) for number in range(events)])
     assert len(received_ranges(store)) == children
@@ -69,7 +72,7 @@ def test_a_fork_in_the_middle_makes_two_producers_that_lose_nothing(sqlite_url: 
     open_store(sqlite_url).close()
     children = 3 * ROUNDS
     farm(sqlite_url, tmp_path / "spool", children=children, events=20, fork_at=10)
-    drain(sqlite_url, tmp_path / "spool")
+    assert drain(sqlite_url, tmp_path / "spool") == 0
     told = [f"{child}/{number}" for child in range(children) for number in range(20)]
     told += [f"{child}-fork/{number}" for child in range(children) for number in range(3)]
     store = open_store(sqlite_url)
