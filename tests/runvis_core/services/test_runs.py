@@ -19,6 +19,7 @@ from runvis_core.services.filters import RunFilter
 from runvis_core.services.ingest import ingest_events, record_heartbeats
 from runvis_core.services.run_summaries import LIST_ITEMS
 from runvis_core.services.runs import list_runs
+from runvis_core.services.ways import MAX_WAYS
 from runvis_core.store.database import Store, open_store
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at, make
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2, TRACE, a_story
@@ -199,6 +200,14 @@ def test_a_provisional_run_is_hidden_by_what_it_became(store: Store, record: Rec
         ],
     )
     assert ids(store) == [started]
+
+
+def test_a_run_that_nobody_named_is_of_its_installation_however_many_there_are(store: Store, record: Record) -> None:
+    places = [f"d{number:02}" for number in range(MAX_WAYS + 4)]
+    record(store, (make(StateEvent, run_id=a_run_id(place), deployment=place, state=State.RUNNING) for place in places))
+    for place in (places[0], places[-1]):
+        assert ids(store, deployment=place) == ids(store, engine=ENGINE, deployment=place) == [a_run_id(place)]
+    assert len(ids(store, engine=ENGINE)) == len(places)
 
 
 def test_only_a_live_run_whose_heartbeat_is_overdue_is_silent(store: Store, record: Record) -> None:
