@@ -21,7 +21,7 @@ from runvis_core.store.id_lists import is_among, these
 from runvis_core.store.tables import definitions, runs
 from runvis_core.store.types import Id, Moment
 
-MAX_WALKED: Final = 4_000
+MAX_WALKED: Final = 3_000
 """How many runs one page looks through."""
 FEW: Final = 1_000
 """How many of them are looked through first: mostly they have a page."""

@@ -31,21 +31,16 @@ class Span:
     is_caused: bool = False
     """Started by the span above, not contained in it."""
     is_critical: bool = False
+    last: RunRef = field(init=False)
+    """The attempt that counts."""
     looks: list[Look] = field(init=False)
     """How each attempt looks."""
+    look: Look = field(init=False)
+    """How the last one looks."""
 
     def __post_init__(self) -> None:
         self.looks = [look_at(run, facts.presumed) for run, facts in zip(self.attempts, self.facts, strict=True)]
-
-    @property
-    def last(self) -> RunRef:
-        """The attempt that counts."""
-        return self.attempts[-1]
-
-    @property
-    def look(self) -> Look:
-        """How the last attempt looks."""
-        return self.looks[-1]
+        self.last, self.look = self.attempts[-1], self.looks[-1]
 
     @property
     def has_failed(self) -> bool:
