@@ -86,14 +86,16 @@ def find_past_runs(
 def _candidates(connection: Connection, filters: RunFilter, parent: UUID | None) -> Iterator[list[Way]]:
     """Yield the ways that have all intervals which the filters let through, those that are short as a rule first."""
     if parent is not None:
-        yield [Way("run_intervals_parent", (run_intervals.c.parent_run_id == parent,))]
+        yield [Way(run_intervals, "run_intervals_parent", (run_intervals.c.parent_run_id == parent,))]
     named = find_named(connection, filters)
     if named is not None:
-        yield [Way("run_intervals_definition", tuple(is_of(run_intervals, name))) for name in named]
+        yield [Way(run_intervals, "run_intervals_definition", tuple(is_of(run_intervals, name))) for name in named]
     if filters.state:
         states = sorted({state.value for state in filters.state})
-        yield [Way("run_intervals_state", (run_intervals.c.effective_state == state,)) for state in states]
-    yield [Way("run_intervals_sort", ())]
+        yield [
+            Way(run_intervals, "run_intervals_state", (run_intervals.c.effective_state == state,)) for state in states
+        ]
+    yield [Way(run_intervals, "run_intervals_sort", ())]
 
 
 def _conditions(filters: RunFilter, parent: UUID | None) -> Iterable[ColumnElement[bool]]:

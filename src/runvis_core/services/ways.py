@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, literal, select, tuple_, union_all
 
 from runvis_core.model.state import State
 from runvis_core.services.distinct import each, is_name
 from runvis_core.services.filters import RunFilter
+from runvis_core.services.reading import begins_with
+from runvis_core.store.failures import find_words
 from runvis_core.store.id_lists import is_among, these
-from runvis_core.store.tables import definitions, runs
+from runvis_core.store.tables import definitions, failure_words, runs
 from runvis_core.store.types import Id, Moment
 
-MAX_WALKED: Final = 3_000
+MAX_WALKED: Final = 5_000
 """How many runs one page looks through."""
 FEW: Final = 1_000
 """How many of them are looked through first: mostly they have a page."""
@@ -42,6 +45,8 @@ class Place(NamedTuple):
 class Way(NamedTuple):
     """Runs that have some columns alike, as one index has them in the order of lists."""
 
+    table: Table
+    """With the place of each run: that of runs themselves, or one beside it."""
     over: str
     """The index's name."""
     conditions: tuple[ColumnElement[bool], ...]
@@ -104,7 +109,7 @@ def walk(
         wanted = limit - len(places)
         ends: list[list[Place | None]] = []
         for ways in known:
-            found = _ends(connection, table, ways, bounds, most // len(ways))
+            found = _ends(connection, ways, bounds, most // len(ways))
             if not any(found):
                 rest = _follow(connection, table, ways, found, bounds, conditions, wanted)
                 return Walked([*places, *rest.places], rest.until)
@@ -162,18 +167,50 @@ def gather(
 def _candidates(connection: Connection, filters: RunFilter, parent: UUID | None) -> Iterator[list[Way]]:
     """Yield the ways that have all runs which the filters let through, those that are short as a rule before others."""
     if parent is not None:
-        yield [Way("runs_parent", (runs.c.parent_run_id == parent,))]
+        yield [Way(runs, "runs_parent", (runs.c.parent_run_id == parent,))]
     top = (runs.c.parent_run_id.is_(None),) if filters.top else ()
+    words = _find_word_ways(connection, filters.text) if filters.text is not None else []
+    if filters.definition is None:
+        yield from words
     named = find_named(connection, filters)
     if named is not None:
         index = "runs_top_definition" if filters.top else "runs_definition"
-        yield [Way(index, (*is_of(runs, name), *top)) for name in named]
+        yield [Way(runs, index, (*is_of(runs, name), *top)) for name in named]
+    if filters.definition is not None:
+        yield from words
     if filters.trigger is not None:
-        yield [Way("runs_trigger", (runs.c.trigger_kind == filters.trigger.value,))]
+        yield [Way(runs, "runs_trigger", (runs.c.trigger_kind == filters.trigger.value,))]
     states = _find_states(connection, filters)
     if states is not None:
-        yield [Way("runs_state", tuple(_are((runs.c.effective_state, runs.c.native_state), pair))) for pair in states]
-    yield [Way("runs_top" if filters.top else "runs_sort", top)]
+        yield [
+            Way(runs, "runs_state", tuple(_are((runs.c.effective_state, runs.c.native_state), pair))) for pair in states
+        ]
+    yield [Way(runs, "runs_top" if filters.top else "runs_sort", top)]
+
+
+def _find_word_ways(connection: Connection, text: str) -> list[list[Way]]:
+    """Return the ways that have all runs whose failures have the words of a text: one way for each whole word.
+
+    Of a single word, which may be a beginning, one for each that begins so, if these are few.
+    """
+    words = find_words(text)
+    if len(words) != 1:
+        return [[_of_word(word)] for word in words[:-1]]
+    beginning = list(islice(_find_words_beginning(connection, words[0]), MAX_WAYS + 1))
+    return [[_of_word(word) for word in beginning]] if len(beginning) <= MAX_WAYS else []
+
+
+def _find_words_beginning(connection: Connection, beginning: str) -> Iterator[str]:
+    """Yield the words of failures that begin so, from one to the next in the index."""
+    column, last = failure_words.c.word, ""
+    like = begins_with(connection, column, beginning)
+    while (found := connection.scalar(select(column).where(like, column > last).order_by(column).limit(1))) is not None:
+        yield found
+        last = found
+
+
+def _of_word(word: str) -> Way:
+    return Way(failure_words, "sqlite_autoindex_failure_words_1", (failure_words.c.word == word,))
 
 
 def is_of(table: Table, definition: tuple[str, str, str | None]) -> Iterator[ColumnElement[bool]]:
@@ -272,16 +309,16 @@ def _from(table: Table, place: Place) -> ColumnElement[bool]:
     return and_(table.c.sort_at >= literal(place.sort_at, Moment), _place(table) >= _literal(place))
 
 
-def _newest(table: Table, query: Any, index: str) -> Any:
-    query = query.order_by(table.c.sort_at.desc(), table.c.run_id.desc())
-    return query.with_hint(table, f"INDEXED BY {index}", "sqlite")
+def _newest(way: Way, query: Any, conditions: Sequence[ColumnElement[bool]]) -> Any:
+    query = query.where(*way.conditions, *conditions)
+    query = query.order_by(*(column.desc() for column in _columns(way.table)))
+    return query.with_hint(way.table, f"INDEXED BY {way.over}", "sqlite")
 
 
-def _ends(connection: Connection, table: Table, ways: Sequence[Way], bounds: Bounds, most: int) -> list[Place | None]:
+def _ends(connection: Connection, ways: Sequence[Way], bounds: Bounds, most: int) -> list[Place | None]:
     """Return of each way its run number `most`; None where it has no more than so many."""
-    within = bounds.conditions(table)
     queries = [
-        _newest(table, select(*_columns(table), literal(number).label("way")).where(*way.conditions, *within), way.over)
+        _newest(way, select(*_columns(way.table), literal(number).label("way")), bounds.conditions(way.table))
         .offset(most - 1)
         .limit(1)
         for number, way in enumerate(ways)
@@ -290,7 +327,7 @@ def _ends(connection: Connection, table: Table, ways: Sequence[Way], bounds: Bou
     return [found.get(number) for number in range(len(ways))]
 
 
-def _all_of(queries: Sequence[Select[Any]]) -> Any:
+def _all_of(queries: Sequence[Any]) -> Any:
     """Return what each of the queries selects, by one statement: to send one takes longer than to look."""
     if len(queries) == 1:
         return queries[0]
@@ -303,12 +340,16 @@ def _follow(
 ) -> Walked:  # fmt: skip
     """Follow ways side by side as far as all of them were looked at."""
     until = max((end for end in ends if end is not None), default=None)
-    said = bounds.conditions(table, until)
-    queries = [
-        _newest(table, select(*_columns(table)).where(*way.conditions, *conditions, *said), way.over).limit(limit)
-        for way in ways
-    ]
-    places = sorted((Place(*row) for row in connection.execute(_all_of(queries))), reverse=True)[:limit]
+    queries: list[Any] = []
+    for way in ways:
+        through = conditions
+        if way.table is not table:
+            through = [exists().where(table.c.run_id == way.table.c.run_id, *conditions)]
+        said = [*through, *bounds.conditions(way.table, until)]
+        queries.append(_newest(way, select(*_columns(way.table)), said).limit(limit))
+    # A run may be on several ways.
+    met = {Place(*row) for row in connection.execute(_all_of(queries))}
+    places = sorted(met, reverse=True)[:limit]
     return Walked(places, None if len(places) == limit else until)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
-from itertools import combinations, count, islice
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -136,7 +136,7 @@ NARROWING: dict[str, tuple[object, ...]] = {
     "top": (True,),
     "silent": (True,),
     "conflicting": (True,),
-    "text": ("rows", "deadlock proc", "nothing"),
+    "text": ("rows", "d", "deadlock proc", "nothing"),
     "since": (UNTIL - timedelta(days=50),),
     "until": (UNTIL - timedelta(days=50),),
 }
@@ -178,8 +178,10 @@ def test_no_two_filters_read_a_large_table_whole(history: Store) -> None:
 def test_any_two_filters_bring_all_that_they_let_through_however_short_the_walk(
     history: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = [(filters, _all_runs(history, filters)) for filters in islice(pairs(), 0, None, 9)]
-    assert sum(bool(found) for _, found in whole) > len(whole) // 3
+    # With words of an error there are ways of another table: each of them, and of the others some.
+    asked = [filters for place, filters in enumerate(pairs()) if filters.text or place % 9 == 0]
+    whole = [(filters, _all_runs(history, filters)) for filters in asked]
+    assert sum(bool(found) for _, found in whole) > len(whole) // 4
     everything = _all_runs(history, RunFilter())
     monkeypatch.setattr(ways, "FEW", 16)
     monkeypatch.setattr(ways, "MAX_WALKED", 48)
