@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy import Connection, Select, Table, literal, select, union_all
 
 from runvis_core.model.state import LIFECYCLE_RANK, State
 from runvis_core.services.answers import (
@@ -61,12 +61,18 @@ _PROVISIONAL: Final = (
     .order_by(runs.c.sort_at, runs.c.run_id)
     .limit(MAX_ITEMS)
 )
-_OF_KINDS: Final = (
-    select(entries.c.position, entries.c.entry)
-    .where(entries.c.run_id == RUN_ID, entries.c.kind.in_(bindparam("kinds", expanding=True)))
-    .order_by(entries.c.position)
-    .limit(MAX_ITEMS)
-)
+
+_GROUPS: Final = (TRANSITION_KINDS, JUDGED_KINDS, SAID_KINDS)
+
+
+def _told_of(group: int, kinds: tuple[str, ...]) -> Select[Any]:
+    query = select(literal(group).label("group"), entries.c.position, entries.c.entry)
+    query = query.where(entries.c.run_id == RUN_ID, entries.c.kind.in_(kinds))
+    return select(query.order_by(entries.c.position).limit(MAX_ITEMS).subquery())
+
+
+_TOLD: Final = union_all(*(_told_of(*one) for one in enumerate(_GROUPS)))
+"""Of each group of kinds the first entries about a run."""
 
 
 def get_run(store: Store, name: str, *, now: datetime) -> RunDetail:
@@ -94,7 +100,8 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
         contexts = find_contexts(connection, [row])
         (summary,) = summarise(connection, [row], whole=True, contexts=contexts)
         testimony, ends = _testimony(connection, run_id)
-        transitions = find_transitions(_entries_of_kinds(connection, run_id, TRANSITION_KINDS))
+        moved, judged, said = _find_told(connection, run_id)
+        transitions = find_transitions(moved)
         tree = build_tree(connection, run_id)
         run = RunDetail(
             **dict(summary),
@@ -109,7 +116,7 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
             corrections=ends,
             **find_judgement(
                 connection,
-                _entries_of_kinds(connection, run_id, JUDGED_KINDS),
+                judged,
                 summary.state,
                 frozen_position=row.frozen_position,
                 testimony=testimony,
@@ -118,7 +125,7 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
             late=_late_facts(connection, run_id),
             links=_links(connection, run_id),
             aliases=_aliases(connection, run_id),
-            said=find_said(connection, run_id, _entries_of_kinds(connection, run_id, SAID_KINDS)),
+            said=find_said(connection, run_id, said),
             log=find_log(connection, run_id, contexts[run_id]),
             liveness=_liveness(connection, run_id, now),
             tree=tree.top,
@@ -126,9 +133,13 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
         return DrawnRun(run, tree.facts)
 
 
-def _entries_of_kinds(connection: Connection, run_id: UUID, kinds: Sequence[str]) -> list[LoggedEntry]:
-    rows = connection.execute(_OF_KINDS, {RUN_ID.key: run_id, "kinds": kinds})
-    return [read_envelope(row.position, row.entry) for row in rows]
+def _find_told(connection: Connection, run_id: UUID) -> list[list[LoggedEntry]]:
+    """Return what was told of a run's states, of who is right about them, and beside them; each in the log's order."""
+    groups: list[list[LoggedEntry]] = [[] for _ in _GROUPS]
+    rows: Sequence[Any] = connection.execute(_TOLD, {RUN_ID.key: run_id}).all()
+    for row in sorted(rows, key=lambda row: row.position):
+        groups[int(row.group)].append(read_envelope(row.position, row.entry))
+    return groups
 
 
 def find_transitions(told: Iterable[LoggedEntry], *, until: datetime | None = None) -> list[Transition]:

@@ -24,7 +24,7 @@ from runvis_core.store.id_lists import is_among, these
 from runvis_core.store.tables import definitions, failure_words, runs
 from runvis_core.store.types import Id, Moment
 
-MAX_WALKED: Final = 5_000
+MAX_WALKED: Final = 3_000
 """How many runs one page looks through."""
 FEW: Final = 1_000
 """How many of them are looked through first: mostly they have a page."""
