@@ -15,7 +15,7 @@ from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, De
 from runvis_core.services.cursors import read_cursor, read_name, write_cursor
 from runvis_core.services.filters import DefinitionFilter, is_storable
 from runvis_core.services.reading import find_entries, reading
-from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.services.run_refs import REF_COLUMNS, find_refs, run_refs
 from runvis_core.services.starts import find_started, find_starts, is_server_only
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
@@ -237,8 +237,7 @@ def _last_runs(connection: Connection, rows: Sequence[Any]) -> dict[tuple[Any, .
         return {}
     query = select(*_KEY, last.label("run_id")).where(tuple_(*_KEY).in_([tuple(row) for row in rows]))
     of_run = {row.run_id: tuple(row)[:4] for row in connection.execute(query) if row.run_id is not None}
-    found = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id.in_(list(of_run))))
-    return {of_run[ref.run_id]: ref for ref in run_refs(found)}
+    return {of_run[ref.run_id]: ref for ref in find_refs(connection, of_run)}
 
 
 def _versions(connection: Connection, rows: Iterable[Any]) -> list[DefinitionVersion]:

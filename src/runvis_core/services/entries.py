@@ -60,16 +60,16 @@ def _bytes_of(run_id: bytes | UUID | None) -> bytes | None:
     return run_id.bytes if isinstance(run_id, UUID) else run_id
 
 
-def find_end(store: Store) -> int:
+def find_head(store: Store) -> int:
     """Return the position of the log's last entry, 0 while it has none."""
     with reading(store) as connection:
-        return connection.scalar(_END) or 0
+        return connection.scalar(_HEAD) or 0
 
 
 def list_last_entries(store: Store, *, limit: int) -> EntryPage:
     """Return the last entries of the log, in its order; with a limit of 0 only where it ends."""
     with reading(store) as connection:
-        end: int = connection.scalar(_END) or 0
+        end: int = connection.scalar(_HEAD) or 0
         query = select(entries.c.position, entries.c.entry).order_by(entries.c.position.desc()).limit(limit)
         rows: Sequence[Any] = connection.execute(query).all() if limit else []
         return _page(connection, rows[::-1], after=end)
@@ -88,7 +88,7 @@ def find_run_entries(connection: Connection, run_id: UUID, *, after: int, limit:
 
 
 # Built once each: to build such a statement takes longer than to run it.
-_END: Final = select(head.c.position)
+_HEAD: Final = select(head.c.position)
 _LAST_OF_RUN: Final = select(func.max(entries.c.position)).where(entries.c.run_id == RUN_ID)
 _OF_RUN: Final = (
     select(entries.c.position, entries.c.entry)

@@ -18,7 +18,7 @@ from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.reading import chunks, find_bodies_at, plain_rows, reading
-from runvis_core.services.run_summaries import REF_COLUMNS, RUN_COLUMNS, attempt_fields, run_refs
+from runvis_core.services.run_refs import REF_COLUMNS, RUN_COLUMNS, attempt_fields, run_refs
 from runvis_core.services.run_trees import PARENTS, child_edges
 from runvis_core.services.schedules import find_due_times
 from runvis_core.services.stats_answers import Grid, GridAttempt, GridCell, GridColumn, GridRow

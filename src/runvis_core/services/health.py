@@ -10,13 +10,12 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from runvis_core.lineage.facts import Node
-from runvis_core.services.answers import RunRef
 from runvis_core.services.blocking import Blocked, find_blocked
 from runvis_core.services.days import find_days
 from runvis_core.services.feed import SOMETHING_INSIDE, find_failed_inside
 from runvis_core.services.paused import find_paused
-from runvis_core.services.reading import RUN_IDS, chunks, plain_rows, reading
-from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.services.reading import chunks, reading
+from runvis_core.services.run_refs import find_refs
 from runvis_core.services.runs import find_silent
 from runvis_core.services.schedules import find_missed
 from runvis_core.services.stats import begin_of
@@ -24,7 +23,6 @@ from runvis_core.services.stats_answers import DefinitionHealth, Health
 from runvis_core.services.steps import FAILURES, LINEAGE, ROLLUPS
 from runvis_core.store.database import Store
 from runvis_core.store.health import BAD
-from runvis_core.store.id_lists import is_among
 from runvis_core.store.rollup_cells import DAY
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import definition_health, failures, runs
@@ -73,19 +71,6 @@ def get_health(store: Store, *, now: datetime) -> Health:
             days=find_days(connection, until=begin_of(now, DAY) + timedelta(days=1)),
             notes=notes,
         )
-
-
-def find_refs(connection: Connection, run_ids: Iterable[UUID]) -> list[RunRef]:
-    """Return the runs of these ids, named so that a person knows them, in this order."""
-    wanted = list(run_ids)
-    found: dict[UUID, RunRef] = {}
-    for chunk in chunks(wanted):
-        rows = plain_rows(connection.execute(_REFS, {RUN_IDS.key: chunk}))
-        found.update((ref.run_id, ref) for ref in run_refs(rows))
-    return [found[run_id] for run_id in wanted if run_id in found]
-
-
-_REFS: Final = select(*REF_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS))
 
 
 def _failing(connection: Connection) -> list[Any]:

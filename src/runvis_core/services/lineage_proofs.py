@@ -19,9 +19,9 @@ from runvis_core.services.lineage_edges import Edges, reading_edges
 from runvis_core.services.past import Past, PastRuns
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.reading import chunks
-from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields, run_refs
+from runvis_core.services.run_refs import find_refs, run_ref_fields
 from runvis_core.store.database import Store
-from runvis_core.store.tables import lineage_facts, lineage_nodes, lineage_runs, lineage_triggers, lineage_turns, runs
+from runvis_core.store.tables import lineage_facts, lineage_nodes, lineage_runs, lineage_triggers, lineage_turns
 from runvis_core.store.types import Id
 
 _LIST: Final = "edge proofs"
@@ -123,13 +123,10 @@ def _find_refs(connection: Connection, past: Past | None, run_ids: Iterable[UUID
     wanted = list(dict.fromkeys(run_ids))
     if past is not None:
         found = PastRuns(connection, past).load(wanted)
-        refs = (RunRef(**run_ref_fields(run.row, corrected=bool(run.record.corrections))) for run in found)
-        return {ref.run_id: ref for ref in refs}
-    found_refs: dict[UUID, RunRef] = {}
-    for chunk in chunks(wanted):
-        rows = connection.execute(select(*REF_COLUMNS).where(runs.c.run_id.in_(chunk)))
-        found_refs.update((ref.run_id, ref) for ref in run_refs(rows))
-    return found_refs
+        refs = [RunRef(**run_ref_fields(run.row, corrected=bool(run.record.corrections))) for run in found]
+    else:
+        refs = find_refs(connection, wanted)
+    return {ref.run_id: ref for ref in refs}
 
 
 def _start_of(connection: Connection, turn: Any) -> Trigger:

@@ -19,7 +19,7 @@ from runvis_core.services.definitions import (
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.past import PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter
-from runvis_core.services.run_summaries import run_ref_fields
+from runvis_core.services.run_refs import run_ref_fields
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals
 

@@ -39,7 +39,7 @@ from runvis_core.services.run_details import (
     find_said,
     find_transitions,
 )
-from runvis_core.services.run_summaries import attempt_fields
+from runvis_core.services.run_refs import attempt_fields
 from runvis_core.store.database import Store
 from runvis_core.store.rows import late_rows
 from runvis_core.store.tables import definition_versions, links

@@ -19,7 +19,7 @@ from runvis_core.services.past_feed import find_past_failed_inside
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_runs import summarise_past
 from runvis_core.services.reading import chunks, read_envelope
-from runvis_core.services.run_summaries import run_ref_fields
+from runvis_core.services.run_refs import run_ref_fields
 from runvis_core.services.schedules import find_missed
 from runvis_core.services.sources import Heard, SourceView
 from runvis_core.services.stats_answers import DefinitionHealth, Health

@@ -15,7 +15,7 @@ from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_kin import find_by_key, find_past_caused, links_of
 from runvis_core.services.past_names import get_past_run
 from runvis_core.services.reading import chunks
-from runvis_core.services.run_summaries import run_ref_fields
+from runvis_core.services.run_refs import run_ref_fields
 from runvis_core.services.run_trees import MAX_CAUSED, MAX_CHILDREN, MAX_DEPTH, MAX_LEVELS, MAX_NODES
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals

@@ -28,7 +28,8 @@ from runvis_core.services.definitions import find_version
 from runvis_core.services.judgement import JUDGED_KINDS, find_judgement
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import RUN_ID, LoggedEntry, find_bodies, find_entries, read_envelope, reading
-from runvis_core.services.run_summaries import Context, as_text, find_attempts, find_contexts, summarise
+from runvis_core.services.run_refs import find_attempts
+from runvis_core.services.run_summaries import Context, as_text, find_contexts, summarise
 from runvis_core.services.run_trees import build_tree
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store

@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Table, and_, bindparam, exists, func, or_, select
+from sqlalchemy import Connection, Table, and_, bindparam, func, or_, select
 
-from runvis_core.model.state import State, Witness
+from runvis_core.model.state import Witness
 from runvis_core.services.ancestry import Ancestry, find_ancestry
 from runvis_core.services.answers import (
     ArtifactView,
-    AttemptView,
     ContextView,
     DatasetRef,
     FailureView,
     MetricView,
     RunCompleteness,
-    RunRef,
     RunSummary,
     TriggerView,
 )
 from runvis_core.services.reading import RUN_IDS, SMALL_BODY_BYTES, chunks, find_bodies
 from runvis_core.services.run_completeness import judge_runs
+from runvis_core.services.run_refs import run_ref_fields
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.failures import first_line
 from runvis_core.store.id_lists import is_among
@@ -37,27 +35,6 @@ from runvis_core.store.tables import artifacts, corrections, datasets, metrics, 
 LIST_ITEMS: Final = 100
 """How many datasets, artifacts and metrics a list shows of each run."""
 
-RUN_COLUMNS: Final = (
-    runs.c.run_id,
-    runs.c.first_position,
-    runs.c.engine,
-    runs.c.deployment,
-    runs.c.definition,
-    runs.c.definition_kind,
-    runs.c.native_id,
-    runs.c.attempt,
-    runs.c.state,
-    runs.c.effective_state,
-    runs.c.native_state,
-    runs.c.queued_at,
-    runs.c.started_at,
-    runs.c.ended_at,
-    runs.c.parent_run_id,
-)
-"""What an `AttemptView` needs of a run's row."""
-REF_COLUMNS: Final = (*RUN_COLUMNS, exists().where(corrections.c.run_id == runs.c.run_id).label("is_corrected"))
-"""What a `RunRef` needs."""
-
 # Built once each, as all that is asked of several runs.
 _CORRECTED: Final = select(corrections.c.run_id).where(is_among(corrections.c.run_id, RUN_IDS))
 _LATE: Final = (
@@ -65,73 +42,7 @@ _LATE: Final = (
     .where(is_among(run_late.c.run_id, RUN_IDS))
     .order_by(run_late.c.position)
 )
-_ATTEMPTS: Final = (
-    select(*RUN_COLUMNS)
-    .where(
-        runs.c.native_key == bindparam("native_key"),
-        runs.c.engine == bindparam("engine"),
-        runs.c.deployment == bindparam("deployment"),
-        runs.c.became_run_id.is_(None),
-    )
-    .order_by(runs.c.attempt, runs.c.first_position)
-    .limit(bindparam("most"))
-)
-
 Context = dict[str, dict[str, Any]]
-
-
-def duration_seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
-    """Return the seconds from start to end; None while either is unknown."""
-    if started_at is None or ended_at is None:
-        return None
-    return (ended_at - started_at).total_seconds()
-
-
-# Looked up: an answer has thousands of them.
-_STATES: Final[Mapping[str | None, State | None]] = {None: None, **{state.value: state for state in State}}
-
-
-def attempt_fields(row: Any) -> dict[str, Any]:
-    """Return the fields of an `AttemptView` of a run's row."""
-    return {
-        "run_id": row.run_id,
-        "attempt": row.attempt,
-        "state": _STATES[row.state],
-        "effective_state": _STATES[row.effective_state],
-        "native_state": row.native_state,
-        "started_at": row.started_at,
-        "ended_at": row.ended_at,
-        "duration_seconds": duration_seconds(row.started_at, row.ended_at),
-    }
-
-
-def run_ref_fields(row: Any, *, corrected: bool) -> dict[str, Any]:
-    """Return the fields of a `RunRef` of a run's row."""
-    return {
-        **attempt_fields(row),
-        "engine": row.engine,
-        "deployment": row.deployment,
-        "definition": row.definition,
-        "kind": row.definition_kind,
-        "native_id": row.native_id,
-        "queued_at": row.queued_at,
-        "corrected": corrected,
-    }
-
-
-def run_refs(rows: Iterable[Any]) -> list[RunRef]:
-    """Return the runs of these rows, named so that a person knows them. They have the `REF_COLUMNS`."""
-    return [RunRef(**run_ref_fields(row, corrected=bool(row.is_corrected))) for row in rows]
-
-
-def find_attempts(connection: Connection, row: Any, *, limit: int) -> list[AttemptView]:
-    """Return all attempts of the thing that this run is an attempt of, the first one first."""
-    if row.native_key is None:
-        return [AttemptView(**attempt_fields(row))]
-    same_key = {"native_key": row.native_key, "engine": row.engine, "deployment": row.deployment}
-    return [
-        AttemptView(**attempt_fields(found)) for found in connection.execute(_ATTEMPTS, {**same_key, "most": limit})
-    ]
 
 
 def find_corrected(connection: Connection, run_ids: Sequence[UUID]) -> set[UUID]:

@@ -15,7 +15,7 @@ from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import LISTED, chunks, plain_rows, reading
-from runvis_core.services.run_summaries import REF_COLUMNS, run_ref_fields
+from runvis_core.services.run_refs import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
 from runvis_core.store.id_lists import id_list, is_among

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, select, tuple_
 
 from runvis_core.services.answers import DatasetRef, RunRef
 from runvis_core.services.filters import is_storable
-from runvis_core.services.health import find_refs
 from runvis_core.services.names import find_runs_named
 from runvis_core.services.reading import begins_with, reading
+from runvis_core.services.run_refs import find_refs
 from runvis_core.services.search_answers import Found, FoundDefinition, Hit, Match
 from runvis_core.services.steps import FAILURES
 from runvis_core.store.database import Store

@@ -25,7 +25,7 @@ class SourceView(Answer):
     engine: str
     deployment: str
     definition_count: int
-    """Definitions with runs that lie in no other run: not their tasks."""
+    """Names of definitions with runs that lie in no other run: not their tasks."""
     last_at: AwareDatetime
     witnesses: list[str] = Field(default_factory=list[str])
     """Who told of its last runs; empty where that was not looked at."""

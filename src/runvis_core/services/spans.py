@@ -12,7 +12,7 @@ from runvis_core.model.state import Verdict
 from runvis_core.services.ancestry import MAX_DEPTH
 from runvis_core.services.answers import RunRef
 from runvis_core.services.reading import reading
-from runvis_core.services.run_summaries import REF_COLUMNS, run_refs
+from runvis_core.services.run_refs import REF_COLUMNS, run_refs
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
 

@@ -15,7 +15,8 @@ from runvis_core.model.state import Witness
 from runvis_core.services.answers import Check, RunRef, StartView
 from runvis_core.services.completeness_answers import CompletenessFilter
 from runvis_core.services.reading import reading
-from runvis_core.services.run_summaries import REF_COLUMNS, find_contexts, run_refs
+from runvis_core.services.run_refs import REF_COLUMNS, run_refs
+from runvis_core.services.run_summaries import find_contexts
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 
-from runvis_core.services.entries import find_end, list_entries
+from runvis_core.services.entries import find_head, list_entries
 from runvis_core.services.past import reading_past
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.web.drawing.text import exact_moment
@@ -85,7 +85,7 @@ def control_moment(
     the log's last one counts.
     """
     path, now = request.url.path, now_of(request)
-    position = pin.position if pin else find_end(store_of(request))
+    position = pin.position if pin else find_head(store_of(request))
     last = position if last_position is None else last_position
     moments: list[tuple[str, datetime | None]] = [("1 hour earlier", now.replace(microsecond=0) - HOUR)]
     if around is not None:

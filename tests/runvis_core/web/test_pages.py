@@ -19,7 +19,7 @@ from tests.runvis_core.web.histories import BAD, EXTRACT, FLOW, GOOD, STAGE_2, a
 from runvis_core.api.headers import SECURITY_HEADERS
 from runvis_core.model.event import DatasetEvent, EventBase, FailureEvent, IdentityEvent, MetricEvent, StateEvent
 from runvis_core.model.state import State, Witness
-from runvis_core.services.entries import find_end
+from runvis_core.services.entries import find_head
 from runvis_core.services.sources import get_heard
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
@@ -281,7 +281,7 @@ def test_all_of_a_run_s_page_is_of_one_moment(
     record: Callable[[Store, Iterable[EventBase]], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = find_end(shop)
+    before = find_head(shop)
     events_of = run_page.find_run_entries
 
     def meanwhile(*arguments: Any, **options: Any) -> Any:
@@ -294,7 +294,7 @@ def test_all_of_a_run_s_page_is_of_one_moment(
         page = pages.get(address).text
     assert "meanwhile" not in page
     assert f"known_at={before}&" in page.replace("&amp;", "&") or f'known_at={before}"' in page
-    assert find_end(shop) == before + 1
+    assert find_head(shop) == before + 1
     assert "meanwhile" in pages.get(address).text
 
 
