@@ -12,10 +12,10 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, tuple_
 
 from runvis_core.model.state import Relation
-from runvis_core.services.reading import LISTED, RUN_IDS, chunks
+from runvis_core.services.reading import LISTED, RUN_IDS, chunks, has_row
 from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.tables import links, runs
 
@@ -101,19 +101,18 @@ class Ancestry:
         return found
 
 
-def find_ancestry(connection: Connection, run_ids: Iterable[UUID]) -> Ancestry:
-    """Return what the runs descend from."""
+def find_ancestry(connection: Connection, of_runs: Iterable[Any]) -> Ancestry:
+    """Return what the runs of these rows descend from. They have all columns of a run."""
     kin: dict[UUID, Kin] = {}
-    level = set(run_ids)
+    rows = list(of_runs)
     for _ in range(MAX_DEPTH):
-        rows = [row for chunk in chunks(list(level)) for row in _kin_rows(connection, chunk)]
         causes = find_causes(connection, rows)
         for row in rows:
             cause = row.caused_by_run_id or causes.get(row.run_id)
             kin[row.run_id] = Kin(row.definition is not None, row.parent_run_id, cause, row.correlation_id)
         above = {up for row in rows for up in (kin[row.run_id].parent_run_id, kin[row.run_id].caused_by_run_id) if up}
-        level = above - kin.keys()
-        if not level:
+        rows = [row for chunk in chunks(above - kin.keys()) for row in _kin_rows(connection, chunk)]
+        if not rows:
             break
     return Ancestry(kin)
 
@@ -229,6 +228,26 @@ def _naming() -> Any:
         .where(is_among(runs.c.run_id, _SOURCES), links.c.relation == Relation.CAUSED_BY.value)
     )
     return select(*_KIN_COLUMNS).where(runs.c.run_id.in_(named))
+
+
+def _has_caused() -> ColumnElement[bool]:
+    caused, told = runs.alias("caused"), links.alias("told")
+    is_its_key = and_(
+        told.c.target_native_key == runs.c.native_key,
+        told.c.engine == runs.c.engine,
+        told.c.deployment == runs.c.deployment,
+    )
+    is_named = told.c.relation == Relation.CAUSED_BY.value
+    return or_(
+        has_row(caused.c.caused_by_run_id == runs.c.run_id),
+        has_row(told.c.run_id == runs.c.run_id, told.c.relation == Relation.CAUSED.value),
+        has_row(told.c.target_run_id == runs.c.run_id, is_named),
+        has_row(is_its_key, is_named),
+    )
+
+
+HAS_CAUSED: Final = _has_caused().label("has_caused")
+"""Whether a run may have started others: of those alone that may, `find_caused` need be asked."""
 
 
 def find_caused(connection: Connection, run_ids: Collection[UUID]) -> list[tuple[UUID, Any]]:

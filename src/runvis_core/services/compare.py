@@ -15,8 +15,9 @@ from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.definitions import find_version
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import chunks, reading
+from runvis_core.services.run_refs import SUMMARY_COLUMNS
 from runvis_core.services.run_summaries import summarise
-from runvis_core.services.run_trees import build_tree
+from runvis_core.services.run_trees import UNDER, build_tree
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
 from runvis_core.store.types import Id, Moment
@@ -71,13 +72,13 @@ def _compare(connection: Connection, left: UUID, right: UUID) -> Comparison:
 
 
 def _read_side(connection: Connection, run_id: UUID) -> Side:
-    row: Any = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+    row: Any = connection.execute(select(*SUMMARY_COLUMNS, *UNDER).where(runs.c.run_id == run_id)).one()
     (run,) = summarise(connection, [row], whole=True)
-    tree = build_tree(connection, run_id).top
+    tree = build_tree(connection, row).top
     rows: list[Any] = []
     summaries = {run_id: run}
     for chunk in chunks(list(_ids_of(tree))[: 2 * MAX_STEPS]):
-        found = connection.execute(select(runs).where(runs.c.run_id.in_(chunk))).all()
+        found = connection.execute(select(*SUMMARY_COLUMNS).where(runs.c.run_id.in_(chunk))).all()
         rows += found
         summaries.update((summary.run_id, summary) for summary in summarise(connection, found))
     native_keys = {found.run_id: found.native_key for found in rows if found.native_key is not None}

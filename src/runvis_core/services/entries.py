@@ -11,7 +11,7 @@ from sqlalchemy.types import NullType
 
 from runvis_core.services.answers import EntryPage, EntryView
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import RUN_ID, chunks, read_envelope, reading
+from runvis_core.services.reading import RUN_ID, LoggedEntry, read_envelope, reading
 from runvis_core.store.database import Store
 from runvis_core.store.tables import entries, head, runs
 
@@ -19,9 +19,8 @@ from runvis_core.store.tables import entries, head, runs
 def list_entries(store: Store, *, after: int, limit: int) -> EntryPage:
     """Return the entries that come after a position, in the log's order."""
     with reading(store) as connection:
-        query = select(entries.c.position, entries.c.entry).where(entries.c.position > after)
-        rows = connection.execute(query.order_by(entries.c.position).limit(limit)).all()
-        return _page(connection, rows, after=after)
+        query = _NAMED.where(entries.c.position > after).order_by(entries.c.position).limit(limit)
+        return _page(connection.execute(query), after=after)
 
 
 class RawEntry(NamedTuple):
@@ -45,6 +44,10 @@ def list_raw_entries(store: Store, *, after: int, limit: int) -> list[RawEntry]:
     return [RawEntry(position, _bytes_of(run_id), *said) for position, run_id, *said in rows]
 
 
+_NAMED: Final = select(entries.c.position, entries.c.entry, runs.c.definition, runs.c.native_id).outerjoin(
+    runs, runs.c.run_id == entries.c.run_id
+)
+"""Entries with what is said of their runs."""
 _RAW: Final = select(
     entries.c.position,
     # As the driver has it: to make an id of each would take longer than to read the rest.
@@ -70,9 +73,9 @@ def list_last_entries(store: Store, *, limit: int) -> EntryPage:
     """Return the last entries of the log, in its order; with a limit of 0 only where it ends."""
     with reading(store) as connection:
         end: int = connection.scalar(_HEAD) or 0
-        query = select(entries.c.position, entries.c.entry).order_by(entries.c.position.desc()).limit(limit)
+        query = _NAMED.order_by(entries.c.position.desc()).limit(limit)
         rows: Sequence[Any] = connection.execute(query).all() if limit else []
-        return _page(connection, rows[::-1], after=end)
+        return _page(rows[::-1], after=end)
 
 
 def list_run_entries(store: Store, name: str, *, after: int, limit: int) -> EntryPage:
@@ -83,47 +86,34 @@ def list_run_entries(store: Store, name: str, *, after: int, limit: int) -> Entr
 
 def find_run_entries(connection: Connection, run_id: UUID, *, after: int, limit: int) -> EntryPage:
     """Return the entries about the run of this id, as `list_run_entries` does; none if there is no such run."""
-    rows = connection.execute(_OF_RUN, {RUN_ID.key: run_id, "after": after, "most": limit}).all()
-    return _page(connection, rows, after=after)
+    rows = connection.execute(_OF_RUN, {RUN_ID.key: run_id, "after": after, "most": limit})
+    return _page(rows, after=after)
 
 
 # Built once each: to build such a statement takes longer than to run it.
 _HEAD: Final = select(head.c.position)
 _LAST_OF_RUN: Final = select(func.max(entries.c.position)).where(entries.c.run_id == RUN_ID)
 _OF_RUN: Final = (
-    select(entries.c.position, entries.c.entry)
-    .where(entries.c.run_id == RUN_ID, entries.c.position > bindparam("after"))
+    _NAMED.where(entries.c.run_id == RUN_ID, entries.c.position > bindparam("after"))
     .order_by(entries.c.position)
     .limit(bindparam("most"))
 )
 
 
-def _page(connection: Connection, rows: Iterable[Any], *, after: int) -> EntryPage:
-    read = [read_envelope(row.position, row.entry) for row in rows]
-    named = _runs_of(connection, {entry.event["run_id"] for entry in read if entry.event.get("run_id")})
-    items: list[EntryView] = []
-    for entry in read:
-        run = named.get(entry.event.get("run_id"))
-        items.append(
-            EntryView(
-                position=entry.position,
-                recorded_at=entry.recorded_at,
-                principal=entry.principal,
-                event=entry.event,
-                definition=run.definition if run else None,
-                native_id=run.native_id if run else None,
-            )
-        )
+def _page(rows: Iterable[Any], *, after: int) -> EntryPage:
+    items = [_entry(read_envelope(row.position, row.entry), row) for row in rows]
     return EntryPage(items=items, after=max(after, *(item.position for item in items)) if items else after)
 
 
-def _runs_of(connection: Connection, run_ids: set[str]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for chunk in chunks(sorted(run_ids)):
-        query = select(runs.c.run_id, runs.c.definition, runs.c.native_id)
-        query = query.where(runs.c.run_id.in_([UUID(run_id) for run_id in chunk]))
-        found.update((str(row.run_id), row) for row in connection.execute(query))
-    return found
+def _entry(read: LoggedEntry, row: Any) -> EntryView:
+    return EntryView(
+        position=read.position,
+        recorded_at=read.recorded_at,
+        principal=read.principal,
+        event=read.event,
+        definition=row.definition,
+        native_id=row.native_id,
+    )
 
 
 def find_last_position(store: Store, run_id: UUID, *, until: int | None = None) -> int | None:

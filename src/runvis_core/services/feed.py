@@ -15,6 +15,7 @@ from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, FailureView, Page, RunSummary
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.reading import RUN_IDS, chunks, reading
+from runvis_core.services.run_refs import HAS_LATE, SUMMARY_COLUMNS
 from runvis_core.services.run_summaries import find_failures, summarise
 from runvis_core.services.runs import list_runs
 from runvis_core.store.database import Store
@@ -135,7 +136,7 @@ def _count_attempts(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUI
 
 def _inside(connection: Connection, run_id: UUID) -> list[RunSummary]:
     query = (
-        select(runs)
+        select(*SUMMARY_COLUMNS)
         .where(runs.c.parent_run_id == run_id, runs.c.became_run_id.is_(None))
         .order_by(runs.c.sort_at, runs.c.run_id)
         .limit(MAX_INSIDE)
@@ -143,7 +144,7 @@ def _inside(connection: Connection, run_id: UUID) -> list[RunSummary]:
     return summarise(connection, connection.execute(query).all())
 
 
-_RECORDS: Final = select(runs.c.run_id, runs.c.record).where(is_among(runs.c.run_id, RUN_IDS))
+_RECORDS: Final = select(runs.c.run_id, runs.c.record, HAS_LATE).where(is_among(runs.c.run_id, RUN_IDS))
 
 
 def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, InsideFailure]:

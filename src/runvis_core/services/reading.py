@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Integer, bindparam, literal_column, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from runvis_core.errors import UnreachableError
@@ -152,6 +152,18 @@ def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
     rest = iter(items)
     while part := list(islice(rest, size)):
         yield part
+
+
+def has_row(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return for a column whether there is a row for which these conditions hold, which tie it to the row around it.
+
+    EXISTS would say the same, but PostgreSQL may read the whole table for it, once for all rows around it; this it
+    looks up by an index for each.
+    """
+    return select(_ONE).where(*conditions).limit(_ONE).scalar_subquery().is_not(None)
+
+
+_ONE: Final = literal_column("1", Integer)
 
 
 def begins_with(connection: Connection, column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:

@@ -27,10 +27,10 @@ from runvis_core.services.answers import (
 from runvis_core.services.definitions import find_version
 from runvis_core.services.judgement import JUDGED_KINDS, find_judgement
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import RUN_ID, LoggedEntry, find_bodies, find_entries, read_envelope, reading
-from runvis_core.services.run_refs import find_attempts
+from runvis_core.services.reading import RUN_ID, LoggedEntry, find_bodies, has_row, read_envelope, reading
+from runvis_core.services.run_refs import SUMMARY_COLUMNS, find_attempts, is_in
 from runvis_core.services.run_summaries import Context, as_text, find_contexts, summarise
-from runvis_core.services.run_trees import build_tree
+from runvis_core.services.run_trees import UNDER, build_tree
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies
@@ -48,12 +48,29 @@ def _of_run(table: Table) -> Select[Any]:
     return select(table).where(table.c.run_id == RUN_ID)
 
 
-_RUN: Final = _of_run(runs)
+_EARLIER: Final = runs.alias("earlier")
+_RUN: Final = select(
+    *SUMMARY_COLUMNS,
+    *UNDER,
+    is_in(links, "has_links"),
+    is_in(aliases, "has_aliases"),
+    is_in(liveness, "has_liveness"),
+    has_row(_EARLIER.c.became_run_id == runs.c.run_id).label("has_provisional"),
+).where(runs.c.run_id == RUN_ID)
 _LIVENESS: Final = _of_run(liveness)
-_CORRECTIONS: Final = _of_run(corrections).order_by(corrections.c.position)
-_TESTIMONY, _LATE, _LINKS, _ALIASES = (
-    _of_run(table).order_by(table.c.position).limit(MAX_ITEMS) for table in (testimonies, run_late, links, aliases)
+_LATE, _LINKS, _ALIASES = (
+    _of_run(table).order_by(table.c.position).limit(MAX_ITEMS) for table in (run_late, links, aliases)
 )
+
+
+def _words_on(table: Table) -> Select[Any]:
+    """Select what was testified of a run's end, each word with the entry that it stands in."""
+    query = select(table, entries.c.entry).join(entries, entries.c.position == table.c.position)
+    return query.where(table.c.run_id == RUN_ID).order_by(table.c.position)
+
+
+_CORRECTIONS: Final = _words_on(corrections)
+_TESTIMONY: Final = _words_on(testimonies).limit(MAX_ITEMS)
 _PROVISIONAL: Final = (
     select(runs.c.run_id)
     .where(runs.c.became_run_id == RUN_ID)
@@ -100,21 +117,21 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
         row = connection.execute(_RUN, {RUN_ID.key: run_id}).one()
         contexts = find_contexts(connection, [row])
         (summary,) = summarise(connection, [row], whole=True, contexts=contexts)
-        testimony, ends = _testimony(connection, run_id)
+        testimony = _testimony(connection, run_id)
         moved, judged, said = _find_told(connection, run_id)
         transitions = find_transitions(moved)
-        tree = build_tree(connection, run_id)
+        tree = build_tree(connection, row)
         run = RunDetail(
             **dict(summary),
             asked_for=name,
             retry_expected_at=row.retry_expected_at,
             definition_version=find_version(connection, row.definition_version_id),
-            provisional_run_ids=list(connection.scalars(_PROVISIONAL, {RUN_ID.key: run_id})),
+            provisional_run_ids=_provisional(connection, run_id) if row.has_provisional else [],
             frozen_position=row.frozen_position,
             attempts=find_attempts(connection, row, limit=MAX_ITEMS),
             transitions=transitions,
             testimony=testimony,
-            corrections=ends,
+            corrections=_corrections(connection, run_id) if row.is_corrected else [],
             **find_judgement(
                 connection,
                 judged,
@@ -123,12 +140,12 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
                 testimony=testimony,
                 transitions=transitions,
             ),
-            late=_late_facts(connection, run_id),
-            links=_links(connection, run_id),
-            aliases=_aliases(connection, run_id),
+            late=_late_facts(connection, run_id) if row.has_late else [],
+            links=_links(connection, run_id) if row.has_links else [],
+            aliases=_aliases(connection, run_id) if row.has_aliases else [],
             said=find_said(connection, run_id, said),
             log=find_log(connection, run_id, contexts[run_id]),
-            liveness=_liveness(connection, run_id, now),
+            liveness=_liveness(connection, run_id, now) if row.has_liveness else None,
             tree=tree.top,
         )
         return DrawnRun(run, tree.facts)
@@ -200,30 +217,37 @@ def _with_durations(transitions: list[Transition]) -> list[Transition]:
     return timed
 
 
-def _testimony(connection: Connection, run_id: UUID) -> tuple[list[TestimonyView], list[CorrectionView]]:
-    said = connection.execute(_TESTIMONY, {RUN_ID.key: run_id}).all()
-    ends = connection.execute(_CORRECTIONS, {RUN_ID.key: run_id}).all()
-    logged = find_entries(connection, [row.position for row in [*said, *ends]])
-    testimony = [
-        TestimonyView(
-            **{**dict(logged[row.position].report()), "occurred_at": row.occurred_at},
-            state=row.state,
-            native_state=row.native_state,
-            event_id=row.event_id,
-            kind=logged[row.position].event["kind"],
+def _testimony(connection: Connection, run_id: UUID) -> list[TestimonyView]:
+    said: list[TestimonyView] = []
+    for row in connection.execute(_TESTIMONY, {RUN_ID.key: run_id}):
+        entry = read_envelope(row.position, row.entry)
+        said.append(
+            TestimonyView(
+                **{**dict(entry.report()), "occurred_at": row.occurred_at},
+                state=row.state,
+                native_state=row.native_state,
+                event_id=row.event_id,
+                kind=entry.event["kind"],
+            )
         )
-        for row in said
-    ]
-    return testimony, [
+    return said
+
+
+def _corrections(connection: Connection, run_id: UUID) -> list[CorrectionView]:
+    return [
         CorrectionView(
             run_id=row.correction_id,
             corrects=row.run_id,
             state=row.state,
             native_state=row.native_state,
-            report=logged[row.position].report(),
+            report=read_envelope(row.position, row.entry).report(),
         )
-        for row in ends
+        for row in connection.execute(_CORRECTIONS, {RUN_ID.key: run_id})
     ]
+
+
+def _provisional(connection: Connection, run_id: UUID) -> list[UUID]:
+    return list(connection.scalars(_PROVISIONAL, {RUN_ID.key: run_id}))
 
 
 def _late_facts(connection: Connection, run_id: UUID) -> list[LateFactView]:

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, select
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import AttemptView, RunRef
-from runvis_core.services.reading import RUN_IDS, chunks, plain_rows
+from runvis_core.services.reading import RUN_IDS, chunks, has_row, plain_rows
 from runvis_core.store.id_lists import is_among
-from runvis_core.store.tables import corrections, runs
+from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
 
 RUN_COLUMNS: Final = (
     runs.c.run_id,
@@ -33,8 +33,29 @@ RUN_COLUMNS: Final = (
     runs.c.parent_run_id,
 )
 """What is said of a run by its row alone, and of an attempt."""
-REF_COLUMNS: Final = (*RUN_COLUMNS, exists().where(corrections.c.run_id == runs.c.run_id).label("is_corrected"))
+
+
+def is_in(table: Table, name: str) -> ColumnElement[bool]:
+    """Return a column of that name which says whether there is anything of a run in a table.
+
+    Most runs are in few tables, and to ask one that has nothing of a run takes as long as any other statement.
+    """
+    return has_row(table.c.run_id == runs.c.run_id).label(name)
+
+
+REF_COLUMNS: Final = (*RUN_COLUMNS, is_in(corrections, "is_corrected"))
 """What is said of a run where it is named."""
+HAS_LATE: Final = is_in(run_late, "has_late")
+"""Whether something was filled in after the run's end; who reads contexts asks for it beside `record`."""
+SUMMARY_COLUMNS: Final = (
+    *runs.c,
+    is_in(corrections, "is_corrected"),
+    HAS_LATE,
+    is_in(datasets, "has_datasets"),
+    is_in(artifacts, "has_artifacts"),
+    is_in(metrics, "has_metrics"),
+)
+"""What a run's summary is made of, and in which tables there is more of it."""
 
 # Built once each: to build such a statement takes longer than to run it.
 _REFS: Final = select(*REF_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS))

@@ -30,13 +30,12 @@ from runvis_core.services.run_refs import run_ref_fields
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.failures import first_line
 from runvis_core.store.id_lists import is_among
-from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
+from runvis_core.store.tables import artifacts, datasets, metrics, run_late, runs
 
 LIST_ITEMS: Final = 100
 """How many datasets, artifacts and metrics a list shows of each run."""
 
 # Built once each, as all that is asked of several runs.
-_CORRECTED: Final = select(corrections.c.run_id).where(is_among(corrections.c.run_id, RUN_IDS))
 _LATE: Final = (
     select(run_late.c.run_id, run_late.c.facts)
     .where(is_among(run_late.c.run_id, RUN_IDS))
@@ -45,18 +44,10 @@ _LATE: Final = (
 Context = dict[str, dict[str, Any]]
 
 
-def find_corrected(connection: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
-    """Return those of the runs that have corrections."""
-    found: set[UUID] = set()
-    for chunk in chunks(run_ids):
-        found.update(connection.scalars(_CORRECTED, {RUN_IDS.key: chunk}))
-    return found
-
-
 def find_contexts(connection: Connection, rows: Sequence[Any]) -> dict[UUID, Context]:
-    """Return each run's context, with what was filled in after its end."""
+    """Return each run's context, with what was filled in after its end. The rows have `record` and `HAS_LATE`."""
     contexts: dict[UUID, Context] = {row.run_id: orjson.loads(row.record).get("context", {}) for row in rows}
-    for chunk in chunks(list(contexts)):
+    for chunk in chunks(row.run_id for row in rows if row.has_late):
         for late in connection.execute(_LATE, {RUN_IDS.key: chunk}):
             _fill_in(contexts[late.run_id], orjson.loads(late.facts))
     return contexts
@@ -139,14 +130,14 @@ def _collected(table: Table) -> Any:
     return query.order_by(numbered.c.run_id, numbered.c.position)
 
 
-def _read_collected(connection: Connection, table: Table, run_ids: Sequence[UUID], *, limit: int) -> Collected:
-    rows: dict[UUID, list[Any]] = defaultdict(list)
+def _read_collected(connection: Connection, table: Table, runs_in_it: Iterable[Any], *, limit: int) -> Collected:
+    found: dict[UUID, list[Any]] = defaultdict(list)
     cut: dict[UUID, int] = {}
-    for chunk in chunks(run_ids):
+    for chunk in chunks(run.run_id for run in runs_in_it):
         for row in connection.execute(_collected(table), {RUN_IDS.key: chunk, "most": limit}):
-            rows[row.run_id].append(row)
+            found[row.run_id].append(row)
             cut[row.run_id] = max(0, row.total - limit)
-    return Collected(rows, cut)
+    return Collected(found, cut)
 
 
 @cache
@@ -184,20 +175,23 @@ def find_previous_attempts(connection: Connection, rows: Sequence[Any]) -> dict[
 def summarise(
     connection: Connection, rows: Sequence[Any], *, whole: bool = False, contexts: dict[UUID, Context] | None = None
 ) -> list[RunSummary]:
-    """Return what lists say of the runs of these rows, in their order; `whole` leaves nothing of them out."""
+    """Return what lists say of the runs of these rows, in their order; `whole` leaves nothing of them out.
+
+    The rows have `SUMMARY_COLUMNS`.
+    """
     run_ids = [row.run_id for row in rows]
     contexts = contexts if contexts is not None else find_contexts(connection, rows)
     counts = count_entries(connection, run_ids)
     limit = list_items(whole=whole)
     around = Surroundings(
-        ancestry=find_ancestry(connection, run_ids),
+        ancestry=find_ancestry(connection, rows),
         previous=find_previous_attempts(connection, rows),
-        corrected=find_corrected(connection, run_ids),
+        corrected={row.run_id for row in rows if row.is_corrected},
         counts=counts,
         completeness={run_id: found.completeness for run_id, found in judge_runs(connection, rows, counts).items()},
-        datasets=_read_collected(connection, datasets, run_ids, limit=limit),
-        artifacts=_read_collected(connection, artifacts, run_ids, limit=limit),
-        metrics=_read_collected(connection, metrics, run_ids, limit=limit),
+        datasets=_read_collected(connection, datasets, [row for row in rows if row.has_datasets], limit=limit),
+        artifacts=_read_collected(connection, artifacts, [row for row in rows if row.has_artifacts], limit=limit),
+        metrics=_read_collected(connection, metrics, [row for row in rows if row.has_metrics], limit=limit),
     )
     return describe(connection, rows, contexts, around, whole=whole)
 

@@ -11,10 +11,10 @@ from uuid import UUID
 from sqlalchemy import Connection, and_, bindparam, exists, func, literal, select, tuple_, union
 
 from runvis_core.model.state import Relation, Verdict
-from runvis_core.services.ancestry import find_caused
+from runvis_core.services.ancestry import HAS_CAUSED, find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import LISTED, chunks, plain_rows, reading
+from runvis_core.services.reading import LISTED, RUN_ID, chunks, has_row, plain_rows, reading
 from runvis_core.services.run_refs import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
@@ -32,19 +32,30 @@ MAX_LEVELS: Final = 64
 MAX_DEPTH: Final = 90
 """How deep a tree is in all, from child to child and from cause to what it started: no JSON is read much deeper."""
 
+
+_INNER: Final = runs.alias("inner")
+_HAS_CHILDREN: Final = has_row(_INNER.c.parent_run_id == runs.c.run_id, _INNER.c.became_run_id.is_(None))
+_HAS_CARRIED: Final = has_row(links.c.run_id == runs.c.run_id, links.c.relation == Relation.CARRIED_OVER.value)
+UNDER: Final = (_HAS_CHILDREN.label("has_children"), _HAS_CARRIED.label("has_carried"), HAS_CAUSED)
+"""Whether there is anything under a run in its tree: most have nothing, and are not asked for it."""
 _COLUMNS: Final = (
     *REF_COLUMNS,
     runs.c.native_key,
     runs.c.retry_expected_at,
     runs.c.presumed,
     runs.c.clock_suspect,
+    *UNDER,
 )
+
+
+_TOP: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
 
 
 def get_tree(store: Store, name: str) -> TreeNode:
     """Return the run and what ran inside it. Raises `NotFoundError` if there is no such run."""
     with reading(store) as connection:
-        return build_tree(connection, resolve_run(connection, name)).top
+        run_id = resolve_run(connection, name)
+        return build_tree(connection, connection.execute(_TOP, {RUN_ID.key: run_id}).one()).top
 
 
 class Tree(NamedTuple):
@@ -55,13 +66,13 @@ class Tree(NamedTuple):
     """By run, of all that the tree shows."""
 
 
-def build_tree(connection: Connection, run_id: UUID) -> Tree:
-    """Return the tree under a run: what it contains, the earliest first, what each started, and what is under that.
+def build_tree(connection: Connection, top: Any) -> Tree:
+    """Return the tree under the run of a row: what it contains, the earliest first, what each started, and so on.
 
-    Each run is shown once, where it was met first, so that runs which started one another in a circle end it. What is
-    left out is counted.
+    The row has all columns of a run, whether it was corrected, and `UNDER`. Each run is shown once, where it was met
+    first, so that runs which started one another in a circle end it. What is left out is counted.
     """
-    top = connection.execute(select(*_COLUMNS).where(runs.c.run_id == run_id)).one()
+    run_id: UUID = top.run_id
     found = _Found({run_id: top}, defaultdict(list), defaultdict(int), defaultdict(list), defaultdict(int))
     tops, room = [run_id], MAX_DEPTH
     while tops:
@@ -92,7 +103,7 @@ def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, 
     inside: list[UUID] = []
     level = tops
     for number in range(most):
-        below = _read_level(connection, level, found)
+        below = _read_level(connection, [run_id for run_id in level if _holds(found.rows[run_id])], found)
         if not below:
             return inside, number
         inside += below
@@ -101,6 +112,10 @@ def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, 
     for parent, count in _count_children(connection, level).items():
         found.cut[parent] += count
     return inside, most
+
+
+def _holds(row: Any) -> bool:
+    return bool(row.has_children or row.has_carried)
 
 
 PARENTS: Final = id_list("parents")
@@ -163,38 +178,37 @@ def _level() -> Any:
 
 
 @cache
-def _contained() -> tuple[Any, Any, Any]:
-    """Select what one run contains, how much that is, and whether it carried a try over."""
+def _contained() -> tuple[Any, Any]:
+    """Select what one run contains, and how much that is."""
     parent = bindparam("parent", type_=Id())
     inside = (runs.c.parent_run_id == parent, runs.c.became_run_id.is_(None))
     query = select(*_COLUMNS).where(*inside).order_by(runs.c.sort_at, runs.c.run_id).limit(bindparam("most"))
     query = query.with_hint(runs, "INDEXED BY runs_parent", "sqlite")
-    carried = select(literal(1)).where(links.c.run_id == parent, links.c.relation == Relation.CARRIED_OVER.value)
-    return query, select(func.count()).select_from(runs).where(*inside), carried.limit(1)
+    return query, select(func.count()).select_from(runs).where(*inside)
 
 
-def _children(connection: Connection, parents: list[UUID], cut: dict[UUID, int]) -> Iterator[tuple[UUID, Any, bool]]:
+def _children(connection: Connection, parents: list[UUID], found: _Found) -> Iterator[tuple[UUID, Any, bool]]:
     """Yield of what ran right inside runs the parent, the row, and whether it was carried over; count what is cut."""
-    query, count, carried = _contained()
-    if len(parents) == 1 and connection.scalar(carried, {"parent": parents[0]}) is None:
+    if len(parents) == 1 and not found.rows[parents[0]].has_carried:
         # One that contains a thousand is most often alone on its level, and an index has what it contains in order.
+        query, count = _contained()
         (parent,) = parents
         rows = plain_rows(connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}))
         if len(rows) > MAX_CHILDREN:
-            cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
+            found.cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
         yield from ((parent, row, False) for row in rows[:MAX_CHILDREN])
         return
     for chunk in chunks(parents, LISTED):
         for row in plain_rows(connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN})):
             if row.place == 1:
-                cut[row.parent] += max(0, row.total - MAX_CHILDREN)
+                found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)
             yield row.parent, row, bool(row.carried)
 
 
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
     below: list[UUID] = []
     rows, children = found.rows, found.children
-    for parent, row, carried in _children(connection, parents, found.cut):
+    for parent, row, carried in _children(connection, parents, found):
         run_id = row.run_id
         if run_id in rows:
             continue  # in a loop of parents, or carried over by two of them: shown where it was met first
@@ -222,7 +236,7 @@ def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, i
 
 def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, may_go_on: bool) -> list[UUID]:
     """Find what runs started; return those that are not shown yet, the earliest first."""
-    pairs = find_caused(connection, run_ids)
+    pairs = find_caused(connection, [run_id for run_id in run_ids if found.rows[run_id].has_caused])
     rows: dict[UUID, Any] = {}
     for chunk in chunks([row.run_id for _, row in pairs]):
         query = select(runs.c.sort_at, *_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))

@@ -15,7 +15,7 @@ from runvis_core.model.state import Witness
 from runvis_core.services.answers import Check, RunRef, StartView
 from runvis_core.services.completeness_answers import CompletenessFilter
 from runvis_core.services.reading import reading
-from runvis_core.services.run_refs import REF_COLUMNS, run_refs
+from runvis_core.services.run_refs import HAS_LATE, REF_COLUMNS, run_refs
 from runvis_core.services.run_summaries import find_contexts
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
@@ -129,7 +129,7 @@ def _group(connection: Connection, conditions: Sequence[Any], limit: int) -> dic
 
 
 def _recent(connection: Connection, conditions: Sequence[Any], limit: int) -> list[Any]:
-    query = select(*REF_COLUMNS, runs.c.record).where(*conditions)
+    query = select(*REF_COLUMNS, runs.c.record, HAS_LATE).where(*conditions)
     query = query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit)
     return list(connection.execute(query).all())
 

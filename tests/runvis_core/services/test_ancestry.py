@@ -5,12 +5,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, StateEvent
 from runvis_core.model.state import Relation, State
-from runvis_core.services.ancestry import find_ancestry, find_caused
+from runvis_core.services.ancestry import Ancestry, find_ancestry, find_caused
 from runvis_core.services.ingest import ingest_events
 from runvis_core.store.database import Store, open_store
+from runvis_core.store.tables import runs
 from runvis_core.testing.factories import a_run_id, make
 
 
@@ -27,9 +29,13 @@ def a_run(name: str, seconds: float, *, key: str | None = None, **more: Any) -> 
     return [make(IdentityEvent, **about, **identity, **more), make(StateEvent, **about, state=State.RUNNING)]
 
 
-def cause_of(store: Store, name: str) -> UUID | None:
+def ancestry_of(store: Store, name: str) -> Ancestry:
     with store.engine.connect() as connection:
-        return find_ancestry(connection, [a_run_id(name)]).cause_of(a_run_id(name))
+        return find_ancestry(connection, connection.execute(select(runs).where(runs.c.run_id == a_run_id(name))))
+
+
+def cause_of(store: Store, name: str) -> UUID | None:
+    return ancestry_of(store, name).cause_of(a_run_id(name))
 
 
 def caused_by(store: Store, name: str) -> list[UUID]:
@@ -59,8 +65,6 @@ def test_a_cause_that_names_its_child_by_key_is_found(store: Store) -> None:
 def test_a_root_is_unknown_until_the_parent_is_heard(store: Store) -> None:
     child = a_run("child", 1, parent_run_id=a_run_id("parent"))
     ingest_events(store, child, principal="test")
-    with store.engine.connect() as connection:
-        assert find_ancestry(connection, [a_run_id("child")]).root_of(a_run_id("child")) is None
+    assert ancestry_of(store, "child").root_of(a_run_id("child")) is None
     ingest_events(store, a_run("parent", 0), principal="test")
-    with store.engine.connect() as connection:
-        assert find_ancestry(connection, [a_run_id("child")]).root_of(a_run_id("child")) == a_run_id("parent")
+    assert ancestry_of(store, "child").root_of(a_run_id("child")) == a_run_id("parent")

@@ -18,6 +18,7 @@ from runvis_core.services.notify import queue
 from runvis_core.services.notify.rules import Rule
 from runvis_core.services.notify.webhook import TIMEOUT, Answer, send, write_message
 from runvis_core.services.reading import reading
+from runvis_core.services.run_refs import SUMMARY_COLUMNS
 from runvis_core.services.run_summaries import summarise
 from runvis_core.store.database import Store, utc_now
 from runvis_core.store.tables import runs
@@ -88,6 +89,6 @@ def _deliver(store: Store, rule: Rule, notice: queue.Notice, client: httpx.Clien
 
 def _find_run(store: Store, run_id: UUID) -> RunSummary | None:
     with reading(store) as connection:
-        rows = connection.execute(select(runs).where(runs.c.run_id == run_id)).all()
+        rows = connection.execute(select(*SUMMARY_COLUMNS).where(runs.c.run_id == run_id)).all()
         found = summarise(connection, rows)
     return found[0] if found else None
