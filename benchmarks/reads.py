@@ -178,7 +178,7 @@ def asking(port: int) -> Iterator[Ask]:
 
     def ask(path: str) -> float:
         began = time.perf_counter()
-        connection.request("GET", path, headers={"Accept": "application/json, text/html"})
+        connection.request("GET", path, headers={"Accept": "application/json, text/html", "Accept-Encoding": "gzip"})
         answer = connection.getresponse()
         body = answer.read()
         took = time.perf_counter() - began
