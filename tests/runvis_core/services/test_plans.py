@@ -124,6 +124,20 @@ def test_no_answer_reads_a_large_table_whole(store: Store, record: Record, quest
     assert found == {}
 
 
+def test_a_run_takes_as_few_statements_however_much_is_in_it(store: Store, record: Record) -> None:
+    def count_statements(tasks: int) -> int:
+        flow = f"of {tasks}"
+        record(store, a_run(flow, begins=0))
+        for number in range(tasks):
+            record(store, a_run(f"{flow} {number}", begins=number, definition="etl.load", kind="task", inside=flow))
+        with watched(store) as said:
+            assert len(get_run(store, str(a_run_id(flow)), now=NOW).tree.children) == tasks
+        return len(said)
+
+    # What was never told of it, and there are eight tables of that, is not asked for.
+    assert count_statements(3) == count_statements(40) <= 16
+
+
 NARROWING: dict[str, tuple[object, ...]] = {
     "engine": ("airflow", "ci", "nothing"),
     "deployment": ("prod", "nowhere"),

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
 
 from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent
 from runvis_core.model.state import Relation
 from runvis_core.services import run_trees
+from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
-from runvis_core.services.run_trees import get_tree
+from runvis_core.services.run_trees import PARENTS, UNDER, child_edges, get_tree
 from runvis_core.store.database import Store
+from runvis_core.store.tables import runs
 from runvis_core.testing.factories import a_run_id, make
 
 Record = Callable[[Store, Iterable[EventBase]], None]
@@ -172,3 +179,79 @@ def test_a_try_that_is_carried_over_by_its_key_is_the_last_one_before_the_parent
 
     again = get_tree(store, str(a_run_id("again")))
     assert [(node.definition, node.carried_over) for node in again.children] == [("second", True), ("third", False)]
+
+
+NAMES = "abcde"
+KEYS = ("one", "two", "three")
+TOLD = st.fixed_dictionaries(
+    {
+        "keys": st.tuples(*(st.sampled_from(KEYS) for _ in NAMES)),
+        "begins": st.tuples(*(st.integers(0, 9) for _ in NAMES)),
+        "parents": st.tuples(*(st.sampled_from((None, *NAMES)) for _ in NAMES)),
+        "causes": st.tuples(*(st.sampled_from((None, None, *NAMES)) for _ in NAMES)),
+        "links": st.lists(
+            st.tuples(
+                st.sampled_from(NAMES),
+                st.sampled_from(list(Relation)),
+                st.sampled_from((*NAMES, *KEYS)),
+                st.integers(0, 9),
+            ),
+            max_size=6,
+            unique_by=lambda link: link[:3],
+        ),
+    }
+)
+HISTORIES = count()
+
+
+def history(number: int, told: dict[str, Any]) -> list[EventBase]:
+    """Return events about runs of a history of its own, which names each other by id and by key."""
+
+    def id_of(name: str | None) -> Any:
+        return a_run_id(f"{number} {name}") if name else None
+
+    deployment = f"history-{number}"
+    said: list[EventBase] = [
+        make(
+            IdentityEvent,
+            deployment=deployment,
+            run_id=id_of(name),
+            seconds=told["begins"][place],
+            definition=name,
+            definition_kind="task",
+            native_key=told["keys"][place],
+            native_id=f"{number} {name}",
+            parent_run_id=id_of(told["parents"][place]),
+            caused_by_run_id=id_of(told["causes"][place]),
+        )
+        for place, name in enumerate(NAMES)
+    ]
+    for source, relation, target, seconds in told["links"]:
+        named: dict[str, Any] = {"target_native_key": target} if target in KEYS else {"target_run_id": id_of(target)}
+        said.append(
+            make(
+                LinkEvent,
+                deployment=deployment,
+                run_id=id_of(source),
+                relation=relation,
+                seconds=seconds,
+                **named,
+            )
+        )
+    return said
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(told=TOLD)
+def test_whoever_has_something_under_it_is_asked_for_it(store: Store, record: Record, told: dict[str, Any]) -> None:
+    number = next(HISTORIES)
+    record(store, history(number, told))
+    ids = [a_run_id(f"{number} {name}") for name in NAMES]
+    with store.engine.connect() as connection:
+        rows = connection.execute(select(runs.c.run_id, *UNDER).where(runs.c.run_id.in_(ids))).all()
+        parents = {row.parent for row in connection.execute(select(child_edges()), {PARENTS.key: ids})}
+        caused = {(cause, row.run_id) for cause, row in find_caused(connection, ids)}
+        asked = [row.run_id for row in rows if row.has_caused]
+        found = {(cause, row.run_id) for cause, row in find_caused(connection, asked)}
+    assert parents <= {row.run_id for row in rows if row.has_children or row.has_carried}
+    assert found == caused
