@@ -22,6 +22,7 @@ CASES = {
     "lineage": "lineage",
     "ledger": "ledger",
     "pages": "pages",
+    "bars": "bars",
     "reads": "reads",
     "streams": "streams",
     "export": "export",

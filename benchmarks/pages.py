@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,12 +46,15 @@ _STORIES = Path(__file__).parent / "stories"
 
 
 class Opened(NamedTuple):
-    """One opening of a page."""
+    """One opening of a page: milliseconds since it was asked for, and what was sent over the network."""
 
     first_paint: float
     key_text: float
     kilobytes: float
     requests: float
+    script_kilobytes: float
+    server: float
+    """From the request to the last byte of the page itself."""
 
 
 _UNITS = {"first paint": "ms", "key text": "ms", "weight": "kB", "requests": "requests"}
@@ -71,7 +74,7 @@ def measure(part: str = "") -> Iterator[Result]:
         folder = Path(name)
         port = stack.enter_context(serving(f"sqlite:///{folder / 'runvis.db'}")).port
         ours = f"http://127.0.0.1:{port}"
-        browser = stack.enter_context(_chromium())
+        browser = stack.enter_context(chromium())
         versions = own_versions("fastapi", "jinja2", "playwright") | {"chromium": browser.version}
         # One engine at a time: the other's processes would only be in the way.
         for engine, pages_of in (("airflow", _airflow_pages), ("prefect", _prefect_pages)):
@@ -84,7 +87,8 @@ def measure(part: str = "") -> Iterator[Result]:
 
 
 @contextmanager
-def _chromium() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
+    """A real Chromium, ended with the block."""
     from playwright.sync_api import sync_playwright
 
     executable = which("chromium") or which("chromium-browser") or which("google-chrome")
@@ -158,7 +162,7 @@ def _measure_pairs(
     browser: Browser, engine: str, pairs: dict[str, tuple[Page, Page]], versions: dict[str, str]
 ) -> Iterator[Result]:
     for name, (ours, theirs) in pairs.items():
-        sides: dict[str, Side] = {"ours": _opener(browser, ours), "theirs": _opener(browser, theirs)}
+        sides: dict[str, Side] = {"ours": opener(browser, ours), "theirs": opener(browser, theirs)}
         rounds = alternate(sides, rounds=ROUNDS, warm_up=WARM_UP)
         for place, (figure, unit) in enumerate(_UNITS.items()):
             mine, others = ([[one[place]] for one in rounds[side]] for side in ("ours", "theirs"))
@@ -166,14 +170,15 @@ def _measure_pairs(
             yield compare(case, mine, others, unit=unit, goal=_GOALS.get(figure), versions=versions)
 
 
-def _opener(browser: Browser, page: Page) -> Callable[[], Sequence[float]]:
+def opener(browser: Browser, page: Page) -> Callable[[], Opened]:
+    """Return what opens a page with an empty cache, signed in as it was before."""
     signed_in: list[Any] = []
 
-    def opens() -> Sequence[float]:
+    def opens() -> Opened:
         # A context of its own has an empty cache; that somebody signed in before is kept.
         context = browser.new_context(viewport=VIEWPORT, storage_state=signed_in[0] if signed_in else None)  # type: ignore[arg-type]
         try:
-            opened = _open(context, page)
+            opened = open_page(context, page)
             if not signed_in:
                 signed_in.append(context.storage_state())
             return opened
@@ -186,20 +191,30 @@ def _opener(browser: Browser, page: Page) -> Callable[[], Sequence[float]]:
 _TEXT_IS_THERE = """text => document.body && document.body.innerText.includes(text)
   && performance.getEntriesByName('first-contentful-paint').length && performance.now()"""
 _FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+_SERVER = "(page => page.responseEnd - page.requestStart)(performance.getEntriesByType('navigation')[0])"
 
 
-def _open(context: Any, page: Page) -> Opened:
+def open_page(context: Any, page: Page) -> Opened:
     tab = context.new_page()
     tab.set_default_timeout(WAIT_SECONDS * 1000)
     told = context.new_cdp_session(tab)
     told.send("Network.enable")
-    sizes: list[float] = []
-    told.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    sizes: dict[str, float] = {}
+    scripts: set[str] = set()
+    told.on("Network.loadingFinished", lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}))
+    told.on("Network.responseReceived", lambda got: got["type"] == "Script" and scripts.add(got["requestId"]))
     tab.goto(page.address, wait_until="commit")
     key_text = tab.wait_for_function(_TEXT_IS_THERE, arg=page.text, polling="raf").json_value()
     first_paint = tab.evaluate(_FIRST_PAINT)
     tab.wait_for_load_state("load")
-    return Opened(float(first_paint), float(key_text), sum(sizes) / 1000, float(len(sizes)))
+    return Opened(
+        float(first_paint),
+        float(key_text),
+        sum(sizes.values()) / 1000,
+        float(len(sizes)),
+        sum(sizes.get(script, 0.0) for script in scripts) / 1000,
+        float(tab.evaluate(_SERVER)),
+    )
 
 
 def _measure_live(browser: Browser, ours: str, versions: dict[str, str]) -> Result:

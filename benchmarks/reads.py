@@ -61,7 +61,7 @@ def measure(part: str = "") -> Iterator[Result]:
     for name, databases in DATABASES.items():
         if part in ("", name):
             with databases() as (make, versions):
-                url, history = _kept(make()) if name == "sqlite" else (make(), _history())
+                url, history = kept_store(make()) if name == "sqlite" else (make(), large_history())
                 yield from measure_store(name, url, history, versions | own_versions("sqlalchemy", "psycopg"))
 
 
@@ -96,16 +96,18 @@ def _held(case: str, figures: Sequence[float], versions: dict[str, str]) -> Resu
     return judge(f"{case}, p95 / {LIMIT_MS:g} ms", p95(figures), LIMIT_MS, unit="ms", goal=goal, versions=versions)
 
 
-def _history() -> History:
+def large_history() -> History:
+    """Return a history of `RUNS` that ends within this hour."""
     from datetime import UTC, datetime
 
     return History(RUNS, until=datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
 
 
-def _kept(url: str) -> tuple[str, History]:
+def kept_store(url: str) -> tuple[str, History]:
+    """Return where the store of the large history is kept, if it is, and what is or will be in it."""
     if STORES is None:
-        return url, _history()
-    return f"sqlite:///{Path(STORES) / f'runs-{RUNS}.db'}", _history()
+        return url, large_history()
+    return f"sqlite:///{Path(STORES) / f'runs-{RUNS}.db'}", large_history()
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _value(filter_: _Narrowed, history: History) -> str:
 
 
 def _questions(store: Store, history: History) -> Iterator[tuple[str, str]]:
-    big = _run_of(store, "wide")
+    big = first_run(store, "wide")
     yield "feed, the page", "/runs"
     yield "feed, the page, failed ones of all", "/runs?state=Failed&all=true"
     yield "overview", "/"
@@ -153,7 +155,8 @@ def _questions(store: Store, history: History) -> Iterator[tuple[str, str]]:
     yield "search, the answer", f"/api/v1/search?{urlencode({'q': 'no partition for batch 12'})}"
 
 
-def _run_of(store: Store, definition: str) -> str:
+def first_run(store: Store, definition: str) -> str:
+    """Return the id of the earliest run of a definition."""
     query = select(runs.c.run_id).where(runs.c.definition == definition).order_by(runs.c.sort_at).limit(1)
     with store.engine.connect() as connection:
         return str(connection.execute(query).scalar_one())
