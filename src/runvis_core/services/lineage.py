@@ -216,14 +216,5 @@ def _refs(connection: Connection, numbers: Iterable[int]) -> dict[int, LineageRe
 
 
 def _edge(edge: Edge, refs: dict[int, LineageRef]) -> LineageEdge:
-    return LineageEdge(
-        source=refs[edge.source].node_id,
-        target=refs[edge.target].node_id,
-        kind=edge.kind,
-        run_count=edge.run_count,
-        first_position=edge.first_position,
-        first_seen_at=edge.first_seen_at,
-        last_position=edge.last_position,
-        last_seen_at=edge.last_seen_at,
-        last_run_ids=edge.last_run_ids,
-    )
+    ends = {"source": refs[edge.source].node_id, "target": refs[edge.target].node_id}
+    return LineageEdge.model_validate(edge._asdict() | ends)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, Literal, NamedTuple, Protocol
-from uuid import UUID
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, tuple_
@@ -39,7 +38,8 @@ class Edge(NamedTuple):
     last_position: int
     last_seen_at: datetime
     run_count: int
-    last_run_ids: list[UUID]
+    last_run_ids: list[str]
+    """As text: a graph has thousands of edges, and ids are made only of those that are answered."""
 
     @property
     def key(self) -> Key:
@@ -97,7 +97,7 @@ class PresentEdges:
     def leading(self, here: End, numbers: Sequence[int], *, limit: int) -> list[Edge]:
         """Return the edges that have nodes at one end."""
         columns = lineage_edges.c
-        query = select(lineage_edges).where(columns[here].in_(numbers))
+        query = select(*_COLUMNS).where(columns[here].in_(numbers))
         ordered = query.order_by(columns[here], columns[_LATER[here]], columns.kind).limit(limit)
         return [_read_edge(row) for row in self.connection.execute(ordered)]
 
@@ -105,10 +105,12 @@ class PresentEdges:
         """Return the edges from one node to another, by both."""
         columns = lineage_edges.c
         pair = tuple_(columns.source, columns.target)
-        return _by_pair(
-            pairs,
-            lambda chunk: map(_read_edge, self.connection.execute(select(lineage_edges).where(pair.in_(chunk)))),
-        )
+
+        def read(chunk: list[tuple[int, int]]) -> Iterator[Edge]:
+            query = select(*_COLUMNS).where(pair.in_(chunk))
+            return (_read_edge(row) for row in self.connection.execute(query))
+
+        return _by_pair(pairs, read)
 
     def graph(self) -> Graph:
         """Return all of them. There are many: they come as few values, in the form that each driver reads soonest."""
@@ -217,9 +219,12 @@ def _size(connection: Connection) -> int:
     return (connection.execute(select(func.max(lineage_nodes.c.number))).scalar_one() or 0) + 1
 
 
+_COLUMNS: Final = (*(lineage_edges.c[name] for name in Edge._fields[:-1]), lineage_edges.c.last_runs)
+
+
 def _read_edge(row: Any) -> Edge:
-    last = [UUID(run_id) for run_id, _ in orjson.loads(row.last_runs)]
-    return Edge(*(getattr(row, name) for name in Edge._fields[:-1]), last_run_ids=last)
+    *said, last_runs = row
+    return Edge._make([*said, [run_id for run_id, _ in orjson.loads(last_runs)]])
 
 
 def _join_proofs(rows: Iterable[Any]) -> Iterator[Edge]:
@@ -230,7 +235,7 @@ def _join_proofs(rows: Iterable[Any]) -> Iterator[Edge]:
             if edge is not None:
                 yield edge
             edge = Edge(*(getattr(row, name) for name in Edge._fields[:-1]), last_run_ids=[])
-        edge.last_run_ids.append(row.run_id)
+        edge.last_run_ids.append(str(row.run_id))
     if edge is not None:
         yield edge
 

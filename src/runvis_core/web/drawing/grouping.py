@@ -13,6 +13,9 @@ from runvis_core.services.lineage_answers import LineageEdge, LineageNode
 
 ROOM: Final = 80
 """How many nodes and groups a drawing has; beyond, nobody could read it."""
+MAX_LINES: Final = 150
+"""With more arrows than this, there are fewer boxes: nobody could follow them, and to lay them out takes seconds."""
+_ROOMS: Final = (ROOM, 60, 40, 20)
 _WIDEST: Final = 40
 """How many parts a group has at most: with more, they are put into ranges first."""
 _DEEPEST: Final = 6
@@ -80,17 +83,28 @@ class _Branch:
 
 def group_nodes(
     nodes: Sequence[LineageNode],
-    edges: Iterable[LineageEdge],
+    edges: Sequence[LineageEdge],
     *,
     kept: Collection[UUID] = (),
     opened: str | None = None,
-    room: int = ROOM,
 ) -> Grouped:
-    """Return at most `room` boxes and the arrows between them; the same nodes and edges give the same.
+    """Return at most `ROOM` boxes and the arrows between them; the same nodes and edges give the same.
 
     Nodes stand alone as far as there is room, those in `kept` first. Others are put together by engine, deployment or
-    namespace, then by how their names begin. Where a group is opened it is told in detail, and all else as one.
+    namespace, then by how their names begin, and by less of it where there would be more than `MAX_LINES` arrows.
+    Where a group is opened it is told in detail, and all else as one.
     """
+    *more, least = _ROOMS
+    for room in more:
+        grouped = _group(nodes, edges, kept, opened, room)
+        if len(grouped.lines) <= MAX_LINES:
+            return grouped
+    return _group(nodes, edges, kept, opened, least)
+
+
+def _group(
+    nodes: Sequence[LineageNode], edges: Iterable[LineageEdge], kept: Collection[UUID], opened: str | None, room: int
+) -> Grouped:
     alone = sorted((node for node in nodes if node.node_id in kept), key=_order)[:_KEPT]
     known = {node.node_id for node in alone}
     tree = _grow((), [(_path_of(node), node) for node in sorted(nodes, key=_order) if node.node_id not in known])
