@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, case, select
 
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.days import find_counted_until, find_days
@@ -99,26 +99,22 @@ def _find_stands(runs: PastRuns) -> list[_Stand]:
     """
     within = [*covers(runs.past), *bounds(runs.connection, runs.past), run_intervals.c.became_run_id.is_(None)]
     named_at = definitions.c.first_position
-    query = select(*_KEY, named_at, _last_run(within).label("latest")).where(named_at <= runs.past.position)
-    rows = [row for row in runs.connection.execute(query) if row.latest is not None]
-    latest = _find_places(runs, {row.latest for row in rows})
-    outer = [row for row in rows if latest[row.latest].parent_run_id is None]
-    ended = _find_ended(runs, within, [row.first_position for row in outer])
-    places = _find_places(runs, {run_id for found in ended.values() for run_id in found if run_id is not None})
-    stands: list[_Stand] = []
-    for row in outer:
-        last, good = ended[tuple(row[:4])]
-        stands.append(
-            _Stand(
-                key=tuple(row[:4]),
-                latest_at=latest[row.latest].sort_at,
-                last_id=last,
-                last_at=places[last].sort_at if last else None,
-                good_id=good,
-                good_at=places[good].sort_at if good else None,
-            )
+    query = select(named_at, _last_run(within, only_if=run_intervals.c.parent_run_id.is_(None)))
+    rows = runs.connection.execute(query.where(named_at <= runs.past.position))
+    latest: dict[int, UUID] = {position: run_id for position, run_id in rows if run_id is not None}
+    ended = _find_ended(runs, within, list(latest))
+    began = _find_begin(runs, {*latest.values(), *(one for row in ended for one in (row.last, row.good) if one)})
+    return [
+        _Stand(
+            key=(row.engine, row.deployment, row.definition, row.definition_kind),
+            latest_at=began[latest[row.first_position]],
+            last_id=row.last,
+            last_at=began[row.last] if row.last else None,
+            good_id=row.good,
+            good_at=began[row.good] if row.good else None,
         )
-    return stands
+        for row in ended
+    ]
 
 
 _KEY: Final = (
@@ -129,27 +125,26 @@ _KEY: Final = (
 )
 
 
-def _find_ended(
-    runs: PastRuns, within: Sequence[ColumnElement[bool]], named_at: Sequence[int]
-) -> dict[tuple[str, ...], tuple[UUID | None, UUID | None]]:
-    """Return by definition the last run that had ended well or badly, and the last that had ended well.
+def _find_ended(runs: PastRuns, within: Sequence[ColumnElement[bool]], named_at: Sequence[int]) -> list[Any]:
+    """Return of definitions the last run that had ended well or badly, and the last that had ended well.
 
     The definitions are those that were first named at these positions.
     """
     states = run_intervals.c.effective_state
     last = _last_run([*within, states.in_((*GOOD, *BAD))]).label("last")
-    query = select(*_KEY, last, _last_run([*within, states.in_(GOOD)]).label("good"))
-    found: dict[tuple[str, ...], tuple[UUID | None, UUID | None]] = {}
+    good = _last_run([*within, states.in_(GOOD)]).label("good")
+    query = select(definitions.c.first_position, *_KEY, last, good)
+    found: list[Any] = []
     for chunk in chunks(named_at):
-        rows = runs.connection.execute(query.where(definitions.c.first_position.in_(chunk)))
-        found.update((tuple(row[:4]), (row.last, row.good)) for row in rows)
+        found += runs.connection.execute(query.where(definitions.c.first_position.in_(chunk)))
     return found
 
 
-def _last_run(conditions: Sequence[ColumnElement[bool]]) -> Any:
+def _last_run(conditions: Sequence[ColumnElement[bool]], only_if: ColumnElement[bool] | None = None) -> Any:
+    """Select a definition's last run for which conditions hold; nothing unless `only_if` holds of just that one."""
     column = run_intervals.c
     return (
-        select(column.run_id)
+        select(column.run_id if only_if is None else case((only_if, column.run_id)))
         .join(run_rows, run_rows.c.run_id == column.run_id)
         .where(
             column.engine == definitions.c.engine,
@@ -164,13 +159,13 @@ def _last_run(conditions: Sequence[ColumnElement[bool]]) -> Any:
     )
 
 
-def _find_places(runs: PastRuns, run_ids: Iterable[UUID]) -> dict[UUID, Any]:
+def _find_begin(runs: PastRuns, run_ids: Iterable[UUID]) -> dict[UUID, datetime]:
+    """Return where runs stood in the order of lists."""
     column = run_intervals.c
-    found: dict[UUID, Any] = {}
+    found: dict[UUID, datetime] = {}
     for chunk in chunks(sorted(run_ids)):
-        query = select(column.run_id, column.sort_at, column.parent_run_id)
-        query = query.where(*covers(runs.past), column.run_id.in_(chunk))
-        found.update((row.run_id, row) for row in runs.connection.execute(query))
+        query = select(column.run_id, column.sort_at).where(*covers(runs.past), column.run_id.in_(chunk))
+        found.update((row.run_id, row.sort_at) for row in runs.connection.execute(query))
     return found
 
 
