@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Final, NamedTuple
@@ -34,8 +34,8 @@ def pair_steps(
     """Return the runs themselves, then their steps in the order in which they began on either side.
 
     A step is known by the path of names below the run, each without the name of what contains it, so that `etl.load`
-    and `nightly.load` are one step. Of several with one name the first goes with the first, in the order of their map
-    index or of their beginning. What a run started elsewhere is a step of it.
+    and `nightly.load` are one step. Of several with one name those of one map index go together; where no index is on
+    both sides, the first goes with the first. What a run started elsewhere is a step of it.
     """
     origins = (_origin(left), _origin(right))
     top = Pair("", [left], [right], True, *origins)
@@ -61,7 +61,7 @@ def _pairs_below(pair: Pair, left_keys: Mapping[UUID, str], right_keys: Mapping[
     for name in sorted(left.keys() | right.keys()):
         ours, theirs = left.get(name, []), right.get(name, [])
         are_several = max(len(ours), len(theirs)) > 1
-        for index, (our, their) in enumerate(zip_longest(ours, theirs, fillvalue=list[TreeNode]())):
+        for index, our, their in _align(ours, theirs):
             label = f"{name}[{index}]" if are_several else name
             step = f"{pair.step}/{label}" if pair.step else label
             inner = Pair(step, our, their, bool(pair.left and pair.right), pair.left_origin, pair.right_origin)
@@ -69,8 +69,27 @@ def _pairs_below(pair: Pair, left_keys: Mapping[UUID, str], right_keys: Mapping[
             yield from _pairs_below(inner, left_keys, right_keys)
 
 
-def _by_name(nodes: Iterable[TreeNode], native_keys: Mapping[UUID, str]) -> dict[str, list[list[TreeNode]]]:
-    """Return by name the steps inside some attempts of one run; each step as its own attempts."""
+class _Step(NamedTuple):
+    """One of the steps of a name: its place by map index, -1 where it has none, and its attempts."""
+
+    place: int
+    attempts: list[TreeNode]
+
+
+def _align(ours: Sequence[_Step], theirs: Sequence[_Step]) -> Iterator[tuple[int, list[TreeNode], list[TreeNode]]]:
+    """Yield which steps of one name go together, with what tells them apart; no attempts on a side that lacks it."""
+    left, right = ({step.place: step.attempts for step in steps} for steps in (ours, theirs))
+    are_mapped = -1 not in left and -1 not in right and len(left) == len(ours) and len(right) == len(theirs)
+    if are_mapped and left.keys() & right.keys():
+        for index in sorted(left.keys() | right.keys()):
+            yield index, left.get(index, []), right.get(index, [])
+    else:
+        for place, (our, their) in enumerate(zip_longest(ours, theirs, fillvalue=_Step(-1, []))):
+            yield place, our.attempts, their.attempts
+
+
+def _by_name(nodes: Iterable[TreeNode], native_keys: Mapping[UUID, str]) -> dict[str, list[_Step]]:
+    """Return by name the steps inside some attempts of one run, in the order of their map index or their beginning."""
     steps: dict[str, dict[str, list[TreeNode]]] = defaultdict(lambda: defaultdict(list))
     for node in nodes:
         for child in node.children:
@@ -88,13 +107,14 @@ def _name(run: RunRef, inside: str | None) -> str:
     return name[len(prefix) :] if inside and name.startswith(prefix) and len(name) > len(prefix) else name
 
 
-def _in_order(by_key: Mapping[str, list[TreeNode]]) -> list[list[TreeNode]]:
-    def place(item: tuple[int, tuple[str, list[TreeNode]]]) -> tuple[int, int]:
-        index, (key, _) = item
-        found = _MAP_INDEX.search(key)
-        return (int(found[1]) if found else -1, index)
+def _in_order(by_key: Mapping[str, list[TreeNode]]) -> list[_Step]:
+    steps = [_Step(_map_index(key), _attempts(nodes)) for key, nodes in by_key.items()]
+    return sorted(steps, key=lambda step: step.place)
 
-    return [_attempts(nodes) for _, (_, nodes) in sorted(enumerate(by_key.items()), key=place)]
+
+def _map_index(key: str) -> int:
+    found = _MAP_INDEX.search(key)
+    return int(found[1]) if found else -1
 
 
 def _attempts(nodes: list[TreeNode]) -> list[TreeNode]:

@@ -136,6 +136,17 @@ def test_mapped_steps_are_aligned_by_their_index_and_attempts_share_a_step(store
     assert found.differences[0].delta == 1
 
 
+def test_a_mapped_step_that_one_run_lacks_moves_no_other(store: Store, record: Record) -> None:
+    for tree, begins, indexes in (("one", 0, range(4)), ("two", 1000, range(1, 4))):
+        record(store, a_run(tree, begins=begins, seconds=60))
+        for index in indexes:
+            state = State.FAILED if index == 2 else State.SUCCEEDED
+            mapped = {"definition": "etl.each", "kind": "task", "inside": tree, "key": f"{tree}/each/{index}"}
+            record(store, a_run(f"{tree} each {index}", begins=begins + 10, state=state, **mapped))
+    found = compare_runs(store, str(a_run_id("one")), str(a_run_id("two")))
+    assert [(one.theme, one.change, one.steps) for one in found.differences] == [("structure", "removed", ["each[0]"])]
+
+
 def test_steps_of_two_engines_are_aligned_by_their_names(store: Store, record: Record) -> None:
     record(store, a_tree("one", 0, fails=False))
     prefect: dict[str, Any] = {"engine": "prefect"}
