@@ -6,7 +6,7 @@ by level and within bounds, for all runs of a page at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -101,18 +101,19 @@ class Ancestry:
         return found
 
 
-def find_ancestry(connection: Connection, of_runs: Iterable[Any]) -> Ancestry:
-    """Return what the runs of these rows descend from. They have all columns of a run."""
+def find_ancestry(connection: Connection, of_runs: Sequence[Any]) -> Ancestry:
+    """Return what the runs of these rows descend from. They have at least `_KIN_COLUMNS`."""
     kin: dict[UUID, Kin] = {}
-    rows = list(of_runs)
-    for _ in range(MAX_DEPTH):
+    above: set[UUID] = set()
+    for level in range(MAX_DEPTH):
+        rows = of_runs if level == 0 else [row for chunk in chunks(above) for row in _kin_rows(connection, chunk)]
         causes = find_causes(connection, rows)
         for row in rows:
             cause = row.caused_by_run_id or causes.get(row.run_id)
             kin[row.run_id] = Kin(row.definition is not None, row.parent_run_id, cause, row.correlation_id)
-        above = {up for row in rows for up in (kin[row.run_id].parent_run_id, kin[row.run_id].caused_by_run_id) if up}
-        rows = [row for chunk in chunks(above - kin.keys()) for row in _kin_rows(connection, chunk)]
-        if not rows:
+        ups = {up for row in rows for up in (kin[row.run_id].parent_run_id, kin[row.run_id].caused_by_run_id) if up}
+        above = ups - kin.keys()
+        if not above:
             break
     return Ancestry(kin)
 

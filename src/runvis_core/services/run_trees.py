@@ -14,7 +14,7 @@ from runvis_core.model.state import Relation, Verdict
 from runvis_core.services.ancestry import HAS_CAUSED, find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import LISTED, RUN_ID, chunks, has_row, plain_rows, reading
+from runvis_core.services.reading import LISTED, RUN_ID, RUN_IDS, chunks, has_row, plain_rows, reading
 from runvis_core.services.run_refs import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
@@ -48,7 +48,11 @@ _COLUMNS: Final = (
 )
 
 
+# Built once each: to build such a statement takes longer than to run it.
 _TOP: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
+_STARTED: Final = select(runs.c.sort_at, *_COLUMNS).where(
+    is_among(runs.c.run_id, RUN_IDS), runs.c.became_run_id.is_(None)
+)
 
 
 def get_tree(store: Store, name: str) -> TreeNode:
@@ -69,7 +73,7 @@ class Tree(NamedTuple):
 def build_tree(connection: Connection, top: Any) -> Tree:
     """Return the tree under the run of a row: what it contains, the earliest first, what each started, and so on.
 
-    The row has all columns of a run, whether it was corrected, and `UNDER`. Each run is shown once, where it was met
+    The row has at least `REF_COLUMNS`, those of `SpanFacts`, and `UNDER`. Each run is shown once, where it was met
     first, so that runs which started one another in a circle end it. What is left out is counted.
     """
     run_id: UUID = top.run_id
@@ -238,9 +242,8 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
     """Find what runs started; return those that are not shown yet, the earliest first."""
     pairs = find_caused(connection, [run_id for run_id in run_ids if found.rows[run_id].has_caused])
     rows: dict[UUID, Any] = {}
-    for chunk in chunks([row.run_id for _, row in pairs]):
-        query = select(runs.c.sort_at, *_COLUMNS).where(runs.c.run_id.in_(chunk), runs.c.became_run_id.is_(None))
-        rows.update((row.run_id, row) for row in plain_rows(connection.execute(query)))
+    for chunk in chunks([row.run_id for _, row in pairs], LISTED):
+        rows.update((row.run_id, row) for row in plain_rows(connection.execute(_STARTED, {RUN_IDS.key: chunk})))
     known = [(rows[row.run_id].sort_at, row.run_id, cause) for cause, row in pairs if row.run_id in rows]
     new: list[UUID] = []
     for _, run_id, cause in sorted(known):

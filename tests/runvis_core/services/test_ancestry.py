@@ -31,7 +31,7 @@ def a_run(name: str, seconds: float, *, key: str | None = None, **more: Any) -> 
 
 def ancestry_of(store: Store, name: str) -> Ancestry:
     with store.engine.connect() as connection:
-        return find_ancestry(connection, connection.execute(select(runs).where(runs.c.run_id == a_run_id(name))))
+        return find_ancestry(connection, connection.execute(select(runs).where(runs.c.run_id == a_run_id(name))).all())
 
 
 def cause_of(store: Store, name: str) -> UUID | None:
