@@ -275,3 +275,7 @@ def _print_structure(out: Any, structure: Any) -> None:
         rows.add_row(cell(name), cell(task.get("operator")), cell(", ".join(after.get(name, []))))
     out.print()
     out.print(rows)
+    left_out: dict[str, Any] = said.get("cut") or {}
+    words = [f"{count:,} more {noun}" for noun in ("tasks", "edges") if (count := left_out.get(noun))]
+    if words:
+        out.print(f"… {' and '.join(words)}: the structure was too large to be recorded whole")

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from runvis_core.emit.redaction import Redactor, cut
+from runvis_core.emit.redaction import MAX_ITEMS, Redactor, cut
+from runvis_core.emit.structure import MAX_LISTED, fold_structure
 from runvis_core.errors import RunVisError
 from runvis_core.model.encoding import MAX_EVENT_BYTES, SALT_BYTES, body_digest, encode, event_fields
 from runvis_core.model.event import EventBase, SnapshotEvent, StateEvent
@@ -18,6 +19,8 @@ MAX_BODY_TEXT_CHARACTERS: Final = 128 * 1024
 MAX_TEXT_CHARACTERS: Final = 16 * 1024
 """The most that one text among an event's own fields may have; longer ones belong into bodies."""
 
+STRUCTURE: Final = "structure"
+"""The body of a definition's tasks and edges, which is put together where others are cut off."""
 _STAMP_BYTES: Final = 100
 """What the producer's id and the sequence number add to an event."""
 _LIMITS: Final = ((MAX_TEXT_CHARACTERS, 10_000), (1_024, 200), (128, 30))
@@ -72,10 +75,10 @@ class Sealer:
         # One draw for all: each asks the system.
         salts = os.urandom(SALT_BYTES * len(content))
         for number, (name, value) in enumerate(content.items()):
-            data = encode(value) if is_clear else self._encode_body(name, value)
+            said = value if is_clear else self._redact_body(name, value)
+            data = encode(said)
             if len(data) > MAX_BODY_BYTES:
-                start = cut(data.decode(), MAX_BODY_TEXT_CHARACTERS)
-                data = encode({"[cut]": f"{len(data):,} bytes of JSON, more than {MAX_BODY_BYTES:,}", "text": start})
+                data = encode(_shortened(name, said, data))
             salt = salts[number * SALT_BYTES : (number + 1) * SALT_BYTES]
             digest = body_digest(salt, data).hex()
             refs[name] = {"digest": digest, "size": len(data)}
@@ -83,8 +86,9 @@ class Sealer:
         fields["bodies"] = refs
         return b'{"bodies":' + orjson.dumps(attached) + b","
 
-    def _encode_body(self, name: str, value: Any) -> bytes:
-        return encode(self._redactor.redact(value, name=name, max_characters=MAX_BODY_TEXT_CHARACTERS))
+    def _redact_body(self, name: str, value: Any) -> Any:
+        most = MAX_LISTED if name == STRUCTURE else MAX_ITEMS
+        return self._redactor.redact(value, name=name, max_characters=MAX_BODY_TEXT_CHARACTERS, max_items=most)
 
     def _encode_fields(self, fields: dict[str, Any], *, is_clear: bool) -> bytes:
         if is_clear or self._redactor.clears({}, fields, max_characters=MAX_TEXT_CHARACTERS):
@@ -97,6 +101,14 @@ class Sealer:
             if len(data) <= MAX_EVENT_BYTES - _STAMP_BYTES:
                 return data
         raise EventTooLargeError(f"a {fields['kind']} event has {len(data):,} bytes, more than {MAX_EVENT_BYTES:,}")
+
+
+def _shortened(name: str, said: Any, data: bytes) -> Any:
+    """Return what is kept of a body that is too large."""
+    if name == STRUCTURE and (folded := fold_structure(said, MAX_BODY_BYTES)) is not None:
+        return folded
+    start = cut(data.decode(), MAX_BODY_TEXT_CHARACTERS)
+    return {"[cut]": f"{len(data):,} bytes of JSON, more than {MAX_BODY_BYTES:,}", "text": start}
 
 
 def _ends_a_run(event: EventBase) -> bool:
