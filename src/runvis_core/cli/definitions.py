@@ -209,6 +209,10 @@ def _grid_cell(found: GridCell | None) -> Text:
         return Text("")
     if not found.attempts:
         return Text("not run", style="dim")
+    if found.instances:
+        whole = sum(alike.count for alike in found.instances)
+        stand = (Text(f"{alike.count} ").append_text(state_text(alike.last_attempt)) for alike in found.instances)
+        return Text(f"of {whole}: ").append_text(Text(", ").join(stand))
     said = Text(f"{found.cut_attempts} more, " if found.cut_attempts else "")
     return said.append_text(Text(", ").join(state_text(attempt) for attempt in found.attempts))
 

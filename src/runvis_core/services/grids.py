@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import chain, pairwise
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, literal, select, tuple_
+from sqlalchemy import BindParameter, Connection, bindparam, literal, select, tuple_
 
 from runvis_core.model.state import TriggerKind
 from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
+from runvis_core.services.grid_cells import make_cell
 from runvis_core.services.reading import chunks, find_bodies_at, plain_rows, reading
-from runvis_core.services.run_refs import REF_COLUMNS, RUN_COLUMNS, attempt_fields, run_refs
+from runvis_core.services.run_refs import REF_COLUMNS, run_refs
 from runvis_core.services.run_trees import PARENTS, child_edges
 from runvis_core.services.schedules import find_due_times
-from runvis_core.services.stats_answers import Grid, GridAttempt, GridCell, GridColumn, GridRow
+from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, GridRow
 from runvis_core.store.database import Store
 from runvis_core.store.tables import definition_versions, runs
 from runvis_core.store.types import Id, Moment
 
 DEFAULT_RUNS: Final = 30
 MAX_RUNS: Final = 200
-MAX_ATTEMPTS: Final = 20
-"""How many attempts a cell shows; a mapped step has those of all its parts."""
 MAX_CHILDREN: Final = 20_000
 """How many attempts of steps a grid reads."""
 MAX_STEPS: Final = 200
@@ -56,7 +56,7 @@ def get_grid(
         named = _Named.of(row.definition, versions.steps_of_all(shown), first_step)
         children, is_cut = _find_children(connection, [run.run_id for run in shown], named)
         columns = _columns(connection, row, shown, versions, until=now if cursor is None else None)
-    rows = _rows(row.definition, columns, shown, children, versions)
+    rows = _rows(row.definition, columns, shown, children, versions, is_cut=is_cut)
     step_count = len(rows) if named is None else named.step_count
     if named is not None:
         wanted = dict.fromkeys(named.steps)
@@ -76,7 +76,7 @@ def get_grid(
         next_cursor=write_cursor([last.sort_at.isoformat(), str(last.run_id)], of=_LIST, filters=filters)
         if last
         else None,
-        notes=[f"these runs have more than {MAX_CHILDREN} steps; only so many are shown"] if is_cut else [],
+        notes=[f"these runs have more than {MAX_CHILDREN:,} steps; the last ones are shown"] if is_cut else [],
     )
 
 
@@ -113,28 +113,52 @@ class _Named(NamedTuple):
         return _Named(shown, [*shown, *(f"{definition}.{step}" for step in shown)], len(steps))
 
 
+_CHILD_COLUMNS: Final = (
+    runs.c.run_id,
+    runs.c.sort_at,
+    runs.c.engine,
+    runs.c.deployment,
+    runs.c.definition,
+    runs.c.native_key,
+    runs.c.native_id,
+    runs.c.attempt,
+    runs.c.state,
+    runs.c.effective_state,
+    runs.c.native_state,
+    runs.c.queued_at,
+    runs.c.started_at,
+    runs.c.ended_at,
+)
+"""What cells are made of: a grid reads thousands of such rows."""
+_DEFINITIONS: Final[BindParameter[Any]] = bindparam("definitions", expanding=True)
+
+
+@cache
+def _children(*, of_named: bool) -> Any:
+    """Select what ran right inside `PARENTS`, or of that what is named so. Built once: to build it takes long."""
+    edges = child_edges()
+    query = select(edges.c.parent, *_CHILD_COLUMNS).join(runs, runs.c.run_id == edges.c.child)
+    query = query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(bindparam("most"))
+    return query.where(runs.c.definition.in_(_DEFINITIONS)) if of_named else query
+
+
 def _find_children(
     connection: Connection, run_ids: list[UUID], named: _Named | None
 ) -> tuple[dict[UUID, list[Any]], bool]:
-    """Return by run the attempts that ran right inside it, carried-over ones too, in the order in which they began."""
+    """Return by run the attempts that ran right inside it, carried-over ones too, in the order in which they began.
+
+    Of too many the last ones; then it says so.
+    """
+    given = {
+        PARENTS.key: run_ids,
+        "most": MAX_CHILDREN + 1,
+        **({_DEFINITIONS.key: named.definitions} if named is not None else {}),
+    }
+    rows = plain_rows(connection.execute(_children(of_named=named is not None), given))
     children: dict[UUID, list[Any]] = defaultdict(list)
-    left = MAX_CHILDREN
-    for chunk in chunks(run_ids):
-        edges = child_edges()
-        query = (
-            select(edges.c.parent, runs.c.sort_at, runs.c.native_key, *RUN_COLUMNS)
-            .join(runs, runs.c.run_id == edges.c.child)
-            .order_by(runs.c.sort_at, runs.c.run_id)
-            .limit(left + 1)
-        )
-        if named is not None:
-            query = query.where(runs.c.definition.in_(named.definitions))
-        for child in plain_rows(connection.execute(query, {PARENTS.key: chunk})):
-            left -= 1
-            if left < 0:
-                return children, True
-            children[child.parent].append(child)
-    return children, False
+    for child in reversed(rows[:MAX_CHILDREN]):
+        children[child.parent].append(child)
+    return children, len(rows) > MAX_CHILDREN
 
 
 class _Versions:
@@ -224,6 +248,8 @@ def _rows(
     shown: Sequence[Any],
     children: dict[UUID, list[Any]],
     versions: _Versions,
+    *,
+    is_cut: bool,
 ) -> list[GridRow]:
     steps: dict[str, dict[UUID, list[Any]]] = {}
     expected: dict[UUID, Mapping[str, None]] = {}
@@ -234,6 +260,9 @@ def _rows(
     for names in expected.values():
         for name in names:
             steps.setdefault(name, {})
+    if is_cut:
+        # What is not among the attempts that were read may have run all the same.
+        expected = {}
     begun = {run.run_id: run.started_at or run.queued_at or run.sort_at for run in shown}
     rows: list[GridRow] = []
     for step, of_runs in steps.items():
@@ -258,20 +287,5 @@ def _cell(
 ) -> GridCell | None:
     attempts = of_runs.get(run_id)
     if not attempts:
-        return GridCell() if step in expected[run_id] else None
-    ordered = sorted(attempts, key=lambda row: (row.attempt or 0, row.sort_at))
-    return GridCell(
-        attempts=list(_attempts(ordered[-MAX_ATTEMPTS:], begun[run_id])),
-        cut_attempts=max(0, len(ordered) - MAX_ATTEMPTS),
-    )
-
-
-def _attempts(rows: Iterable[Any], begun: datetime) -> Iterable[GridAttempt]:
-    for row in rows:
-        started = row.started_at
-        yield GridAttempt(
-            **attempt_fields(row),
-            native_id=row.native_id,
-            queue_seconds=(started - row.queued_at).total_seconds() if started and row.queued_at else None,
-            offset_seconds=(started - begun).total_seconds() if started else None,
-        )
+        return GridCell() if step in expected.get(run_id, ()) else None
+    return make_cell(attempts, begun[run_id])

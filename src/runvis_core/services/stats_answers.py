@@ -77,14 +77,28 @@ class GridAttempt(AttemptView):
     queue_seconds: float | None = None
     offset_seconds: float | None = None
     """From the run's beginning to the start of this attempt."""
+    native_key: str | None = None
+    """What attempts of one thing share: those of another instance of the step have another one."""
     native_id: str | None = None
+
+
+class GridInstances(Answer):
+    """How many instances of a step stand alike in a run, by the last attempt of each."""
+
+    count: int
+    last_attempt: AttemptView
+    """That of the first of them."""
 
 
 class GridCell(Answer):
     """A step in one run: all its attempts, the first one first; none when it was expected and is absent."""
 
     attempts: list[GridAttempt] = Field(default_factory=list[GridAttempt])
+    """Of several instances those of each beside one another, of the failed ones first."""
     cut_attempts: int = 0
+    """How many more attempts there are: the first ones of a single thing, the last ones of several instances."""
+    instances: list[GridInstances] = Field(default_factory=list[GridInstances])
+    """How those stand that ran of a step as several (mapped tasks, calls in a loop), failed ones first; else empty."""
 
 
 class GridColumn(Answer):

@@ -11,7 +11,7 @@ from runvis_core.model.event import DefinitionEvent, EventBase
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.state import State
-from runvis_core.services import stats
+from runvis_core.services import grids, stats
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
@@ -149,6 +149,7 @@ def test_a_grid_has_all_attempts_of_each_step(store: Store, record: Record) -> N
     first, second = grid.rows[0].cells
     assert first is not None
     assert [attempt.state for attempt in first.attempts] == [State.FAILED, State.FAILED, State.SUCCEEDED]
+    assert first.instances == []
     assert (first.attempts[0].queue_seconds, first.attempts[0].offset_seconds) == (2, 22)
     assert second is not None
     assert second.attempts == []
@@ -156,6 +157,43 @@ def test_a_grid_has_all_attempts_of_each_step(store: Store, record: Record) -> N
     assert expected_but_absent is not None
     assert expected_but_absent.attempts == []
     assert not_expected is None
+
+
+def test_a_cell_of_mapped_instances_counts_them_by_the_last_attempt_of_each(store: Store, record: Record) -> None:
+    record(store, a_run("r1", begins=0, state=State.FAILED))
+    for index in range(12):
+        price = {"definition": "etl.price", "kind": "task", "inside": "r1", "key": f"r1/price/{index}"}
+        for attempt in (1, 2):
+            # Number 0 fails for good, all others went well when they were tried again.
+            state = State.FAILED if attempt == 1 or index == 0 else State.SUCCEEDED
+            record(store, a_run(f"{index} {attempt}", begins=20 * attempt, state=state, attempt=attempt, **price))
+    (cell,) = get_grid(store, "etl", DefinitionFilter(), limit=10, now=LATER).rows[0].cells
+    assert cell is not None
+    failed, good = cell.instances
+    assert (failed.count, failed.last_attempt.run_id) == (1, a_run_id("0 2"))
+    assert (good.count, good.last_attempt.state) == (11, State.SUCCEEDED)
+    # Those that failed are shown, however many others there are.
+    assert [(one.native_key, one.attempt) for one in cell.attempts[:2]] == [("r1/price/0", 1), ("r1/price/0", 2)]
+    assert (len(cell.attempts), cell.cut_attempts) == (20, 4)
+
+
+def test_a_grid_of_too_many_steps_reads_those_of_the_newest_runs(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(store, [a_version(1, begins=-10, tasks=["load"])])
+    for number in range(4):
+        record(store, a_run(f"r{number}", begins=100 * number, said=of_version(1)))
+        load = {"definition": "etl.load", "kind": "task", "inside": f"r{number}"}
+        record(store, a_run(f"load {number}", begins=100 * number + 1, **load))
+    monkeypatch.setattr(grids, "MAX_CHILDREN", 2)
+    grid = get_grid(store, "etl", DefinitionFilter(), now=LATER)
+    (row,) = grid.rows
+    assert [cell and cell.attempts[0].run_id for cell in row.cells] == [
+        None,
+        None,
+        *map(a_run_id, ("load 2", "load 3")),
+    ]
+    assert grid.notes == ["these runs have more than 2 steps; the last ones are shown"]
 
 
 def test_who_follows_a_grids_cursors_sees_each_run_once(store: Store, record: Record) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from runvis_core.services.answers import RunRef
-from runvis_core.services.stats_answers import Grid, GridCell, GridColumn
+from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, GridInstances
 from runvis_core.web.drawing.looks import Look, look_at
 from runvis_core.web.drawing.text import name_duration
 
@@ -40,10 +41,12 @@ class Cell(NamedTuple):
     """A step in a run. `is_absent`: it was expected. Neither marks nor absent: nobody expected it."""
 
     marks: list[Mark]
+    """The last of them is where the cell leads to."""
     is_absent: bool
     name: str
     """What it says to who can't see it."""
-    cut: int
+    beside: str
+    """What stands before the marks: how many more there are, or how many instances look so."""
 
 
 class Drawn(NamedTuple):
@@ -97,9 +100,28 @@ def _share(seconds: float, longest: float) -> str:
 
 def _cell(step: str, cell: GridCell | None) -> Cell:
     if cell is None:
-        return Cell([], False, "", 0)
+        return Cell([], False, "", "")
     if not cell.attempts:
-        return Cell([], True, f"{step}: expected, and did not run", 0)
+        return Cell([], True, f"{step}: expected, and did not run", "")
+    if cell.instances:
+        return _cell_of_several(step, cell.instances)
     marks = [Mark(look_at(attempt), attempt.run_id) for attempt in cell.attempts]
     name = f"{step}: {', '.join(mark.look.word for mark in marks)}"
-    return Cell(marks[-MAX_MARKS:], False, name, max(0, len(marks) - MAX_MARKS) + cell.cut_attempts)
+    cut = max(0, len(marks) - MAX_MARKS) + cell.cut_attempts
+    return Cell(marks[-MAX_MARKS:], False, name, f"+{cut}" if cut else "")
+
+
+def _cell_of_several(step: str, instances: Iterable[GridInstances]) -> Cell:
+    """Return the cell of a step that ran as several things: it looks as those do that are told of first."""
+    counts: dict[Look, int] = {}
+    first: dict[Look, UUID] = {}
+    for alike in instances:
+        look = look_at(alike.last_attempt)
+        counts[look] = counts.get(look, 0) + alike.count
+        first.setdefault(look, alike.last_attempt.run_id)
+    whole = sum(counts.values())
+    look, *rest = counts
+    share = f"{counts[look]} of {whole}" if rest else f"all {whole}"
+    words = [f"{share} {look.word.lower()}", *(f"{counts[other]} {other.word.lower()}" for other in rest)]
+    beside = f"{counts[look]}/{whole}" if rest else str(whole)
+    return Cell([Mark(look, first[look])], False, f"{step}: {', '.join(words)}", beside)

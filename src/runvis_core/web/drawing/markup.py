@@ -206,7 +206,7 @@ def _cell(cell: Cell, head: Head, after: str) -> str:
         opened = '<td class="changed">' if head.is_new_version else "<td>"
     if not cell.marks:
         return f"{opened}</td>"
-    cut = f'<span class="quiet">+{cell.cut}</span>' if cell.cut else ""
+    beside = f'<span class="quiet">{cell.beside}</span>' if cell.beside else ""
     shapes = "".join(icon(mark.look.key) for mark in cell.marks)
     href = f"/runs/{cell.marks[-1].run_id}{after}"
-    return f'{opened}<a href="{href}" aria-label="{name}" title="{name}">{cut}{shapes}</a></td>'
+    return f'{opened}<a href="{href}" aria-label="{name}" title="{name}">{beside}{shapes}</a></td>'

@@ -54,9 +54,9 @@ def test_a_row_says_what_is_known_of_it(said: dict[str, object], expected: str) 
 def test_cells_of_a_step_stand_under_their_heads() -> None:
     head = Head(None, None, None, False, None, "0%", "0%", "")
     cells = [
-        Cell([], False, "", 0),
-        Cell([], True, HOSTILE, 0),
-        Cell([Mark(LOOK, RUN_ID)], False, HOSTILE, 3),
+        Cell([], False, "", ""),
+        Cell([], True, HOSTILE, ""),
+        Cell([Mark(LOOK, RUN_ID)], False, HOSTILE, "+3"),
     ]
     drawn = grid_cells(cells, [head._replace(is_new_version=True), head, head], "")
     assert "<script" not in drawn
