@@ -198,7 +198,7 @@ def grid_cells(cells: Iterable[Cell], heads: Iterable[Head], then: str) -> Marku
 
 def _cell(cell: Cell, head: Head, after: str) -> str:
     if not cell.name:
-        return '<td class="changed"></td>' if head.is_new_version else "<td></td>"
+        return f"{_under(head)}</td>"
     name = text(cell.name, LONGEST)
     if cell.is_absent:
         opened = f'<td class="absent" title="{name}">'

@@ -51,6 +51,11 @@ def test_a_row_says_what_is_known_of_it(said: dict[str, object], expected: str) 
     assert expected in fall_row(a_row(**said), "")
 
 
+def test_each_cell_under_a_run_that_is_absent_is_dashed() -> None:
+    head = Head(None, None, None, False, None, "0%", "0%", "")
+    assert grid_cells([Cell([], False, "", "")] * 2, [head, head], "") == '<td class="absent"></td>' * 2
+
+
 def test_cells_of_a_step_stand_under_their_heads() -> None:
     head = Head(None, None, None, False, None, "0%", "0%", "")
     cells = [
