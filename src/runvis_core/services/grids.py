@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
-from itertools import chain, pairwise
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
-import orjson
-from sqlalchemy import BindParameter, Connection, bindparam, literal, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, literal, select, tuple_
 
 from runvis_core.model.state import TriggerKind
 from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.definitions import find_definition
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.grid_cells import make_cell
-from runvis_core.services.reading import chunks, find_bodies_at, plain_rows, reading
+from runvis_core.services.grid_missed import Missed, find_missed_in
+from runvis_core.services.grid_versions import Versions, find_schedule
+from runvis_core.services.paused import find_paused
+from runvis_core.services.reading import plain_rows, reading
 from runvis_core.services.run_refs import REF_COLUMNS, run_refs
 from runvis_core.services.run_trees import PARENTS, child_edges
-from runvis_core.services.schedules import find_due_times
 from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, GridRow
 from runvis_core.store.database import Store
-from runvis_core.store.tables import definition_versions, runs
+from runvis_core.store.tables import runs
 from runvis_core.store.types import Id, Moment
 
 DEFAULT_RUNS: Final = 30
@@ -34,8 +33,10 @@ MAX_CHILDREN: Final = 20_000
 """How many attempts of steps a grid reads."""
 MAX_STEPS: Final = 200
 """How many steps a grid shows; more are counted."""
-MAX_DUE: Final = 100
 _LIST: Final = "grid"
+
+Place = tuple[datetime, UUID]
+"""Where a run stands in lists: by `sort_at` and its id."""
 
 
 def get_grid(
@@ -45,24 +46,64 @@ def get_grid(
     """Return the last runs of a definition, or those before a cursor, with the steps that ran right inside them.
 
     Steps that a run's version of the definition has and that did not run have a cell without attempts. A run that was
-    due by the schedule (in UTC) and is absent has a column without a run. Of more than `MAX_STEPS` steps those from the
-    `first_step` on are shown, counted from 0. Raises `NotFoundError` and `CursorError`.
+    due by the schedule (in UTC) and is absent has a column without a run: the last ones, at most as many as runs, and a
+    note counts those before. What its engine has paused misses nothing after its last run. Of more than `MAX_STEPS`
+    steps those from the `first_step` on are shown, counted from 0. Raises `NotFoundError` and `CursorError`.
     """
     with reading(store) as connection:
-        row = find_definition(connection, name, filters)
-        found = _find_runs(connection, row, limit, cursor, filters)
-        shown, more = found[:limit][::-1], len(found) > limit
-        versions = _Versions(connection, shown)
-        named = _Named.of(row.definition, versions.steps_of_all(shown), first_step)
-        children, is_cut = _find_children(connection, [run.run_id for run in shown], named)
-        columns = _columns(connection, row, shown, versions, until=now if cursor is None else None)
-    rows = _rows(row.definition, columns, shown, children, versions, is_cut=is_cut)
+        source = _Present(connection, now)
+        return build_grid(source, name, filters, limit=limit, cursor=cursor, first_step=first_step)
+
+
+class GridSource(Protocol):
+    """Where a grid finds runs: those of now, or of a past."""
+
+    connection: Connection
+    until: datetime
+    """Until when runs were due."""
+    are_known: Sequence[ColumnElement[bool]]
+    """The conditions under which a version of a definition counts."""
+
+    def find_runs(self, definition: Any, before: Place | None, *, limit: int) -> Sequence[Any]:
+        """Return the last runs of a definition, the newest first, with what names them, and their version."""
+        ...
+
+    def find_children(self, run_ids: list[UUID], named: Named | None, *, limit: int) -> list[Any]:
+        """Return the last of the attempts that ran right inside runs, or were carried over, the newest first.
+
+        With `named` only those of the steps that it has.
+        """
+        ...
+
+    def is_paused(self, definition: Any) -> bool:
+        """Return whether the engine has the definition paused."""
+        ...
+
+
+def build_grid(
+    source: GridSource, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None, first_step: int
+) -> Grid:
+    """Return the grid of a definition's runs that a source finds; see `get_grid`."""
+    connection = source.connection
+    before = None if cursor is None else _read_place(cursor, filters)
+    row = find_definition(connection, name, filters)
+    found = source.find_runs(row, before, limit=limit + 1)
+    shown, more = found[:limit][::-1], len(found) > limit
+    versions = Versions(connection, shown, source.are_known)
+    named = Named.of(row.definition, versions.steps_of_all(shown), first_step)
+    children = source.find_children([run.run_id for run in shown], named, limit=MAX_CHILDREN + 1)
+    missed = _find_missed(source, row, shown, before, most=limit)
+    columns = _columns(shown, versions, missed.due_at)
+    rows = _rows(row.definition, columns, shown, children, versions)
     step_count = len(rows) if named is None else named.step_count
     if named is not None:
         wanted = dict.fromkeys(named.steps)
         rows = [one for one in rows if one.step in wanted]
     elif step_count > MAX_STEPS:
         rows = rows[first_step : first_step + MAX_STEPS]
+    notes = list(missed.notes)
+    if len(children) > MAX_CHILDREN:
+        notes.append(f"these runs have more than {MAX_CHILDREN:,} steps; the last ones are shown")
     last = found[limit - 1] if more else None
     return Grid(
         engine=row.engine,
@@ -76,28 +117,48 @@ def get_grid(
         next_cursor=write_cursor([last.sort_at.isoformat(), str(last.run_id)], of=_LIST, filters=filters)
         if last
         else None,
-        notes=[f"these runs have more than {MAX_CHILDREN:,} steps; the last ones are shown"] if is_cut else [],
+        notes=notes,
     )
 
 
-def _find_runs(
-    connection: Connection, row: Any, limit: int, cursor: str | None, filters: DefinitionFilter
-) -> Sequence[Any]:
-    query = select(runs.c.sort_at, runs.c.definition_version_id, runs.c.trigger_kind, *REF_COLUMNS).where(
-        runs.c.engine == row.engine,
-        runs.c.deployment == row.deployment,
-        runs.c.definition == row.definition,
-        runs.c.definition_kind == row.definition_kind,
-        runs.c.became_run_id.is_(None),
-    )
-    if cursor is not None:
-        sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID))
-        place = tuple_(literal(sort_at, Moment), literal(run_id, Id))
-        query = query.where(tuple_(runs.c.sort_at, runs.c.run_id) < place)
-    return connection.execute(query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit + 1)).all()
+def _read_place(cursor: str, filters: DefinitionFilter) -> Place:
+    sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID))
+    return sort_at, run_id
 
 
-class _Named(NamedTuple):
+class _Present:
+    """The runs as they stand now."""
+
+    are_known: Sequence[ColumnElement[bool]] = ()
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self.connection = connection
+        self.until = now
+
+    def find_runs(self, definition: Any, before: Place | None, *, limit: int) -> Sequence[Any]:
+        query = select(runs.c.sort_at, runs.c.definition_version_id, runs.c.trigger_kind, *REF_COLUMNS).where(
+            runs.c.engine == definition.engine,
+            runs.c.deployment == definition.deployment,
+            runs.c.definition == definition.definition,
+            runs.c.definition_kind == definition.definition_kind,
+            runs.c.became_run_id.is_(None),
+        )
+        if before is not None:
+            place = tuple_(literal(before[0], Moment), literal(before[1], Id))
+            query = query.where(tuple_(runs.c.sort_at, runs.c.run_id) < place)
+        return self.connection.execute(query.order_by(runs.c.sort_at.desc(), runs.c.run_id.desc()).limit(limit)).all()
+
+    def find_children(self, run_ids: list[UUID], named: Named | None, *, limit: int) -> list[Any]:
+        given: dict[str, Any] = {PARENTS.key: run_ids, "most": limit}
+        if named is not None:
+            given[_DEFINITIONS.key] = named.definitions
+        return plain_rows(self.connection.execute(_children(of_named=named is not None), given))
+
+    def is_paused(self, definition: Any) -> bool:
+        return (definition.engine, definition.deployment, definition.definition) in find_paused(self.connection)
+
+
+class Named(NamedTuple):
     """Of very many steps that the versions name those that are shown."""
 
     steps: list[str]
@@ -106,11 +167,12 @@ class _Named(NamedTuple):
     step_count: int
 
     @staticmethod
-    def of(definition: str, steps: list[str], first_step: int) -> _Named | None:
+    def of(definition: str, steps: list[str], first_step: int) -> Named | None:
+        """Return those from the `first_step` on of so many; None where all are shown."""
         if len(steps) <= MAX_STEPS:
             return None
         shown = steps[first_step : first_step + MAX_STEPS]
-        return _Named(shown, [*shown, *(f"{definition}.{step}" for step in shown)], len(steps))
+        return Named(shown, [*shown, *(f"{definition}.{step}" for step in shown)], len(steps))
 
 
 _CHILD_COLUMNS: Final = (
@@ -142,125 +204,56 @@ def _children(*, of_named: bool) -> Any:
     return query.where(runs.c.definition.in_(_DEFINITIONS)) if of_named else query
 
 
-def _find_children(
-    connection: Connection, run_ids: list[UUID], named: _Named | None
-) -> tuple[dict[UUID, list[Any]], bool]:
-    """Return by run the attempts that ran right inside it, carried-over ones too, in the order in which they began.
-
-    Of too many the last ones; then it says so.
-    """
-    given = {
-        PARENTS.key: run_ids,
-        "most": MAX_CHILDREN + 1,
-        **({_DEFINITIONS.key: named.definitions} if named is not None else {}),
-    }
-    rows = plain_rows(connection.execute(_children(of_named=named is not None), given))
-    children: dict[UUID, list[Any]] = defaultdict(list)
-    for child in reversed(rows[:MAX_CHILDREN]):
-        children[child.parent].append(child)
-    return children, len(rows) > MAX_CHILDREN
-
-
-class _Versions:
-    """The versions of the definition that some runs ran: what each is called, and which steps it has."""
-
-    def __init__(self, connection: Connection, shown: Sequence[Any]) -> None:
-        self._rows: dict[UUID, Any] = {}
-        for chunk in chunks(list({run.definition_version_id for run in shown if run.definition_version_id})):
-            query = select(definition_versions).where(definition_versions.c.definition_version_id.in_(chunk))
-            self._rows.update((row.definition_version_id, row) for row in connection.execute(query))
-        refs = {
-            row.position: bytes.fromhex(said["structure"]["digest"])
-            for row in self._rows.values()
-            if "structure" in (said := orjson.loads(row.bodies))
-        }
-        structures = find_bodies_at(connection, refs)
-        self._steps = {version_id: _steps_of(structures.get(row.position)) for version_id, row in self._rows.items()}
-
-    def name_of(self, version_id: UUID | None) -> str | None:
-        row = self._rows.get(version_id) if version_id else None
-        return (row.native_version or row.version[:12]) if row is not None else None
-
-    def steps_of_all(self, shown: Sequence[Any]) -> list[str]:
-        names = (self.steps_of(version_id) for version_id in {run.definition_version_id: None for run in shown})
-        return list(dict.fromkeys(chain.from_iterable(names)))
-
-    def steps_of(self, version_id: UUID | None) -> Mapping[str, None]:
-        """Return the steps in their order, as keys: each cell of a grid asks whether its step is among them."""
-        return self._steps.get(version_id, {}) if version_id else {}
-
-
-def _steps_of(structure: Any) -> dict[str, None]:
-    tasks = cast("dict[str, Any]", structure).get("tasks") if isinstance(structure, dict) else None
-    return dict.fromkeys(str(task.get("id")) for task in cast("list[dict[str, Any]]", tasks or []))
-
-
-def _columns(
-    connection: Connection, definition: Any, shown: Sequence[Any], versions: _Versions, *, until: datetime | None
-) -> list[GridColumn]:
-    columns: list[GridColumn] = []
+def _columns(shown: Sequence[Any], versions: Versions, missed: Sequence[datetime]) -> list[GridColumn]:
+    columns: list[tuple[datetime, int, GridColumn]] = []
     before: str | None = None
-    for run, ref in zip(shown, run_refs(shown), strict=True):
+    for place, (run, ref) in enumerate(zip(shown, run_refs(shown), strict=True)):
         name = versions.name_of(run.definition_version_id)
         is_new = before is not None and name is not None and name != before
-        columns.append(GridColumn(run=ref, version=name, is_new_version=is_new))
+        columns.append((run.sort_at, place, GridColumn(run=ref, version=name, is_new_version=is_new)))
         before = name or before
-    absent = _find_absent(connection, definition, shown, until)
-    begun = dict(zip((run.run_id for run in shown), (run.sort_at for run in shown), strict=True))
-    columns += [GridColumn(due_at=moment) for moment in absent]
-    return sorted(columns, key=lambda column: column.due_at or begun[column.run.run_id if column.run else UUID(int=0)])
+    columns += [(moment, -1, GridColumn(due_at=moment)) for moment in missed]
+    return [column for _, _, column in sorted(columns, key=lambda one: one[:2])]
 
 
-def _find_absent(
-    connection: Connection, definition: Any, shown: Sequence[Any], until: datetime | None
-) -> list[datetime]:
-    """Return when runs were due, between the first one shown and the last one or `until`, that are not there."""
-    schedule = _find_schedule(connection, definition)
-    scheduled = sorted(run.sort_at for run in shown if run.trigger_kind in (TriggerKind.SCHEDULE.value, None))
-    if schedule is None or not scheduled:
-        return []
-    end = until or shown[-1].sort_at
-    due = find_due_times(schedule, after=scheduled[0], until=end, limit=MAX_DUE)
-    absent: list[datetime] = []
-    # The last one has until the next one to begin; whether it is late is told by the health of definitions.
-    for moment, following in pairwise(due):
-        slack = (following - moment) / 100 + timedelta(seconds=1)
-        first = bisect_left(scheduled, moment - slack)
-        if first == len(scheduled) or scheduled[first] >= following - slack:
-            absent.append(moment)
-    return absent
+def _find_missed(
+    source: GridSource, definition: Any, shown: Sequence[Any], before: Place | None, *, most: int
+) -> Missed:
+    """Return which runs were due since the first scheduled one that is shown, and are not there.
 
-
-def _find_schedule(connection: Connection, definition: Any) -> str | None:
-    version = definition_versions.c
-    query = select(version.schedule).where(
-        version.definition == definition.definition,
-        version.engine == definition.engine,
-        version.deployment == definition.deployment,
-        version.definition_kind == definition.definition_kind,
-    )
-    return connection.scalar(query.order_by(version.position.desc()).limit(1))
+    Until now, or until the first run of the page from which the cursor is.
+    """
+    scheduled = [run.sort_at for run in shown if run.trigger_kind in (TriggerKind.SCHEDULE.value, None)]
+    schedule = find_schedule(source.connection, definition, source.are_known) if scheduled else None
+    if schedule is None:
+        return Missed([], [])
+    if before is not None:
+        until = before[0]
+    else:
+        until = shown[-1].sort_at if source.is_paused(definition) else source.until
+    return find_missed_in(schedule, scheduled, until=until, most=most)
 
 
 def _rows(
     definition: str,
     columns: list[GridColumn],
     shown: Sequence[Any],
-    children: dict[UUID, list[Any]],
-    versions: _Versions,
-    *,
-    is_cut: bool,
+    children: Sequence[Any],
+    versions: Versions,
 ) -> list[GridRow]:
     steps: dict[str, dict[UUID, list[Any]]] = {}
     expected: dict[UUID, Mapping[str, None]] = {}
+    inside: dict[UUID, list[Any]] = defaultdict(list)
+    for child in reversed(children[:MAX_CHILDREN]):
+        inside[child.parent].append(child)
     for run in shown:
-        for child in children.get(run.run_id, ()):
+        for child in inside[run.run_id]:
             steps.setdefault(_step(child.definition, definition), {}).setdefault(run.run_id, []).append(child)
         expected[run.run_id] = versions.steps_of(run.definition_version_id)
     for names in expected.values():
         for name in names:
             steps.setdefault(name, {})
-    if is_cut:
+    if len(children) > MAX_CHILDREN:
         # What is not among the attempts that were read may have run all the same.
         expected = {}
     begun = {run.run_id: run.started_at or run.queued_at or run.sort_at for run in shown}

@@ -22,6 +22,7 @@ _PRESETS: Final = {
 }
 _EVEN: Final = {"0 * * * *": timedelta(hours=1), "0 0 * * *": timedelta(days=1)}
 """What most schedules are, and needs no looking for: the beginnings of all hours, or days, of UTC."""
+_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INTERVAL: Final = re.compile(r"(?:(\d{1,5}) days?, )?(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?")
 GRACE_SHARE: Final = 0.1
 """A run is late once a tenth of the time to the next one is over, but not before `GRACE_LEAST` and by `GRACE_MOST`."""
@@ -39,6 +40,16 @@ def find_due_times(schedule: str, *, after: datetime, until: datetime, limit: in
     return list(islice(takewhile(lambda moment: moment <= until, due), limit))
 
 
+def find_last_due_times(schedule: str, *, after: datetime, until: datetime, limit: int) -> list[datetime]:
+    """Return the last ones of those that `find_due_times` would give, at most `limit`, the earliest first.
+
+    It looks from the end, so that it takes as long however many there are before.
+    """
+    begin = after.astimezone(UTC)
+    due = _due_times_back(schedule.strip(), begin, until.astimezone(UTC))
+    return list(islice(takewhile(lambda moment: moment > begin, due), limit))[::-1]
+
+
 def find_missed(schedule: str, *, last_begun_at: datetime, now: datetime, limit: int = 100) -> list[datetime]:
     """Return when the runs were due that should have begun since the last one, with some grace for each."""
     due = find_due_times(schedule, after=last_begun_at, until=now, limit=limit)
@@ -54,21 +65,51 @@ def _next(schedule: str, after: datetime) -> datetime:
 
 
 def _due_times(schedule: str, after: datetime) -> Iterator[datetime]:
-    interval = _INTERVAL.fullmatch(schedule)
-    if interval is not None:
-        days, hours, minutes, seconds = (int(part or 0) for part in interval.groups())
-        step = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        yield from _each(after, step)
+    if (interval := _read_interval(schedule)) is not None:
+        yield from _each(after, interval)
         return
-    expression = _PRESETS.get(schedule.lower(), schedule)
+    expression = _expression_of(schedule)
     if (step := _EVEN.get(expression)) is not None:
-        hour = after.replace(minute=0, second=0, microsecond=0)
-        yield from _each(hour if step < timedelta(days=1) else hour.replace(hour=0), step)
+        yield from _each(_floor(after, step), step)
         return
+    yield from _ticks(expression, after)
+
+
+def _due_times_back(schedule: str, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Yield when runs are due up to a moment, the last time first. An interval counts from `after`."""
+    if (interval := _read_interval(schedule)) is not None:
+        whole = (until - after) // interval * interval if interval else timedelta()
+        yield from _each(after + whole + interval, -interval)
+        return
+    expression = _expression_of(schedule)
+    if (step := _EVEN.get(expression)) is not None:
+        yield from _each(_floor(until, step) + step, -step)
+        return
+    # What is due in the minute of `until` is due by then.
+    yield from _ticks(expression, _floor(until, timedelta(minutes=1)) + timedelta(minutes=1), reverse=True)
+
+
+def _read_interval(schedule: str) -> timedelta | None:
+    interval = _INTERVAL.fullmatch(schedule)
+    if interval is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in interval.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _expression_of(schedule: str) -> str:
+    return _PRESETS.get(schedule.lower(), schedule)
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    return moment - (moment - _ZERO) % step
+
+
+def _ticks(expression: str, begin: datetime, *, reverse: bool = False) -> Iterator[datetime]:
     if len(expression.split()) != 5:
         return
     try:
-        yield from CronSim(expression, after)
+        yield from CronSim(expression, begin, reverse)
     except CronSimError:
         return
 

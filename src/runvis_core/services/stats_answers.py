@@ -128,6 +128,8 @@ class Grid(Answer):
     definition: str
     kind: str
     columns: list[GridColumn]
+    """The oldest first. Of runs that were due and are absent the last ones, at most as many as runs were asked for;
+    `notes` count those before."""
     rows: list[GridRow]
     """In the order in which the steps first began, or in that of the versions where there are very many."""
     step_count: int

@@ -20,7 +20,7 @@ from runvis_core.services.paused import note_paused
 from runvis_core.services.runs import list_runs
 from runvis_core.services.schedules import find_due_times, find_missed
 from runvis_core.services.stats import get_trend, list_stats
-from runvis_core.services.stats_answers import StatTable
+from runvis_core.services.stats_answers import Grid, StatTable
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, MORNING, a_run_id, at, make
 from runvis_core.testing.runs import a_run
@@ -216,6 +216,45 @@ def test_a_run_that_was_due_and_is_absent_has_a_column(store: Store, record: Rec
         record(store, a_run(f"r{hour}", begins=hour * HOUR + 5))
     grid = get_grid(store, "etl", DefinitionFilter(), now=at(4.5 * HOUR))
     assert [column.due_at for column in grid.columns] == [None, None, at(2 * HOUR), None]
+
+
+def missed_in(grid: Grid) -> list[datetime]:
+    return [column.due_at for column in grid.columns if column.due_at is not None]
+
+
+def test_the_last_runs_that_were_missed_have_columns_and_a_note_counts_those_before(
+    store: Store, record: Record
+) -> None:
+    record(store, [a_version(1, begins=-10, tasks=[], schedule="@hourly")])
+    for hour in (0, 250, 253):
+        record(store, a_run(f"r{hour}", begins=hour * HOUR + 5))
+    grid = get_grid(store, "etl", DefinitionFilter(), limit=5, now=at(256.5 * HOUR))
+    assert [column.due_at for column in grid.columns[-6:]] == [
+        None, at(251 * HOUR), at(252 * HOUR), None, at(254 * HOUR), at(255 * HOUR),
+    ]  # fmt: skip
+    assert (len(grid.columns), missed_in(grid)[0]) == (8, at(249 * HOUR))
+    assert grid.notes == ["248 more were due before 2026-12-04 17:00 UTC and did not run"]
+    # However long it was: what is looked at is bounded, and a note says so.
+    later = get_grid(store, "etl", DefinitionFilter(), limit=5, now=at(9000.5 * HOUR))
+    assert missed_in(later) == [at(hour * HOUR) for hour in range(8995, 9000)]
+    assert later.notes[0].startswith("at least ")
+
+
+def test_what_was_missed_between_two_pages_of_a_grid_is_on_the_older_one(store: Store, record: Record) -> None:
+    record(store, [a_version(1, begins=-10, tasks=[], schedule="@hourly")])
+    for hour in (0, 1, 4, 5):
+        record(store, a_run(f"r{hour}", begins=hour * HOUR + 5))
+    newer = get_grid(store, "etl", DefinitionFilter(), limit=2, now=at(6.5 * HOUR))
+    older = get_grid(store, "etl", DefinitionFilter(), limit=2, cursor=newer.next_cursor, now=at(6.5 * HOUR))
+    assert (missed_in(older), missed_in(newer)) == ([at(2 * HOUR), at(3 * HOUR)], [])
+
+
+def test_what_its_engine_has_paused_misses_nothing_after_its_last_run(store: Store, record: Record) -> None:
+    record(store, [a_version(1, begins=-10, tasks=[], schedule="@hourly")])
+    for hour in (0, 2):
+        record(store, a_run(f"r{hour}", begins=hour * HOUR + 5))
+    note_paused(store, ["etl"], engine=ENGINE, deployment=DEPLOYMENT)
+    assert missed_in(get_grid(store, "etl", DefinitionFilter(), now=at(9 * HOUR))) == [at(HOUR)]
 
 
 def test_a_failing_definition_says_since_when_and_why(store: Store, record: Record) -> None:
