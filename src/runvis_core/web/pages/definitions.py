@@ -72,16 +72,17 @@ def show_definition(request: Request) -> Response:
     )
     until = find_counted_until(pin.asked) if pin else None
     trend = _find_trend(store, one, real_now, until) if pin is None or until is not None else None
+    drawn_trend = draw_trend(trend, grid) if trend and trend.whole.runs else None
     return render(
         request,
         "definition.html",
         one=one,
         moment=control_moment(request, pin, {"name": name, **of}),
-        sentence=_sentence(one),
+        sentence=_sentence(one, has_trend=drawn_trend is not None),
         runs_href=with_query("/runs", {**named, "all": True, **(pin.query if pin else {})}),
         actions=[(with_query("/graph", {"node": one.definition, **of}), "Graph")] if pin is None else [],
         drawn=draw_grid(grid) if grid else None,
-        trend=draw_trend(trend, grid) if trend and trend.whole.runs else None,
+        trend=drawn_trend,
         counted_until=until,
         notes=grid.notes if grid else [],
         steps=_steps(grid, {"name": name, **given, "cursor": cursor}) if grid else None,
@@ -118,12 +119,13 @@ def _steps(grid: Grid, here: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _sentence(one: DefinitionDetail) -> str:
+def _sentence(one: DefinitionDetail, *, has_trend: bool) -> str:
+    """Return how its recent runs went; how long they took too where no trend says it, which counts other runs."""
     if not one.recent_runs:
         return "None of its runs was heard of."
     ended = [run for run in one.recent_runs if run.effective_state and run.effective_state.is_terminal]
     good = sum(run.effective_state is State.SUCCEEDED for run in ended)
     times = sorted(run.duration_seconds for run in ended if run.duration_seconds is not None)
-    middle = f"; half of them ran {name_duration(times[len(times) // 2])} or less" if times else ""
+    middle = f"; half of them ran {name_duration(times[len(times) // 2])} or less" if times and not has_trend else ""
     last = look_at(one.recent_runs[0]).word
     return f"{last} last; of its {count_of(len(ended), 'recent run')} that ended, {good} went well{middle}."
