@@ -111,23 +111,12 @@ class _Tree:
                 if child.row.became_run_id is None:
                     edges[child.row.parent_run_id, child.row.run_id, False] = child
         for parent in parents:
-            for child in self._carried_over(parent):
+            for child in find_carried_over(self._runs, parent):
                 edges[parent.row.run_id, child.row.run_id, True] = child
         by_parent: dict[UUID, list[tuple[PastRun, bool]]] = defaultdict(list)
         for (parent_id, _, carried), child in edges.items():
             by_parent[parent_id].append((child, carried))
         return by_parent
-
-    def _carried_over(self, parent: PastRun) -> Iterator[PastRun]:
-        """Yield the tries that a reopened parent keeps: by id, or by native key the last one before its reopening."""
-        links = [link for link, _ in links_of(parent, Relation.CARRIED_OVER)]
-        yield from self._runs.load([link.target_run_id for link in links if link.target_run_id is not None])
-        by_key = find_by_key(self._runs, [link.target_native_key for link in links])
-        for link in links:
-            tries = by_key[link.engine, link.deployment, link.target_native_key] if link.target_native_key else []
-            before = [run for run in tries if run.row.sort_at <= link.occurred_at]
-            if before:
-                yield max(before, key=lambda run: (run.row.sort_at, run.row.first_position))
 
     def node(self, run_id: UUID | None = None, *, carried_over: bool = False) -> TreeNode:
         """Return the tree from a run on, by default from the top."""
@@ -141,6 +130,20 @@ class _Tree:
             caused=[self.node(started) for started in self._caused.get(own, ())],
             cut_caused=self._cut_caused.get(own, 0),
         )
+
+
+def find_carried_over(runs: PastRuns, parent: PastRun) -> Iterator[PastRun]:
+    """Yield the tries that a reopened parent keeps: by id, or by native key the last one before its reopening."""
+    links = [link for link, _ in links_of(parent, Relation.CARRIED_OVER)]
+    if not links:
+        return
+    yield from runs.load([link.target_run_id for link in links if link.target_run_id is not None])
+    by_key = find_by_key(runs, [link.target_native_key for link in links])
+    for link in links:
+        tries = by_key[link.engine, link.deployment, link.target_native_key] if link.target_native_key else []
+        before = [run for run in tries if run.row.sort_at <= link.occurred_at]
+        if before:
+            yield max(before, key=lambda run: (run.row.sort_at, run.row.first_position))
 
 
 def _fields(run: PastRun) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter,
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
 from runvis_core.services.past_filter import PastFilter
+from runvis_core.services.past_grids import get_grid_at
 from runvis_core.services.past_runs import list_past_runs
 from runvis_core.services.run_details import get_run
 from runvis_core.services.runs import list_runs
@@ -41,7 +42,10 @@ from runvis_core.testing.factories import a_run_id, at
 from runvis_core.testing.runs import a_run
 
 Record = Callable[[Store, Iterable[EventBase]], None]
-LARGE = ("runs", "entries", "bodies", "rollups", "rollup_runs", "failures", "failure_words", "datasets", "aliases")
+LARGE = (
+    "runs", "entries", "bodies", "rollups", "rollup_runs", "failures", "failure_words", "datasets", "aliases",
+    "run_intervals",
+)  # fmt: skip
 NOW = at(86400)
 
 
@@ -88,6 +92,7 @@ def asks() -> dict[str, Callable[[Store], object]]:
         ),
         "trend": lambda store: get_trend(store, "etl", whole, now=NOW),
         "grid": lambda store: get_grid(store, "etl", whole, now=NOW),
+        "grid of a past": lambda store: get_grid_at(store, "etl", whole, PastFilter(as_of=NOW), now=NOW),
         "health": lambda store: get_health(store, now=NOW),
         "search a word": lambda store: search(store, "upstream rows"),
         "search an id": lambda store: search(store, str(a_run_id("r 3"))[:8]),

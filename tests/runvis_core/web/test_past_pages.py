@@ -131,11 +131,25 @@ def test_a_definition_of_the_past_shows_its_runs_of_then_alone(
     page = read(pages, "/definition?name=shop&as_of=2026-11-24T08:00:30Z")
     rows = [attributes["data-run"] for attributes in page.of("tr") if "data-run" in attributes]
     assert rows == [str(BAD), str(GOOD)]
-    assert "The grid is of now alone. The trend is of the runs before 2026-11-24 08:00 UTC" in page.text
-    assert not [attributes for attributes in page.of("table") if attributes.get("class") == "grid"]
-    assert "The grid and the trend are of now alone" in read(pages, "/definition?name=shop&known_at=20").text
+    assert "The trend is of the runs before 2026-11-24 08:00 UTC" in page.text
+    known = read(pages, "/definition?name=shop&known_at=20")
+    assert "The trend is of now alone" in known.text
     record(shop, list(_late_facts()))
     assert "nothing was known yet" in read(pages, "/definition?name=late&known_at=20", status=404).text
+
+
+def test_a_definition_s_grid_of_the_past_has_the_attempts_of_then(pages: httpx.Client) -> None:
+    def cells(then: str) -> list[str]:
+        page = read(pages, f"/definition?name=shop{then}")
+        names = [attributes.get("aria-label") or "" for attributes in page.of("a")]
+        return [name for name in names if name.startswith(("extract:", "stage:", "load:"))]
+
+    ended = ["extract: Succeeded", "stage: To be retried, Failed", "load: Upstream failed"]
+    assert cells("") == ended
+    assert cells("&as_of=2026-11-24T08:00:30Z") == ["extract: Running"]
+    assert cells("&as_of=2026-11-24T08:01:45Z") == ["extract: Succeeded", "stage: To be retried, Running"]
+    permalink = next(href for href in links_of(read(pages, "/definition?name=shop")) if "known_at=" in href)
+    assert cells(f"&{permalink.partition('?name=shop&')[2]}")
 
 
 @pytest.mark.parametrize("address", ["/definitions", f"/compare?right={BAD}", "/search?q=shop", "/completeness"])

@@ -38,16 +38,15 @@ class DrawnTrend(NamedTuple):
     until: datetime
 
 
-def draw_trend(trend: Trend, grid: Grid | None) -> DrawnTrend:
+def draw_trend(trend: Trend, grid: Grid) -> DrawnTrend:
     """Return a column for each day or hour of the range, those without runs too.
 
-    The definition changed when the first run of a version began, as far back as the grid goes; without one nothing is
-    said of it.
+    The definition changed when the first run of a version began, as far back as the grid goes.
     """
     points = {point.begins_at: point for point in trend.points}
     longest = max((_highest(point) for point in trend.points), default=0.0)
     step = timedelta(hours=1) if trend.step is Dimension.HOUR else timedelta(days=1)
-    changes = list(_changes(grid)) if grid is not None else []
+    changes = list(_changes(grid))
     columns: list[Column] = []
     at = trend.since
     while at < trend.until:

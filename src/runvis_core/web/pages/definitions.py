@@ -13,8 +13,9 @@ from runvis_core.services.answers import DefinitionDetail
 from runvis_core.services.days import find_counted_until
 from runvis_core.services.definitions import list_definitions
 from runvis_core.services.filters import DefinitionFilter
-from runvis_core.services.grids import MAX_STEPS, get_grid
+from runvis_core.services.grids import MAX_STEPS
 from runvis_core.services.past_definitions import get_definition_at
+from runvis_core.services.past_grids import get_grid_at
 from runvis_core.services.stats import DEFAULT_DAYS, get_trend
 from runvis_core.services.stats_answers import Grid, Trend
 from runvis_core.store.database import Store
@@ -60,16 +61,23 @@ def show_definition(request: Request) -> Response:
     if isinstance(cursor, list):
         raise AskedError("cursor", "there is one at most")
     first_step = number(given.pop("first_step", None), "first_step")
-    filters = understand(DefinitionFilter, given)
-    one = get_definition_at(store, name, filters, asked_of(pin), now=real_now)
+    one = get_definition_at(store, name, understand(DefinitionFilter, given), asked_of(pin), now=real_now)
     named = {"engine": one.engine, "deployment": one.deployment, "definition": one.definition}
     of = {"engine": one.engine, "deployment": one.deployment}
-    # The grid reads what is kept by how runs stand now, and so does the trend: at a moment it can be cut off.
-    grid = (
-        get_grid(store, name, filters, limit=GRID_RUNS, cursor=cursor, first_step=first_step, now=real_now)
-        if pin is None
-        else None
+    # Cursors of the grid hold for these filters, in the present and in each past.
+    grid = get_grid_at(
+        store,
+        name,
+        DefinitionFilter(**of),
+        asked_of(pin),
+        limit=GRID_RUNS,
+        cursor=cursor,
+        first_step=first_step,
+        now=real_now,
     )
+    here = {"name": name, **of, "cursor": cursor, "first_step": first_step or None}
+    of_then = pin.query if pin else {}
+    # The trend reads what is kept by how runs stand now: at a moment it can be cut off.
     until = find_counted_until(pin.asked) if pin else None
     trend = _find_trend(store, one, real_now, until) if pin is None or until is not None else None
     drawn_trend = draw_trend(trend, grid) if trend and trend.whole.runs else None
@@ -77,17 +85,17 @@ def show_definition(request: Request) -> Response:
         request,
         "definition.html",
         one=one,
-        moment=control_moment(request, pin, {"name": name, **of}),
+        moment=control_moment(request, pin, {key: value for key, value in here.items() if value is not None}),
         sentence=_sentence(one, has_trend=drawn_trend is not None),
-        runs_href=with_query("/runs", {**named, "all": True, **(pin.query if pin else {})}),
+        runs_href=with_query("/runs", {**named, "all": True, **of_then}),
         actions=[(with_query("/graph", {"node": one.definition, **of}), "Graph")] if pin is None else [],
-        drawn=draw_grid(grid) if grid else None,
+        drawn=draw_grid(grid),
         trend=drawn_trend,
         counted_until=until,
-        notes=grid.notes if grid else [],
-        steps=_steps(grid, {"name": name, **given, "cursor": cursor}) if grid else None,
-        older_href=with_query("/definition", {"name": name, **given, "cursor": grid.next_cursor})
-        if grid and grid.next_cursor
+        notes=grid.notes,
+        steps=_steps(grid, {**here, **of_then}),
+        older_href=with_query("/definition", {"name": name, **of, **of_then, "cursor": grid.next_cursor})
+        if grid.next_cursor
         else None,
     )
 
