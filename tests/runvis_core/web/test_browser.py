@@ -12,11 +12,12 @@ from tests.runvis_core.web.conftest import LONG, TOKEN, running
 from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
 from tests.runvis_core.web.test_pages import ADDRESSES, loop_events, wide_tree
 
-from runvis_core.model.event import EventBase, IdentityEvent, StateEvent
+from runvis_core.model.event import DefinitionEvent, EventBase, IdentityEvent, StateEvent
 from runvis_core.model.state import State
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
+from runvis_core.testing.runs import a_run
 
 WAIT = LONG * 1000.0
 expect.set_options(timeout=WAIT)
@@ -244,3 +245,46 @@ def test_a_person_signs_in_and_out(
         page.goto("/runs")
         page.wait_for_url("**/sign-in?to=*")
         context.close()
+
+
+def test_keys_lead_from_cell_to_cell_and_to_the_ends_of_a_row(
+    browser: Browser,
+    sqlite_store: Store,
+    record: Callable[[Store, Iterable[EventBase]], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    version = {"definition": "etl", "definition_kind": "dag", "version": "v1", "schedule": "@hourly"}
+    record(sqlite_store, [make(DefinitionEvent, seconds=-10, **version)])
+    for hour in (0, 1, 3):
+        record(sqlite_store, a_run(f"r{hour}", begins=hour * 3600 + 5))
+        load = {"definition": "etl.load", "kind": "task", "inside": f"r{hour}"}
+        record(sqlite_store, a_run(f"load {hour}", begins=hour * 3600 + 6, **load))
+    with running(sqlite_store, load_settings(url="sqlite:///unused")) as served:
+        page = browser.new_page(base_url=served)
+        page.goto("/definition?name=etl&as_of=2026-11-24T12:30:00Z")
+        place = page.locator("table.grid td:focus-within")
+        page.locator("table.grid tbody tr:last-child a").last.focus()
+        for key, expected in (
+            ("Home", 1), ("ArrowRight", 2), ("ArrowRight", 4), ("ArrowLeft", 2), ("End", 4), ("ArrowUp", 4), ("End", 4),
+        ):  # fmt: skip
+            page.keyboard.press(key)
+            assert place.evaluate("cell => cell.cellIndex") == expected, key
+        page.close()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_a_grid_shows_its_newest_runs_beside_the_names_of_its_steps(look: Callable[..., Page], script: bool) -> None:
+    for width in (320, 1440):
+        page = look("/definition?name=shop", width=width, java_script_enabled=script)
+        wrap, name, newest = (
+            page.locator(place).first.bounding_box()
+            for place in (".grid-wrap", ".grid tbody th", ".grid tbody tr:first-child td:last-child")
+        )
+        assert wrap is not None
+        assert name is not None
+        assert newest is not None
+        # Nothing that is scrolled away stands left of the names.
+        assert name["x"] == wrap["x"]
+        assert newest["x"] + newest["width"] <= wrap["x"] + wrap["width"]

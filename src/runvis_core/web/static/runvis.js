@@ -93,7 +93,7 @@
     act();
   });
 
-  // Cells of a grid: one place in the order of tabs, arrows within.
+  // Cells of a grid: one place in the order of tabs; arrows, Home and End within.
   for (const grid of document.querySelectorAll("table.grid")) {
     const cells = [...grid.querySelectorAll("tbody a")];
     if (!cells.length) continue;
@@ -104,20 +104,28 @@
     grid.addEventListener("keydown", (event) => {
       const cell = event.target.closest("td");
       if (!cell) return;
-      const row = cell.parentElement;
-      const beside = {
-        ArrowLeft: () => cell.previousElementSibling,
-        ArrowRight: () => cell.nextElementSibling,
-        ArrowUp: () => row.previousElementSibling?.cells[cell.cellIndex],
-        ArrowDown: () => row.nextElementSibling?.cells[cell.cellIndex],
-      }[event.key];
-      const link = beside?.()?.querySelector("a");
+      const left = (one) => one.previousElementSibling;
+      const right = (one) => one.nextElementSibling;
+      const up = (one) => one.parentElement.previousElementSibling?.cells[one.cellIndex];
+      const down = (one) => one.parentElement.nextElementSibling?.cells[one.cellIndex];
+      const { cells: row } = cell.parentElement;
+      const [first, step] = {
+        ArrowLeft: [left(cell), left],
+        ArrowRight: [right(cell), right],
+        ArrowUp: [up(cell), up],
+        ArrowDown: [down(cell), down],
+        Home: [row[0], right],
+        End: [row[row.length - 1], left],
+      }[event.key] ?? [];
+      // An empty cell is passed over.
+      let beside = first;
+      while (beside && !beside.querySelector("a")) beside = step(beside);
+      const link = beside?.querySelector("a");
       if (!link) return;
       event.preventDefault();
       place(link);
       link.focus();
     });
-    grid.parentElement.scrollLeft = grid.parentElement.scrollWidth;
   }
 
   // A live page: the log's stream says when to ask for the same page again. Only what the page says is put in place;
