@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import psycopg
 import pytest
@@ -147,7 +147,9 @@ def test_a_task_in_airflows_ui_has_a_link_to_its_try(story: Story) -> None:
         address = urlsplit(links["extra_links"]["Open in RunVis"])
         assert f"{address.scheme}://{address.netloc}" == story.history.url
         name = unquote(address.path).removeprefix("/runs/")
-        assert story.history.run(name).run_id == attempt.run_id
+        found = story.history.run(name)
+        assert found.run_id == attempt.run_id
+        assert dict(parse_qsl(address.query)) == {"engine": found.engine, "deployment": found.deployment}
 
 
 def test_a_failure_has_its_traceback_and_no_password(story: Story) -> None:

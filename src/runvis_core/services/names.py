@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, Select, bindparam, select
 
 from runvis_core.errors import NotFoundError
-from runvis_core.services.filters import is_storable
-from runvis_core.services.reading import RUN_ID
+from runvis_core.services.filters import Word, is_storable
+from runvis_core.services.reading import RUN_ID, reading
+from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, runs
 from runvis_core.store.types import Id
 
@@ -22,7 +24,28 @@ _MAX_NAME: Final = 1000
 _MAX_BECAME: Final = 16
 
 
-def resolve_run(connection: Connection, name: str) -> UUID:
+class Within(BaseModel):
+    """Among whose runs a name is looked for: two installations of an engine may call their runs alike."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: Word | None = Field(default=None, description="Only this engine's runs.")
+    deployment: Word | None = Field(default=None, description="Only those of this installation of an engine.")
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.engine, self.deployment)))
+
+
+ANYWHERE: Final = Within()
+
+
+def find_run_id(store: Store, name: str, within: Within) -> UUID:
+    """Return the id of the run that `name` means to an engine or its deployment; see `resolve_run`."""
+    with reading(store) as connection:
+        return resolve_run(connection, name, within)
+
+
+def resolve_run(connection: Connection, name: str, within: Within = ANYWHERE) -> UUID:
     """Return the id of the run that `name` means; a provisional run is followed to what it became.
 
     Raises `NotFoundError`, naming near ones, if there is none, or naming all of them if there are several.
@@ -30,13 +53,16 @@ def resolve_run(connection: Connection, name: str) -> UUID:
     if not name or len(name) > _MAX_NAME or not is_storable(name):
         raise NotFoundError("there is no run of that name: an id has 6 to 36 characters, a native id at most 1,000")
     for find in (_by_id, _by_native_id, _by_alias):
-        found = find(connection, name)
+        found = find(connection, name, within)
         if len(found) == 1:
             return _follow_became(connection, found[0])
         if found:
             raise NotFoundError(
                 f"{name!r} means several runs; give more of an id: {_named(found)}", near=_ids_of(found)
             )
+    if within != ANYWHERE:
+        elsewhere = find_runs_named(connection, name, abbreviated=True)[:_SHOWN]
+        raise NotFoundError(f"there is no run {name!r} of {within}", near=[str(run_id) for run_id in elsewhere])
     near = _neighbours(connection, name)
     raise NotFoundError(_none_such(name, near), near=_ids_of(near))
 
@@ -48,7 +74,7 @@ def find_runs_named(connection: Connection, name: str, *, abbreviated: bool) -> 
     """
     is_id = abbreviated or len(name.replace("-", "")) == len(UUID(int=0).hex)
     for find in (*((_by_id,) if is_id else ()), _by_native_id, _by_alias):
-        found = find(connection, name)
+        found = find(connection, name, ANYWHERE)
         if found:
             return list(dict.fromkeys(_follow_became(connection, row) for row in found))
     return []
@@ -81,7 +107,15 @@ def _id_range(name: str) -> tuple[UUID, UUID] | None:
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
-def _by_id(connection: Connection, name: str) -> list[Any]:
+def _by_id(connection: Connection, name: str, within: Within) -> list[Any]:
+    return [row for row in _of_ids(connection, name) if _is_within(row, within)]
+
+
+def _is_within(row: Any, within: Within) -> bool:
+    return within.engine in (None, row.engine) and within.deployment in (None, row.deployment)
+
+
+def _of_ids(connection: Connection, name: str) -> list[Any]:
     bounds = _id_range(name)
     if bounds is None or len(name.replace("-", "")) < SHORTEST_ABBREVIATION:
         return []
@@ -92,25 +126,23 @@ def _by_id(connection: Connection, name: str) -> list[Any]:
     return list({row.run_id: row for row in found}.values())
 
 
-def _by_native_id(connection: Connection, name: str) -> list[Any]:
-    query = (
-        select(*_COLUMNS)
-        .where(runs.c.native_id == name, runs.c.became_run_id.is_(None))
-        .order_by(runs.c.first_position.desc())
-        .limit(100)
-    )
-    return _latest_attempts(connection.execute(query))
+def _by_native_id(connection: Connection, name: str, within: Within) -> list[Any]:
+    query = select(*_COLUMNS).where(runs.c.native_id == name, runs.c.became_run_id.is_(None))
+    return _named_by_engine(connection, query.with_hint(runs, "INDEXED BY runs_native_id", "sqlite"), within)
 
 
-def _by_alias(connection: Connection, name: str) -> list[Any]:
-    query = (
-        select(*_COLUMNS)
-        .join(aliases, aliases.c.run_id == runs.c.run_id)
-        .where(aliases.c.native_id == name)
-        .order_by(runs.c.first_position.desc())
-        .limit(100)
-    )
-    return _latest_attempts(connection.execute(query))
+def _by_alias(connection: Connection, name: str, within: Within) -> list[Any]:
+    query = select(*_COLUMNS).join(aliases, aliases.c.run_id == runs.c.run_id).where(aliases.c.native_id == name)
+    return _named_by_engine(connection, query.with_hint(aliases, "INDEXED BY aliases_native_id", "sqlite"), within)
+
+
+def _named_by_engine(connection: Connection, query: Select[Any], within: Within) -> list[Any]:
+    """Return the latest attempts that a query finds within; its hint keeps SQLite from all runs of a deployment."""
+    if within.engine is not None:
+        query = query.where(runs.c.engine == within.engine)
+    if within.deployment is not None:
+        query = query.where(runs.c.deployment == within.deployment)
+    return _latest_attempts(connection.execute(query.order_by(runs.c.first_position.desc()).limit(100)))
 
 
 def _latest_attempts(rows: Iterable[Any]) -> list[Any]:

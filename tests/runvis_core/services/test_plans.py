@@ -27,6 +27,7 @@ from runvis_core.services.feed import list_feed
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
+from runvis_core.services.names import Within, find_run_id
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_grids import get_grid_at
 from runvis_core.services.past_runs import list_past_runs
@@ -98,6 +99,7 @@ def asks() -> dict[str, Callable[[Store], object]]:
         "search an id": lambda store: search(store, str(a_run_id("r 3"))[:8]),
         "search an address": lambda store: search(store, "https://engine.example/dags/etl/runs/r1"),
         "a run": lambda store: get_run(store, str(a_run_id("r 3")), now=NOW),
+        "a run of a deployment": lambda store: find_run_id(store, "r 3/1", Within(engine="airflow", deployment="test")),
         "feed": lambda store: list_feed(store, RunFilter(state=[State.FAILED]), limit=10, now=NOW),
         "definition": lambda store: get_definition(store, "etl", whole),
         "heard": get_heard,

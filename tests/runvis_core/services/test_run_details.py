@@ -7,12 +7,21 @@ from uuid import UUID
 import pytest
 
 from runvis_core.errors import NotFoundError
-from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, PresumptionEvent, SnapshotEvent, StateEvent
+from runvis_core.model.event import (
+    AliasEvent,
+    EventBase,
+    IdentityEvent,
+    LinkEvent,
+    PresumptionEvent,
+    SnapshotEvent,
+    StateEvent,
+)
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.identity import correction_id
 from runvis_core.model.state import Relation, State, Verdict, Witness
 from runvis_core.services.answers import RunDetail
 from runvis_core.services.ingest import record_heartbeats
+from runvis_core.services.names import Within, find_run_id
 from runvis_core.services.run_details import get_run
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at, make
@@ -95,6 +104,42 @@ def test_a_name_that_several_runs_have_names_them_all(store: Store, record: Reco
         ask(store, "same")
     assert str(one) in str(caught.value)
     assert str(other) in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [IdentityEvent, AliasEvent])
+def test_a_name_that_two_deployments_have_means_one_within_each(
+    store: Store, record: Record, named: type[EventBase]
+) -> None:
+    west, east = a_run_id("west"), a_run_id("east")
+    said: list[EventBase] = []
+    for run, deployment in ((west, "west"), (east, "east")):
+        said += [
+            make(StateEvent, run_id=run, deployment=deployment, state=State.RUNNING),
+            make(
+                IdentityEvent,
+                run_id=run,
+                deployment=deployment,
+                definition="d",
+                definition_kind="flow",
+                native_id="same",
+                native_key="same",
+            )
+            if named is IdentityEvent
+            else make(AliasEvent, run_id=run, deployment=deployment, system="other", native_id="same"),
+        ]
+    record(store, said)
+    engine = said[0].engine
+    assert find_run_id(store, "same", Within(engine=engine, deployment="west")) == west
+    assert find_run_id(store, "same", Within(deployment="east")) == east
+    with pytest.raises(NotFoundError, match="several runs"):
+        find_run_id(store, "same", Within(engine=engine))
+    for within in (Within(deployment="north"), Within(engine="other", deployment="west")):
+        with pytest.raises(NotFoundError, match=f"of {within}") as caught:
+            find_run_id(store, "same", within)
+        assert set(caught.value.near) == {str(west), str(east)}
+    with pytest.raises(NotFoundError) as caught:
+        find_run_id(store, str(west), Within(deployment="east"))
+    assert caught.value.near == [str(west)]
 
 
 def test_a_provisional_run_is_followed_to_what_it_became(store: Store, record: Record) -> None:

@@ -226,6 +226,39 @@ def test_a_moment_without_a_zone_is_utc(pages: httpx.Client, since: str) -> None
     assert str(GOOD) not in answer.text
 
 
+def test_a_link_that_names_a_deployment_leads_to_its_run_among_those_of_that_name(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    west, east = a_run_id("west"), a_run_id("east")
+    named = {
+        "definition": "etl.load",
+        "definition_kind": "task",
+        "native_id": "etl/r1/load/-1/1",
+        "native_key": "etl/r1/load/-1",
+    }
+    record(
+        store,
+        [
+            event
+            for run, deployment in ((west, "west"), (east, "east"))
+            for event in (
+                make(IdentityEvent, run_id=run, deployment=deployment, **named),
+                make(StateEvent, run_id=run, deployment=deployment, state=State.FAILED),
+            )
+        ],
+    )
+    pages = serve()
+    assert "Which one is meant?" in read(pages, "/runs/etl/r1/load/-1/1", status=404).text
+    engine = make(StateEvent, run_id=west, state=State.FAILED).engine
+    for run, deployment in ((west, "west"), (east, "east")):
+        asked = {"engine": engine, "deployment": deployment, "known_at": "4"}
+        answer = pages.get("/runs/etl/r1/load/-1/1", params=asked)
+        assert (answer.status_code, answer.headers["Location"]) == (303, f"/runs/{run}?known_at=4")
+    elsewhere = read(pages, "/runs/etl/r1/load/-1/1?deployment=north", status=404)
+    assert f"/search?q={west}" in list(links_of(elsewhere))
+    assert pages.get("/runs/x", params={"deployment": ["a", "b"]}).status_code == 400
+
+
 def test_a_run_that_there_is_not_is_told_of_with_near_ones(pages: httpx.Client) -> None:
     page = read(pages, f"/runs/{str(BAD)[:10]}00", status=404)
     assert "Which one is meant?" in page.text

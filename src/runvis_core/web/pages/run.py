@@ -17,6 +17,7 @@ from runvis_core.services.asking import get_run_at
 from runvis_core.services.compare import find_last_success
 from runvis_core.services.entries import find_last_position, find_run_entries
 from runvis_core.services.feed import InsideFailure, says_why
+from runvis_core.services.names import ANYWHERE, Within, find_run_id
 from runvis_core.services.past_feed import find_failed_inside_at
 from runvis_core.services.reading import reading
 from runvis_core.services.run_details import get_drawn_run
@@ -28,7 +29,7 @@ from runvis_core.web.drawing.verdict import judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
 from runvis_core.web.live import take_live
 from runvis_core.web.long_lists import LongLists, Part
-from runvis_core.web.page import asked, number, store_of
+from runvis_core.web.page import asked, number, store_of, understand
 from runvis_core.web.pin import Pin, asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, redirect, render, with_query
 
@@ -41,6 +42,9 @@ def show_run(request: Request) -> Response:
     """Show all that is, or was, known about a run. A native id or the beginning of an id leads to the run's address."""
     name, store = request.path_params["name"], store_of(request)
     given: dict[str, Any] = asked(request)
+    within = understand(Within, {field: given.pop(field) for field in Within.model_fields if field in given})
+    if within != ANYWHERE:
+        return redirect(with_query(f"/runs/{find_run_id(store, name, within)}", given))
     everything = dict(given)
     real_now = now_of(request)
     pin = take_pin(request, given)
