@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from starlette.concurrency import run_in_threadpool
@@ -110,8 +111,16 @@ class BearerTokens:
         return found or self._issued.find_principal(authorization, now=datetime.now(UTC))
 
 
+StillMay = Callable[[], Awaitable[bool]]
+"""Says whether who was let through would be let through now."""
+
+
 class AccessControl:
-    """Lets a request through with `scope["state"]["principal"]` set to a `Principal`, or refuses it."""
+    """Lets a request through with `scope["state"]["principal"]` set to a `Principal`, or refuses it.
+
+    Beside it stand `still_may`, a `StillMay` for what goes on for long, and `route`, the listed path; the latter is
+    known of what is refused, too.
+    """
 
     def __init__(
         self,
@@ -134,17 +143,25 @@ class AccessControl:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one connection."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in self._open_paths):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         is_http = scope["type"] == "http"
+        state = scope.setdefault("state", {})
+        if is_http and scope["path"] in self._open_paths:
+            state["route"] = scope["path"]
+            await self._app(scope, receive, send)
+            return
         asked = _asked(scope)
+        match = self._routes.find(asked.method, asked.path)
+        state["route"] = match.route
         answer = await self._authenticate(asked)
         refusal: Response | None
         if isinstance(answer, Principal):
             # Who was refused is known, too.
-            scope.setdefault("state", {})["principal"] = answer
-            refusal = await self._authorise(asked, answer)
+            state["principal"] = answer
+            state["still_may"] = partial(self._still_may, asked, match)
+            refusal = await self._authorise(asked, match, answer)
         else:
             refusal = answer
         if refusal is None:
@@ -165,12 +182,16 @@ class AccessControl:
             return _unreachable(error)
         return self._refusal(asked) if principal is None else principal
 
-    async def _authorise(self, asked: Asked, principal: Principal) -> Response | None:
+    async def _still_may(self, asked: Asked, match: Match) -> bool:
+        answer = await self._authenticate(asked)
+        return isinstance(answer, Principal) and _find_refusal(match, answer) is None
+
+    async def _authorise(self, asked: Asked, match: Match, principal: Principal) -> Response | None:
         """Return the reply that refuses; None for who may go on."""
         if principal is not LOCAL_PRINCIPAL and (wait := self._limiter.take(principal.name)):
             headers = {"Retry-After": str(math.ceil(wait))}
             return problem(429, "too-fast", "this token asks too fast: come again later", headers=headers)
-        refusal = _find_refusal(self._routes.find(asked.method, asked.path), principal)
+        refusal = _find_refusal(match, principal)
         if refusal is None and self._audited is not None and asked.method in ("GET", "HEAD"):
             try:
                 await run_in_threadpool(

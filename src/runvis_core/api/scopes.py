@@ -69,22 +69,25 @@ class Match(NamedTuple):
     """The scopes that the method needs there; None where it is not listed."""
     methods: frozenset[str]
     """The methods that are listed for the path; empty for a path that is not."""
+    route: str | None
+    """The listed path that says most about it, as the table has it; None for a path that is not listed."""
 
 
 class RouteTable:
     """Finds what a request needs."""
 
     def __init__(self, routes: Mapping[tuple[str, str], Scope] = ROUTES) -> None:
-        self._routes: list[tuple[re.Pattern[str], str, Scope]] = [
-            (compile_path(path)[0], method, scope) for (method, path), scope in routes.items()
+        self._routes: list[tuple[re.Pattern[str], str, str, Scope]] = [
+            (compile_path(path)[0], path, method, scope) for (method, path), scope in routes.items()
         ]
 
     def find(self, method: str, path: str) -> Match:
         """Return what a method needs at a path."""
-        said = [(listed, scope) for pattern, listed, scope in self._routes if pattern.match(path)]
+        said = [(route, listed, scope) for pattern, route, listed, scope in self._routes if pattern.match(path)]
         asked = "GET" if method == "HEAD" else method
-        scopes = frozenset(scope for listed, scope in said if listed == asked)
-        return Match(scopes or None, frozenset(listed for listed, _ in said))
+        scopes = frozenset(scope for _, listed, scope in said if listed == asked)
+        route = max((route for route, _, _ in said), key=len, default=None)
+        return Match(scopes or None, frozenset(listed for _, listed, _ in said), route)
 
 
 def name_scopes(scopes: Iterable[Scope]) -> str:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from runvis_core.api.access import StillMay
 from runvis_core.api.log_tail import Choice, LogTail, Place
 from runvis_core.api.problems import ProblemError
 from runvis_core.errors import UnreachableError
@@ -21,6 +22,8 @@ router = APIRouter()
 HEARTBEAT_SECONDS: Final = 15.0
 RETRY_MILLISECONDS: Final = 2000
 MAX_POSITION: Final = 2**63 - 1
+CHECK_SECONDS: Final = 2.0
+"""How often a stream asks whether who reads it still may: their token may be revoked, or their session over."""
 
 
 class StreamQuery(BaseModel):
@@ -54,7 +57,7 @@ async def get_stream(
         str | None, Header(description="The position after which to go on; an EventSource sends it by itself.")
     ] = None,
 ) -> StreamingResponse:
-    """Tell of entries as they are recorded, until the caller or the server ends it.
+    """Tell of entries as they are recorded, until the caller or the server ends it, or the caller's token or session.
 
     Each event is named `entry`, has the entry's position as its id and the entry as JSON; comments in between say that
     the stream lives. Who comes back with `Last-Event-ID` misses nothing.
@@ -64,7 +67,8 @@ async def get_stream(
     if after is None:
         after = await tail.find_head()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(tail, query.choice, after), media_type="text/event-stream", headers=headers)
+    told = _events(tail, query.choice, after, request.state.still_may)
+    return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
 
 def _position(last_event_id: str) -> int:
@@ -78,12 +82,16 @@ def _position(last_event_id: str) -> int:
     return int(last_event_id)
 
 
-async def _events(tail: LogTail, choice: Choice, after: int) -> AsyncIterator[bytes]:
+async def _events(tail: LogTail, choice: Choice, after: int, still_may: StillMay) -> AsyncIterator[bytes]:
     """Yield what a client reads. A slow one holds nothing here but its place: what it has not read is in the log."""
     yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-    said_at = time.monotonic()
+    said_at = checked_at = time.monotonic()
     place = Place(after, has_more=True)
     while not tail.stopping.is_set():
+        if time.monotonic() - checked_at >= CHECK_SECONDS:
+            if not await still_may():
+                return
+            checked_at = time.monotonic()
         if place.has_more:
             try:
                 page = await tail.read(place.after)
@@ -100,4 +108,6 @@ async def _events(tail: LogTail, choice: Choice, after: int) -> AsyncIterator[by
             # With the place, so that nothing that was not wanted is looked through again.
             yield b": alive\nid: %d\n\n" % place.after
             said_at, silent_for = time.monotonic(), 0.0
-        place = await tail.wait(place.after, choice, HEARTBEAT_SECONDS - silent_for)
+        checked_for = time.monotonic() - checked_at
+        rest = max(0.0, min(HEARTBEAT_SECONDS - silent_for, CHECK_SECONDS - checked_for))
+        place = await tail.wait(place.after, choice, rest)

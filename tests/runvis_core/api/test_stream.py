@@ -18,10 +18,13 @@ import pytest
 
 from runvis_core.api import stream as stream_module
 from runvis_core.api.log_tail import MAX_PAGES, Choice, LogTail, TailPage
+from runvis_core.model.decision import Scope
 from runvis_core.model.event import EventBase, MetricEvent
 from runvis_core.services.answers import EntryView
+from runvis_core.services.decision_answers import TokenRequest
 from runvis_core.services.entries import RawEntry, list_entries
 from runvis_core.services.ingest import ingest_events
+from runvis_core.services.tokens import issue_token, revoke_token
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.story import LOAD_1, a_story
@@ -102,6 +105,36 @@ def test_a_comment_says_that_the_stream_lives_and_where_it_is(
     with client.stream("GET", "/api/v1/stream", params=asked, timeout=PATIENCE) as answer:
         alive = next(said for said in events(answer) if "" in said)
         assert (alive[""], alive["id"]) == ("alive", "3")
+
+
+def test_a_stream_ends_when_its_token_is_revoked_also_while_it_tells_of_what_comes(
+    serve: Callable[..., httpx.Client], store: Store, record: Record
+) -> None:
+    client = serve()
+    request = TokenRequest(name="ann", scopes=frozenset({Scope.READ}))
+    revoked, other = (issue_token(store, request, principal="test") for _ in range(2))
+    record(store, metrics(0, 1))
+
+    def follow(token: str, **asked: Any) -> Any:
+        headers = {"Authorization": f"Bearer {token}"}
+        return client.stream("GET", "/api/v1/stream", params={"after": 0} | asked, headers=headers, timeout=PATIENCE)
+
+    with (
+        follow(revoked.token) as busy,
+        follow(revoked.token, kind="failure") as quiet,
+        follow(other.token) as kept,
+    ):
+        of_busy = entries(busy)
+        next(of_busy)
+        revoke_token(store, revoked.token_id, principal="test")
+        # To its proper end: a stream that is cut off in the middle of a chunk raises here.
+        for number, _ in enumerate(of_busy, 1):
+            assert number < 10_000
+            record(store, metrics(number, 1))
+        assert list(entries(quiet)) == []
+        record(store, metrics(10_000, 1))
+        head = list_entries(store, after=0, limit=100_000).items[-1].position
+        assert head in (entry["position"] for entry in entries(kept))
 
 
 def test_many_streams_each_get_every_entry(client: httpx.Client, store: Store, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import update
 from starlette.routing import Route
 
+from runvis_core.api.stream import HEARTBEAT_SECONDS
 from runvis_core.errors import SettingsError
 from runvis_core.model.decision import TOKEN_ISSUED, Scope, TokenIssued
 from runvis_core.services.decisions import record_decision
@@ -89,6 +91,25 @@ def test_signing_out_ends_the_session_for_good(serve: Serve) -> None:
     assert client.post("/sign-out", headers=OURS).status_code == 303
     client.cookies.set(COOKIE, kept)
     assert client.get("/runs").status_code == 303
+
+
+@pytest.mark.parametrize("how", ["signing out", "running out"])
+def test_an_open_stream_ends_with_its_session(serve: Serve, store: Store, how: str) -> None:
+    client = serve(token=TOKEN)
+    sign_in(client)
+    with client.stream("GET", "/api/v1/stream", params={"after": 0, "kind": "failure"}) as answer:
+        assert answer.status_code == 200
+        lines = answer.iter_lines()
+        assert next(lines).startswith("retry:")
+        if how == "signing out":
+            assert client.post("/sign-out", headers=OURS).status_code == 303
+        else:
+            with store.engine.begin() as connection:
+                connection.execute(update(sessions).values(expires_at=at(0) - LIFETIME))
+        began = time.monotonic()
+        assert "".join(lines) == ""
+        # Before the stream would say that it lives.
+        assert time.monotonic() - began < HEARTBEAT_SECONDS
 
 
 def test_a_session_runs_out(serve: Serve, store: Store) -> None:
