@@ -119,6 +119,6 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         audited=store if settings.server.audit_reads else None,
     )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestTimes, metrics=numbers, prefix=PREFIX)
+    app.add_middleware(RequestTimes, metrics=numbers)
     app.add_middleware(RequestLog)
     return app

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from runvis_core.services.checkpoints import keep_checkpointing, signing_keys
+from runvis_core.services.ingest import Count, counting
 from runvis_core.services.notify.notifier import keep_notifying
 from runvis_core.services.notify.rules import read_rules
 from runvis_core.services.steps import STEPS
@@ -39,14 +40,18 @@ class Duty(NamedTuple):
     """Works until the event is set. Whatever ends it earlier, it begins again."""
 
 
-def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]]) -> list[Duty]:
+def duties_of(
+    store: Store, settings: Settings, followers: Mapping[str, tuple[Follow, str]], *, count: Count
+) -> list[Duty]:
     """Return all that the leader of a store does; `followers` are by name a follower and its engine's address.
+
+    `count` is told what became of the events that they bring.
 
     Raises `SettingsError` if the key that is to sign checkpoints can't be read, or for a rule for notices that can't be
     followed.
     """
     following = [
-        Duty(f"follow-{name}", partial(_follow, follow, url, store, settings))
+        Duty(f"follow-{name}", partial(_follow, follow, url, store, settings, count))
         for name, (follow, url) in followers.items()
     ]
     if settings.ledger.key_file is not None:
@@ -60,8 +65,9 @@ def duties_of(store: Store, settings: Settings, followers: Mapping[str, tuple[Fo
     return [Duty("steps", partial(follow_steps, store, STEPS)), *notifying, *following]
 
 
-def _follow(follow: Follow, url: str, store: Store, settings: Settings, stop: threading.Event) -> None:
-    follow(url, store=store, settings=settings, stop=stop)
+def _follow(follow: Follow, url: str, store: Store, settings: Settings, count: Count, stop: threading.Event) -> None:
+    with counting(count):
+        follow(url, store=store, settings=settings, stop=stop)
 
 
 class Duties:

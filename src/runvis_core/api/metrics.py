@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,6 +23,7 @@ from runvis_core.errors import UnreachableError
 from runvis_core.services.vitals import Vitals, read_spool_vitals, read_vitals
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
+from runvis_core.store.outcome import Status
 
 router = APIRouter()
 
@@ -49,6 +50,9 @@ class Metrics:
             ["outcome"],
             registry=own,
         )
+        for status in get_args(Status):
+            # There from the beginning, so that the first event of a kind is an increase and not a new series.
+            self.events.labels(status)
         self.commit_seconds = Histogram(
             "runvis_store_commit_seconds",
             "How long the store took for one group of batches: parsing, folding and the durable transaction.",
@@ -148,9 +152,8 @@ def _gauge(name: str, meaning: str, value: float) -> Metric:
 class RequestTimes:
     """Times each request until its answer begins. A route is named by its pattern, never by what a caller asked for."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
-        self._prefix = prefix
         self._seconds = metrics.request_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,13 +176,9 @@ class RequestTimes:
         finally:
             took = seconds if seconds is not None else perf_counter() - began
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._seconds.labels(method, self._route(scope), str(status)).observe(took)
-
-    def _route(self, scope: Scope) -> str:
-        route = getattr(scope.get("route"), "path", "other")
-        # FastAPI's versions differ in whether the pattern of a router's route has the router's prefix.
-        has_prefix = scope["path"].startswith(f"{self._prefix}/") and not route.startswith(self._prefix)
-        return f"{self._prefix}{route}" if has_prefix and route != "other" else route
+            # Said by the door's table, which also knows the path of who is refused.
+            route = scope.get("state", {}).get("route") or "other"
+            self._seconds.labels(method, route, str(status)).observe(took)
 
 
 @router.get("/metrics", response_class=Response)

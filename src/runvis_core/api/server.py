@@ -76,7 +76,7 @@ def serve_on(
     _look_for_garbage_rarely()
     metrics: Metrics = app.state.metrics
     duties = Duties(
-        duties_of(store, settings, followers),
+        duties_of(store, settings, followers, count=metrics.count_outcomes),
         leadership_of(store),
         on_lead=metrics.leading.set,
         on_failure=lambda name: metrics.duty_failures.labels(name).inc(),

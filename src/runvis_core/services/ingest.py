@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
@@ -54,6 +56,22 @@ class EventLimits(NamedTuple):
 DEFAULT_LIMITS: Final = EventLimits()
 
 
+Count = Callable[[Sequence[Outcome]], object]
+"""Takes note of what became of the events of one delivery."""
+
+_count: ContextVar[Count | None] = ContextVar("_count", default=None)
+
+
+@contextmanager
+def counting(count: Count) -> Generator[None]:
+    """Have all counted that this thread ingests meanwhile, also by the code of a plugin, which is not told of this."""
+    token = _count.set(count)
+    try:
+        yield
+    finally:
+        _count.reset(token)
+
+
 class _Parsed(NamedTuple):
     places: list[int]
     """Where in the delivery each event stood."""
@@ -85,7 +103,10 @@ def ingest_items(
     """
     plugins = plugins or plugin_manager()
     with searched_rarely():
-        return _ingest(store, items, principal=principal, binding=binding, limits=limits, plugins=plugins)
+        outcomes = _ingest(store, items, principal=principal, binding=binding, limits=limits, plugins=plugins)
+    if (count := _count.get()) is not None:
+        count(outcomes)
+    return outcomes
 
 
 def _ingest(

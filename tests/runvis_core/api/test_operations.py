@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,10 +14,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from runvis_core.api.duties import duties_of
+from runvis_core.api.metrics import Metrics
 from runvis_core.emit.spool import SpoolWriter, encode_line
 from runvis_core.model.event import StateEvent
 from runvis_core.model.state import State
+from runvis_core.services.ingest import ingest_events
 from runvis_core.services.logs import JsonFormatter
+from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.store.liveness import record_beats
 from runvis_core.testing.factories import a_run_id, make
@@ -59,6 +64,8 @@ def test_the_numbers_say_what_became_of_events_and_how_the_store_is(serve: Serve
     assert numbers["runvis_events_total", ("stored",)] == 2
     assert numbers["runvis_events_total", ("known",)] == 1
     assert numbers["runvis_events_total", ("refused",)] == 1
+    # There before the first of them, so that a rate sees it.
+    assert numbers["runvis_events_total", ("conflict",)] == numbers["runvis_events_total", ("attested",)] == 0
     assert numbers["runvis_store_commit_seconds_count", ()] == 3
     assert numbers["runvis_store_up", ()] == 1
     assert numbers["runvis_log_position", ()] == 2
@@ -69,6 +76,38 @@ def test_the_numbers_say_what_became_of_events_and_how_the_store_is(serve: Serve
     assert numbers["runvis_request_seconds_count", ("POST", "/api/v1/events", "200")] == 2
     assert numbers["runvis_request_seconds_count", ("GET", "/api/v1/runs/{name:path}", "404")] == 1
     assert numbers["runvis_request_seconds_count", ("GET", "other", "404")] == 1
+
+
+def test_what_is_refused_is_counted_under_its_route(client: httpx.Client) -> None:
+    for headers in ({"Authorization": "Bearer nobodys-token-at-all"}, {}):
+        client.get("/api/v1/runs/x/events", headers=headers)
+    client.get("/api/v1/tokens")
+    client.delete("/api/v1/runs")
+    client.get("/health/live")
+    numbers = read_metrics(client)
+    for route, status in (
+        ("/api/v1/runs/{name:path}/events", "401"),
+        ("/api/v1/tokens", "403"),
+        ("/health/live", "200"),
+    ):
+        assert numbers["runvis_request_seconds_count", ("GET", route, status)] == 1, route
+    assert numbers["runvis_request_seconds_count", ("DELETE", "/api/v1/runs", "405")] == 1
+
+
+def test_what_a_follower_brings_is_counted(store: Store, tmp_path: Path) -> None:
+    settings = load_settings(url="sqlite:///unused", spool_dir=tmp_path)
+    metrics = Metrics(store, settings)
+
+    def follow(_url: str, *, store: Store, **_rest: object) -> None:
+        for _ in range(2):
+            ingest_events(store, [make(StateEvent, state=State.RUNNING)], principal="follower")
+
+    duties = duties_of(store, settings, {"mine": (follow, "http://engine")}, count=metrics.count_outcomes)
+    next(duty for duty in duties if duty.name == "follow-mine").work(threading.Event())
+    ingest_events(store, [make(StateEvent, state=State.QUEUED)], principal="somebody else")
+    said = metrics.expose().decode()
+    assert 'runvis_events_total{outcome="stored"} 1.0' in said
+    assert 'runvis_events_total{outcome="known"} 1.0' in said
 
 
 def test_every_number_is_documented(client: httpx.Client) -> None:

@@ -226,6 +226,15 @@ def test_a_moment_without_a_zone_is_utc(pages: httpx.Client, since: str) -> None
     assert str(GOOD) not in answer.text
 
 
+def test_a_page_is_counted_under_its_route(pages: httpx.Client) -> None:
+    for address in ("/", f"/runs/{BAD}", "/definition?name=shop", "/sign-in"):
+        read(pages, address)
+    said = pages.get("/metrics").text
+    for route in ("/", "/runs/{name:path}", "/definition", "/sign-in"):
+        assert f'runvis_request_seconds_count{{method="GET",route="{route}",status="200"}}' in said, route
+    assert 'route="other"' not in said
+
+
 def test_a_link_that_names_a_deployment_leads_to_its_run_among_those_of_that_name(
     serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
 ) -> None:
