@@ -275,7 +275,18 @@ def is_loopback(host: str) -> bool:
     """Return whether a host's name or address means this machine only."""
     if host.lower() == "localhost":
         return True
+    address = find_address(host)
+    return address is not None and address.is_loopback
+
+
+def find_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address as its network knows it; None for what is no address.
+
+    Who comes by IPv4 to a server that listens on `::` is told of as `::ffff:` and the address.
+    """
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

@@ -136,7 +136,7 @@ def _by_alias(connection: Connection, name: str, within: Within) -> list[Any]:
     return _named_by_engine(connection, query.with_hint(aliases, "INDEXED BY aliases_native_id", "sqlite"), within)
 
 
-def _named_by_engine(connection: Connection, query: Select[Any], within: Within) -> list[Any]:
+def _named_by_engine(connection: Connection, query: Select[*tuple[Any, ...]], within: Within) -> list[Any]:
     """Return the latest attempts that a query finds within; its hint keeps SQLite from all runs of a deployment."""
     if within.engine is not None:
         query = query.where(runs.c.engine == within.engine)

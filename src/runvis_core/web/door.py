@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runvis_core.api.access import Asked, BearerTokens
+from runvis_core.api.access import Asked, BearerTokens, find_address
 from runvis_core.api.tokens import read_tokens
 from runvis_core.errors import SettingsError
 from runvis_core.model.decision import Scope as TokenScope
@@ -92,15 +91,20 @@ class BrowserDoor:
     def _name_said_by_proxy(self, asked: Asked) -> str | None:
         if not self._header or self._header not in asked.headers or not self._comes_from_proxy(asked):
             return None
-        name = asked.headers[self._header].decode("latin-1").strip()
+        name = _text_of(asked.headers[self._header]).strip()
         return name if 0 < len(name) <= _LONGEST_NAME and name.isprintable() else None
 
     def _comes_from_proxy(self, asked: Asked) -> bool:
-        try:
-            peer = ipaddress.ip_address(asked.peer)
-        except ValueError:
-            return False
-        return any(peer in network for network in self._proxies)
+        peer = find_address(asked.peer)
+        return peer is not None and any(peer in network for network in self._proxies)
+
+
+def _text_of(value: bytes) -> str:
+    """Return what a header says: in UTF-8, which proxies send names in, or as headers were first written."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _is_theirs(asked: Asked) -> bool:

@@ -264,6 +264,8 @@ def test_a_weak_token_is_refused(token: str) -> None:
         ("127.0.0.1", True),
         ("127.9.9.9", True),
         ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
         ("localhost", True),
         ("LOCALHOST", True),
         ("0.0.0.0", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,13 @@ import pytest
 from sqlalchemy import update
 from starlette.routing import Route
 
+from runvis_core.api.access import Asked, BearerTokens
 from runvis_core.api.stream import HEARTBEAT_SECONDS
+from runvis_core.api.tokens import StoreTokens, read_tokens
 from runvis_core.errors import SettingsError
 from runvis_core.model.decision import TOKEN_ISSUED, Scope, TokenIssued
 from runvis_core.services.decisions import record_decision
+from runvis_core.services.principals import Principal
 from runvis_core.services.sessions import LIFETIME, open_session
 from runvis_core.services.tokens import make_token, token_digest
 from runvis_core.settings import load_settings
@@ -24,7 +28,7 @@ from runvis_core.store.tables import sessions
 from runvis_core.testing.factories import at
 from runvis_core.web.app import create_site
 from runvis_core.web.assets import ASSETS
-from runvis_core.web.door import is_same_origin
+from runvis_core.web.door import BrowserDoor, is_same_origin
 from runvis_core.web.pages.sign_in import _within
 from runvis_core.web.rendering import COOKIE
 
@@ -63,6 +67,12 @@ def test_the_cookie_is_out_of_reach_of_script_and_of_other_sites_and_holds_no_to
 
 def test_the_cookie_is_sent_over_https_alone_where_the_page_is(serve: Serve) -> None:
     answer = sign_in(serve(token=TOKEN), **{"X-Forwarded-Proto": "https"})
+    assert "secure" in answer.headers["Set-Cookie"].lower()
+
+
+def test_the_cookie_is_sent_over_https_alone_where_people_see_the_server_so(serve: Serve) -> None:
+    assert "secure" not in sign_in(serve(token=TOKEN)).headers["Set-Cookie"].lower()
+    answer = sign_in(serve(token=TOKEN, public_url="https://runvis.example"))
     assert "secure" in answer.headers["Set-Cookie"].lower()
 
 
@@ -201,6 +211,47 @@ def test_a_trusted_proxy_says_who_it_is(serve: Serve) -> None:
     assert client.get("/runs", headers=person).status_code == 200
     assert client.get("/runs", headers={"X-Forwarded-User": ""}).status_code == 303
     assert client.post("/api/v1/events", json={"items": []}, headers=person).status_code == 401
+
+
+def let_in(store: Store, name: bytes, *, peer: str = "127.0.0.1", **more: Any) -> Principal | None:
+    """Whom the door lets in when a proxy at `peer` says a name."""
+    settings = load_settings(url="sqlite:///unused", **proxied(**more))
+    door = BrowserDoor(store, settings, BearerTokens(read_tokens(settings), StoreTokens(store)), {})
+    return asyncio.run(door.find_principal(Asked("GET", "/runs", {b"x-forwarded-user": name}, peer=peer)))
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("Àlex".encode(), "Àlex"),
+        ("Łukasz".encode(), "Łukasz"),
+        ("山田".encode(), "山田"),
+        ("José".encode(), "José"),
+        ("José".encode("latin-1"), "José"),
+        (b"a\xc2\x85b", None),
+        ("\u202eann".encode(), None),
+    ],
+)
+def test_a_person_s_name_is_read_as_the_proxy_wrote_it(sqlite_store: Store, sent: bytes, name: str | None) -> None:
+    found = let_in(sqlite_store, sent)
+    assert (found and found.name) == (name and f"person:{name}")
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxies", "believed"),
+    [
+        ("::ffff:10.0.0.5", ["10.0.0.5"], True),
+        ("::ffff:10.0.0.5", ["10.0.0.0/24"], True),
+        ("10.0.0.5", ["10.0.0.5"], True),
+        ("fd00::5", ["fd00::/8"], True),
+        ("::ffff:10.0.0.6", ["10.0.0.5"], False),
+        ("", ["10.0.0.5"], False),
+    ],
+)
+def test_a_proxy_is_known_by_its_address_however_the_server_listens(
+    sqlite_store: Store, peer: str, proxies: list[str], believed: bool
+) -> None:
+    assert (let_in(sqlite_store, b"ann", peer=peer, trusted_proxies=proxies) is not None) is believed
 
 
 def test_who_is_no_trusted_proxy_is_not_believed(serve: Serve) -> None:
