@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runvis_core.api.access import BearerTokens
+from runvis_core.api.state import state_of
 from runvis_core.model.decision import Scope
 from runvis_core.services.sessions import LIFETIME, close_session, open_session
 from runvis_core.services.tokens import token_digest
@@ -79,6 +80,11 @@ def _within(to: str | None) -> str:
 
 def _with_cookie(request: Request, to: str, value: str, seconds: int) -> Response:
     response = redirect(to)
-    is_secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    public_url = state_of(request).settings.public_url or ""
+    is_secure = (
+        request.url.scheme == "https"
+        or request.headers.get("x-forwarded-proto") == "https"
+        or public_url.startswith("https://")
+    )
     response.set_cookie(COOKIE, value, max_age=seconds, path="/", secure=is_secure, httponly=True, samesite="strict")
     return response
