@@ -543,7 +543,7 @@ class AccessEvent(EventBase, frozen=True):
 
     kind: Literal["access"] = "access"
     access: Short
-    """What was done: `read`, `export`, `checkpoint`, …"""
+    """What was done: `read`, `export`, `checkpoint`, `sign-in`, …"""
     subject: Name
     """What was looked at or made."""
     details: Json = Field(default_factory=dict)

@@ -18,7 +18,9 @@ from runvis_core.api.stream import HEARTBEAT_SECONDS
 from runvis_core.api.tokens import StoreTokens, read_tokens
 from runvis_core.errors import SettingsError
 from runvis_core.model.decision import TOKEN_ISSUED, Scope, TokenIssued
-from runvis_core.services.decisions import record_decision
+from runvis_core.services import logs
+from runvis_core.services.decisions import list_audit, record_decision
+from runvis_core.services.entries import find_head
 from runvis_core.services.principals import Principal
 from runvis_core.services.sessions import LIFETIME, open_session
 from runvis_core.services.tokens import make_token, token_digest
@@ -120,6 +122,24 @@ def test_an_open_stream_ends_with_its_session(serve: Serve, store: Store, how: s
         assert "".join(lines) == ""
         # Before the stream would say that it lives.
         assert time.monotonic() - began < HEARTBEAT_SECONDS
+
+
+def test_who_signs_in_and_out_is_in_the_trail_and_who_fails_to_in_the_log_of_requests(
+    serve: Serve, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger=logs.REQUESTS)
+    client = serve(token=TOKEN)
+    sign_in(client, "another-token-of-length")
+    sign_in(client)
+    client.post("/sign-out", headers=OURS)
+    client.post("/sign-out", headers=OURS)
+    trail = [(item.kind, item.name, item.principal) for item in reversed(list_audit(store, limit=10).items)]
+    assert trail == [("access", "sign-in", "token"), ("access", "sign-out", "token")]
+    assert find_head(store) == 2
+    said = [(record.path, record.status, record.principal) for record in caplog.records if hasattr(record, "path")]
+    assert said[:3] == [("/sign-in", 403, None), ("/sign-in", 303, "token"), ("/sign-out", 303, "token")]
+    metrics = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert 'runvis_request_seconds_count{method="POST",route="/sign-in",status="403"} 1.0' in metrics
 
 
 def test_a_session_runs_out(serve: Serve, store: Store) -> None:
@@ -296,7 +316,7 @@ def test_a_session_ends_when_its_token_runs_out(serve: Serve, store: Store) -> N
     client = serve(token=TOKEN)
     token = _issue(store, Scope.READ, days=-1)
     assert sign_in(client, token).status_code == 403
-    secret = open_session(store, token_digest(token), now=datetime.now(UTC))
+    secret = open_session(store, token_digest(token), principal="the read one", now=datetime.now(UTC))
     client.cookies.set(COOKIE, secret)
     assert client.get("/runs").status_code == 303
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runvis_core.api.access import BearerTokens
-from runvis_core.api.state import state_of
+from runvis_core.api.state import principal_of, state_of
 from runvis_core.model.decision import Scope
 from runvis_core.services.sessions import LIFETIME, close_session, open_session
 from runvis_core.services.tokens import token_digest
@@ -39,17 +40,22 @@ def sign_in_routes(bearers: BearerTokens) -> list[Route]:
         digest = token_digest(given.get("token", "").strip())
         principal = await bearers.find_by_digest(digest)
         if principal is None:
+            # That somebody tried is in the server's log and numbers alone: whoever can ask could fill the store's.
             return _form(request, to, fault="The server doesn't take this token. Is it whole?", status=403)
+        # The door is open here, so nobody has said yet who asks.
+        request.state.principal = principal
         if Scope.READ not in principal.scopes:
             return _form(request, to, fault="This token is not for reading; take one that is.", status=403)
-        secret = await run_in_threadpool(open_session, store_of(request), digest, now=datetime.now(UTC))
+        opened = partial(open_session, store_of(request), digest, principal=principal.name, now=datetime.now(UTC))
+        secret = await run_in_threadpool(opened)
         return _with_cookie(request, to, secret, _SECONDS)
 
     async def sign_out(request: Request) -> Response:
         # Who comes here with a cookie was let through by the door, which looks where the request comes from.
         secret = cookie_of(dict(request.scope["headers"]))
         if secret is not None:
-            await run_in_threadpool(close_session, store_of(request), secret)
+            who = principal_of(request).name
+            await run_in_threadpool(close_session, store_of(request), secret, principal=who)
         return _with_cookie(request, SIGN_IN, "", 0)
 
     return [
