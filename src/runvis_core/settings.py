@@ -91,10 +91,18 @@ class ServerSettings(BaseModel):
         description='The addresses or networks of those proxies, e.g. `["10.0.0.5", "10.1.0.0/16"]`.',
     )
 
+    person_scopes: dict[str, frozenset[Literal["read", "admin"]]] = Field(
+        default_factory=dict[str, frozenset[Literal["read", "admin"]]],
+        description="What people may whom such a proxy names, by their whole name: `read`, `admin` or both, e.g. "
+        '`{"ann@example.org": ["read", "admin"]}`. Who is not in it may read.',
+    )
+
     @model_validator(mode="after")
     def _identity_needs_proxies(self) -> "ServerSettings":
         if (self.identity_header is None) != (not self.trusted_proxies):
             raise ValueError("is half set: identity_header and trusted_proxies go together")
+        if self.person_scopes and self.identity_header is None:
+            raise ValueError("is half set: person_scopes is for those whom identity_header names")
         return self
 
 

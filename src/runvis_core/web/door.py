@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
@@ -35,10 +34,10 @@ Headers = Mapping[bytes, bytes]
 
 
 class BrowserDoor:
-    """Finds whom a browser's request comes from, by its cookie or by what a trusted proxy says. Both may only read.
+    """Finds whom a browser's request comes from, by its cookie or by what a trusted proxy says.
 
-    A browser sends cookies, and a proxy its header, whoever made it ask: so what is no plain reading must come from a
-    page of ours.
+    A session may what its token may, a person what the settings say of them, else read. A browser sends cookies, and a
+    proxy its header, whoever made it ask: so what is no plain reading must come from a page of ours.
     """
 
     open_paths: frozenset[str] = frozenset({SIGN_IN, *(asset.path for asset in ASSETS.values())})
@@ -51,6 +50,9 @@ class BrowserDoor:
         self._bearers = bearers
         self._header = (settings.server.identity_header or "").lower().encode()
         self._proxies = settings.server.trusted_proxies
+        self._person_scopes = {
+            name: frozenset(map(TokenScope, scopes)) for name, scopes in settings.server.person_scopes.items()
+        }
         if self._header and not read_tokens(settings) and not last_token_change(store):
             raise SettingsError(
                 "RUNVIS__SERVER__IDENTITY_HEADER is set and there is no token: without one the server lets in whoever "
@@ -65,13 +67,12 @@ class BrowserDoor:
         name = self._name_said_by_proxy(asked)
         if name is not None:
             # No person may pass for a token by their name.
-            return Principal(f"person:{name}", READ_ONLY)
+            return Principal(f"person:{name}", self._person_scopes.get(name, READ_ONLY))
         secret = cookie_of(asked.headers)
         if secret is None:
             return None
         digest = await run_in_threadpool(find_session, self._store, secret, now=datetime.now(UTC))
-        principal = await self._bearers.find_by_digest(digest) if digest is not None else None
-        return principal and replace(principal, scopes=principal.scopes & READ_ONLY)
+        return await self._bearers.find_by_digest(digest) if digest is not None else None
 
     def find_refusal(self, asked: Asked, status: int) -> ASGIApp | None:
         """Return what is said to a browser that is refused with a status; None for other callers."""

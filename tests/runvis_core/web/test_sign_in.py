@@ -288,14 +288,40 @@ def test_a_person_may_read_and_no_more(serve: Serve) -> None:
     assert client.get("/api/v1/tokens", headers=headers).status_code == 403
 
 
-def test_a_session_may_read_and_no_more(serve: Serve) -> None:
+def test_a_person_may_what_the_settings_say_of_them_from_a_page_of_ours(serve: Serve, store: Store) -> None:
+    client = serve(**proxied(person_scopes={"ann": ["read", "admin"], "ben": []}))
+    ann, ben, other = ({"X-Forwarded-User": name} for name in ("ann", "ben", "ann2"))
+    hold = {"reason": "case 7", "deployment": "test"}
+    for headers, status in ((ann, 200), (ben, 403), (other, 403)):
+        assert client.get("/api/v1/audit", headers=headers).status_code == status, headers
+    assert client.get("/api/v1/runs", headers=ben).status_code == 403
+    assert client.get("/api/v1/runs", headers=other).status_code == 200
+    for elsewhere in ({}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "same-site"}):
+        assert client.post("/api/v1/holds", json=hold, headers=ann | elsewhere).status_code == 401
+    assert client.post("/api/v1/holds", json=hold, headers=other | OURS).status_code == 403
+    assert list_audit(store, limit=10).items == []
+    assert client.post("/api/v1/holds", json=hold, headers=ann | OURS).status_code == 200
+    assert [item.principal for item in list_audit(store, limit=10).items] == ["person:ann"]
+
+
+def test_what_a_person_may_needs_a_proxy_that_names_them_and_is_never_to_bring_events() -> None:
+    with pytest.raises(SettingsError, match="person_scopes"):
+        load_settings(url="sqlite:///unused", server={"person_scopes": {"ann": ["admin"]}})
+    with pytest.raises(SettingsError, match="PERSON_SCOPES"):
+        load_settings(url="sqlite:///unused", **proxied(person_scopes={"ann": ["ingest"]}))
+
+
+def test_a_session_may_what_its_token_may(serve: Serve, store: Store) -> None:
     client = serve(token=TOKEN)
     sign_in(client)
     assert client.get("/api/v1/runs").status_code == 200
+    assert client.post("/api/v1/events", json={"items": []}, headers=OURS).status_code == 200
+    assert client.get("/api/v1/audit").status_code == 403
+    sign_in(client, _issue(store, Scope.READ))
     assert client.post("/api/v1/events", json={"items": []}, headers=OURS).status_code == 403
-    # The token itself may.
-    bearer = {"Authorization": f"Bearer {TOKEN}"}
-    assert client.post("/api/v1/events", json={"items": []}, headers=bearer).status_code == 200
+    sign_in(client, _issue(store, Scope.READ, Scope.ADMIN))
+    assert client.get("/api/v1/audit").status_code == 200
+    assert client.post("/api/v1/events", json={"items": []}, headers=OURS).status_code == 403
 
 
 def test_a_request_with_a_bearer_token_is_judged_by_that_alone(serve: Serve) -> None:
@@ -321,12 +347,12 @@ def test_a_session_ends_when_its_token_runs_out(serve: Serve, store: Store) -> N
     assert client.get("/runs").status_code == 303
 
 
-def _issue(store: Store, scope: Scope, *, days: int = 1) -> str:
+def _issue(store: Store, *scopes: Scope, days: int = 1) -> str:
     token = make_token()
     details = TokenIssued(
-        name=f"the {scope} one",
+        name=f"the {' '.join(scopes)} one",
         digest=token_digest(token).hex(),
-        scopes=frozenset({scope}),
+        scopes=frozenset(scopes),
         expires_at=store.clock() + timedelta(days=days),
     )
     record_decision(store, TOKEN_ISSUED, f"id-{token[-6:]}", details.model_dump(mode="json"), principal="test")
