@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import stat
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,43 @@ def test_the_image_runs_what_is_installed() -> None:
     (health,) = (said for name, said in DOCKERFILE if name == "HEALTHCHECK")
     assert "/health/ready" in health
     assert instructions("USER") == ["runvis"]
+
+
+HOW_TO = (FOLDER.parent / "containers.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", HOW_TO, re.DOTALL)
+
+
+def test_the_server_s_user_can_read_the_secrets_and_nobody_else_here_can(tmp_path: Path) -> None:
+    made = [line for line in blocks("console")[0].splitlines() if line.split()[0] in ("mkdir", "python3", "chmod")]
+    subprocess.run(["bash", "-eu"], input="umask 077\n" + "\n".join(made), text=True, cwd=tmp_path, check=True)
+    for secret in COMPOSE["secrets"].values():
+        file = tmp_path / secret["file"]
+        assert file.read_text().strip()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        assert file.parent != tmp_path
+    assert "up --detach --wait" in blocks("console")[0]
+
+
+def test_the_settings_file_is_put_where_the_server_looks_for_it() -> None:
+    (override,) = map(yaml.safe_load, blocks("yaml"))
+    (volume,) = override["services"]["server"]["volumes"]
+    source, target, mode = volume.split(":")
+    assert (source.startswith("./"), mode) == (True, "ro")
+    (folder,) = instructions("WORKDIR")[1:]
+    assert target == f"{folder}/runvis.toml"
+
+
+def test_what_drains_spools_runs_as_who_owns_them() -> None:
+    (own, drain) = (line for line in blocks("console")[1].replace("\\\n", "").splitlines() if line)
+    (user,) = re.findall(r"--user (\d+:\d+)", drain)
+    assert own.split()[-2:] == [user, "/spool"]
+    assert "--volume spools:/spool" in own
+    # The image's own folder is its own user's.
+    assert {"--workdir /spool", "--volume spools:/spool"} <= {" ".join(two) for two in pairwise(drain.split())}
 
 
 def test_what_services_depend_on_and_mount_is_declared() -> None:
