@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import multiprocessing
 import os
@@ -14,7 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from tempfile import TemporaryDirectory
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Final
 
 from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
@@ -37,6 +40,8 @@ _CONTEXT: Final = multiprocessing.get_context("spawn")
 _READY: Final = b"ready"
 RESTART_SECONDS: Final = 1.0
 END_SECONDS: Final = 3 * GRACE_SECONDS
+NEW_SECONDS: Final = 60.0
+_COUNTERS: Final = "runvis-metrics-"
 
 
 @dataclass(slots=True)
@@ -90,12 +95,32 @@ def serve_with_workers(
 
 @contextmanager
 def _shared_counters() -> Generator[None]:
-    with TemporaryDirectory(prefix="runvis-metrics-") as folder:
+    _remove_left_behind()
+    with TemporaryDirectory(prefix=_COUNTERS) as folder:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        # Let go by the kernel however this process ends.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.environ[MULTIPROCESS_FOLDER] = folder
         try:
             yield
         finally:
             del os.environ[MULTIPROCESS_FOLDER]
+            os.close(descriptor)
+
+
+def _remove_left_behind() -> None:
+    """Remove the counters of this user's servers that were killed."""
+    for path in Path(gettempdir()).glob(f"{_COUNTERS}*"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY)
+            try:
+                found = os.fstat(descriptor)
+                # One that is being made is not locked yet.
+                if found.st_uid == os.getuid() and time.time() - found.st_mtime > NEW_SECONDS:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    rmtree(path)
+            finally:
+                os.close(descriptor)
 
 
 def _watch(workers: list[_Worker], start: Callable[[], _Worker], on_ready: Callable[[], None]) -> None:

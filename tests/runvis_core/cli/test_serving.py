@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from runvis_core.api.metrics import MULTIPROCESS_FOLDER
+from runvis_core.api.workers import _shared_counters
 from runvis_core.model.event import StateEvent
 from runvis_core.model.state import State
 from runvis_core.store.check import check_store
@@ -100,6 +103,29 @@ def test_workers_share_a_socket_one_leads_and_a_dead_one_is_replaced(store: Stor
         # What the dead ones counted still counts.
         assert numbers_of(address)["runvis_events_total", ("stored",)] == 21
     assert check_store(store) == []
+
+
+def test_what_a_killed_server_counted_is_removed_by_the_next_and_a_living_ones_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = tmp_path / "runvis-metrics-killed"
+    killed.mkdir()
+    (killed / "counter_1.db").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "runvis-metrics-link").symlink_to(elsewhere)
+    with _shared_counters():
+        living = Path(os.environ[MULTIPROCESS_FOLDER])
+        # It may be another server's that is just being made.
+        assert killed.exists()
+        for folder in (killed, living, elsewhere):
+            os.utime(folder, (0, 0))
+        with _shared_counters():
+            assert not killed.exists()
+            assert living.exists()
+        monkeypatch.setenv(MULTIPROCESS_FOLDER, str(living))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["elsewhere", "runvis-metrics-link"]
 
 
 def test_workers_end_with_their_server(sqlite_store: Store) -> None:
