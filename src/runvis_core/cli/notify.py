@@ -38,7 +38,9 @@ def status_command(url: UrlOption = None, output: OutputOption = Format.TABLE) -
         rows = table("RULE", "PENDING", "SENT", "QUIET", "REFUSED", "BEHIND", "LAST", "TROUBLE")
         for rule in rules:
             numbers = (rule.pending, rule.sent, rule.quiet, rule.refused, rule.behind)
-            rows.add_row(cell(rule.rule), *map(str, numbers), name_moment(rule.last_settled_at), cell(rule.error))
+            rows.add_row(
+                cell(rule.rule), *map(str, numbers), name_moment(rule.last_settled_at), cell(rule.error or rule.refusal)
+            )
         console().print(rows)
     if any(rule.error or rule.refused for rule in rules):
         raise typer.Exit(Exit.FAILED)

@@ -85,9 +85,7 @@ def _find(
 def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UUID]:
     """Return live runs whose heartbeat is overdue, the longest silent first."""
     # In two steps: a run that ended has no row of liveness left, so the first one is all that could be silent.
-    overdue = (
-        select(liveness.c.run_id).where(_is_overdue(now)).order_by(liveness.c.last_heartbeat_at, liveness.c.run_id)
-    )
+    overdue = select(liveness.c.run_id).where(is_overdue(now)).order_by(liveness.c.last_heartbeat_at, liveness.c.run_id)
     found = list(connection.scalars(overdue.limit(limit)))
     live: set[UUID] = set()
     for chunk in chunks(found, LISTED):
@@ -200,6 +198,7 @@ def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> 
     return f"EXTRACT(EPOCH FROM ({end} - {start}))"
 
 
-def _is_overdue(now: datetime) -> ColumnElement[bool]:
+def is_overdue(now: datetime) -> ColumnElement[bool]:
+    """Return the condition on a row of `liveness` that the run's next sign of life should have come."""
     # A run that never beat is not silent: its engine may send no heartbeats at all.
     return SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment)) > liveness.c.interval_seconds

@@ -41,6 +41,7 @@ def posts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
             {"name": "ends", "webhook": f"{host}/secret", "filter": {"state": ["Succeeded"]}},
             {"name": "refused", "webhook": f"{host}/another-secret"},
             {"name": "away", "webhook": "http://127.0.0.1:9/secret"},
+            {"name": "unfit", "webhook": f"{host}/secret", "template": "{{ run.run_id | round(1) }}"},
         ]
         monkeypatch.setenv("RUNVIS__NOTIFY__RULES", json.dumps(rules))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -63,7 +64,12 @@ def test_a_test_notice_tells_of_the_newest_run_that_the_rule_is_for(
 
 @pytest.mark.parametrize(
     ("rule", "status", "said"),
-    [("refused", 1, "answered 400"), ("away", 4, "can't be reached"), ("none", 3, "there are away, ends, refused")],
+    [
+        ("refused", 1, "answered 400"),
+        ("away", 4, "can't be reached"),
+        ("unfit", 2, "the template of the rule 'unfit' can't be filled in: TypeError"),
+        ("none", 3, "there are away, ends, refused, unfit"),
+    ],
 )
 def test_what_is_wrong_with_a_receiver_is_said_without_its_secret(
     runvis: Run, told: str, posts: list[Any], rule: str, status: int, said: str

@@ -16,7 +16,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from tests.runvis_core.services.test_lineage import chain
 
@@ -44,6 +43,9 @@ class Receiver:
     def __init__(self) -> None:
         self.posts: list[tuple[dict[str, str], bytes]] = []
         self.status = 200
+        self.refused: set[str] = set()
+        """Words: what has one of them is answered with 500."""
+        self.headers: dict[str, str] = {}
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,10 +54,13 @@ class Receiver:
                 body = self.rfile.read(length)
                 if len(body) < length:  # Its sender was killed on the way.
                     return
-                if receiver.status == 200:
+                is_refused = any(word.encode() in body for word in receiver.refused)
+                status = 500 if is_refused else receiver.status
+                if status == 200:
                     receiver.posts.append((dict(self.headers), body))
-                self.send_response(receiver.status)
-                self.send_header("Content-Length", "0")
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **receiver.headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
 
             def log_message(self, *args: Any) -> None:
@@ -128,11 +133,8 @@ def ended(name: str, state: State = State.FAILED, *, definition: str = "orders")
 
 def send_all(store: Store, rule: Rule, clock: Clock) -> None:
     """Gather and send what there is to gather and send now."""
-    with httpx.Client(timeout=60) as client:
-        while queue.gather(store, rule, now=clock()) + send_next(
-            store, rule, client, "https://runvis.example", now=clock
-        ):
-            pass
+    while queue.gather(store, rule, now=clock()) + send_next(store, rule, "https://runvis.example", now=clock):
+        pass
 
 
 def ids(*names: str) -> list[str]:
@@ -370,7 +372,15 @@ def test_a_template_says_what_is_posted(store: Store, record: Record, receiver: 
     assert (text_headers["Content-Type"], text_headers["X-Key"]) == ("text/plain; charset=utf-8", "the key")
 
 
-@pytest.mark.parametrize("template", ["{{ nothing.here }}", "{{ ''.__class__.__mro__[1].__subclasses__() }}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ nothing.here }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{% if run.definition == 'orders' %}{{ run.definition | round(1) }}{% endif %}",
+        "{% if run.definition == 'orders' %}{{ 1 / 0 }}{% endif %}",
+    ],
+)
 def test_a_template_that_fails_or_reaches_out_is_given_up_and_said(
     store: Store, record: Record, receiver: Receiver, clock: Clock, template: str
 ) -> None:
@@ -379,7 +389,14 @@ def test_a_template_that_fails_or_reaches_out_is_given_up_and_said(
     record(store, ended("one"))
     send_all(store, rule, clock)
     assert receiver.posts == []
-    assert list_rules(store).items[0].refused == 1
+    (status,) = list_rules(store).items
+    assert status.refused == 1
+    assert status.refusal is not None
+    assert status.refusal.startswith("the template of the rule 'a-rule' can't be filled in: ")
+    # It does not stand in the way of a run that the template can be filled in with.
+    record(store, ended("two", definition="else"))
+    send_all(store, rule, clock)
+    assert list_rules(store).items[0].pending == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ class RuleStatus(Answer):
 
     rule: str
     behind: int
-    """Entries of the log that the rule has not looked at yet."""
+    """Entries of the log that the rule has not looked at yet; none for one that tells of no ends."""
     pending: int = 0
     """Notices that wait."""
     sent: int = 0
@@ -20,13 +20,15 @@ class RuleStatus(Answer):
     quiet: int = 0
     """Occasions of the last 30 days that were not told of, since the definition had just been."""
     refused: int = 0
-    """Notices of the last 30 days that the receiver refused for good."""
+    """Notices of the last 30 days that the receiver refused for good, or that the template could not make."""
+    refusal: str | None = None
+    """Why, of the last one."""
     oldest_pending_at: AwareDatetime | None = None
     last_settled_at: AwareDatetime | None = None
     retry_at: AwareDatetime | None = None
     """When the receiver is tried again, while it does not take notices."""
     error: str | None = None
-    """Why it does not."""
+    """Why it does not, or why the rule can't look for what it is to tell of."""
 
 
 class RuleStatuses(Answer):

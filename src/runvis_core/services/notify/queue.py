@@ -12,26 +12,37 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, and_, delete, exists, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from runvis_core.errors import UnreachableError
+from runvis_core.services.notify.occasions import (
+    CHUNK,
+    Occasion,
+    find_ends,
+    find_loops,
+    find_silent,
+    find_told_lately,
+)
 from runvis_core.services.notify.rules import Rule
+from runvis_core.services.notify.webhook import Answer
 from runvis_core.services.reading import reading
-from runvis_core.services.runs import run_conditions
 from runvis_core.store.database import Store
-from runvis_core.store.tables import entries, head, lineage_turns, liveness, notice_rules, notices, runs
+from runvis_core.store.id_lists import is_among, these
+from runvis_core.store.tables import head, liveness, notice_rules, notices
 
 MAX_PENDING: Final = 1000
 """Notices of one rule that may wait."""
-CHUNK: Final = 1000
-"""Entries that one transaction looks at, and silent runs that one look finds."""
 CLAIM: Final = timedelta(seconds=60)
 """How long a notice is left alone that somebody is sending."""
 KEEP: Final = timedelta(days=30)
 """How long notices are known that were settled."""
 LONGEST_PAUSE: Final = timedelta(minutes=5)
+LONGEST_ASKED: Final = timedelta(hours=1)
+"""How long a receiver is left alone at most that asks for it."""
+ASIDE_AFTER: Final = 3
+"""After so many answers that are no, a notice lets the others pass: the receiver may mean this one alone."""
 _NAMES: Final = UUID("9c54a8b6-7d0c-5f4e-9f0e-52756e566973")
 
 Outcome = Literal["sent", "refused"]
@@ -43,87 +54,118 @@ class Notice(NamedTuple):
     notice_id: UUID
     kind: str
     run_id: UUID
+    state: str | None
     made_at: datetime
     tries: int
 
 
-class _Occasion(NamedTuple):
-    kind: str
-    run_id: UUID
-    definition: str
+class _Place(NamedTuple):
     position: int
-    """Where the log stood."""
-    detail: str
-    """What makes it another occasion with the same run: the same one is told once."""
+    loop_position: int
+    floor: int
+    room: int
+    """How many notices may still be queued."""
 
 
 def begin(store: Store, rule: Rule, *, now: datetime) -> None:
-    """Let a new rule begin at the head of the log: it tells of what comes, not of what was."""
+    """Let a new rule begin at the head of the log, and one with a new kind of occasion begin there with that one.
+
+    It tells of what comes, not of what was.
+    """
     with _writing(store) as connection:
         position = connection.execute(select(head.c.position)).scalar_one()
-        row = {"rule": rule.name, "position": position, "loop_position": position, "failures": 0, "begun_at": now}
+        ends, loops = {"position": position, "floor_position": position}, {"loop_position": position}
+        row = {"rule": rule.name, **ends, **loops, "failures": 0, "begun_at": now, "tells_of": None}
         connection.execute(_insert(connection, notice_rules).values(row).on_conflict_do_nothing())
+        mine = notice_rules.c.rule == rule.name
+        known: str | None = connection.execute(select(notice_rules.c.tells_of).where(mine)).scalar_one()
+        added = rule.on - set(known.split()) if known is not None else frozenset[str]()
+        changed: dict[str, Any] = {"tells_of": " ".join(sorted(rule.on))}
+        changed |= ends if "run_ended" in added else {}
+        changed |= loops if "loop_detected" in added else {}
+        connection.execute(update(notice_rules).where(mine).values(changed))
+        # Trouble of its settings, as they were: with the receiver there is none to wait for.
+        connection.execute(update(notice_rules).where(mine, notice_rules.c.retry_at.is_(None)).values(error=None))
 
 
 def gather(store: Store, rule: Rule, *, now: datetime) -> int:
-    """Queue a notice for each occasion in the next entries of the log; return how many entries were looked at.
+    """Queue a notice for each end of a run in the next entries of the log; return how many entries were looked at.
 
-    None are while the queue is full. Each occasion is queued once, however often and by whom this is called.
+    None are while the queue is full. Each occasion is queued once, however often and by whom this is called. Raises
+    `NotFoundError` where the rule's filter names a run that there is not.
     """
-    if "run_ended" not in rule.on or not _has_news(store, rule):
+    if "run_ended" not in rule.on:
+        return 0
+    with reading(store) as connection:
+        place = _find_place(connection, rule)
+        if place.room <= 0:
+            return 0
+        limit = min(place.room, CHUNK)
+        look = find_ends(connection, rule, after=place.position, floor=place.floor, limit=limit, now=now)
+    if not look.size:
         return 0
     with _writing(store) as connection:
-        position, room = _lock(connection, rule)
-        if room <= 0:
+        there = _lock(connection, rule)
+        if there.position != place.position or there.room < len(look.found):
+            # Somebody else was quicker.
             return 0
-        ahead = select(entries.c.position).where(entries.c.position > position).order_by(entries.c.position)
-        looked_at = list(connection.scalars(ahead.limit(min(room, CHUNK))))
-        if looked_at:
-            _queue(connection, rule, _ended(connection, rule, position, looked_at[-1], now), now=now)
-            moved = update(notice_rules).where(notice_rules.c.rule == rule.name)
-            connection.execute(moved.values(position=looked_at[-1]))
-        return len(looked_at)
+        _queue(connection, rule, look.found, room=there.room, now=now)
+        connection.execute(_change(rule).values(position=look.upto))
+    return look.size
 
 
 def gather_silent(store: Store, rule: Rule, *, now: datetime) -> None:
-    """Queue a notice for each run that fell silent: once, until it beats again and falls silent anew."""
+    """Queue a notice for each run that fell silent: once, until it beats again and falls silent anew.
+
+    What there is no room for is found by a later look, while it is silent. Raises `NotFoundError` as `gather` does.
+    """
     if "silence" not in rule.on:
         return
     with reading(store) as connection:
-        found = _silent(connection, rule, now)
+        found = find_silent(connection, rule, now=now)
     if found:
         with _writing(store) as connection:
-            _, room = _lock(connection, rule)
-            _queue(connection, rule, found[: max(0, room)], now=now)
+            _queue(connection, rule, found, room=_lock(connection, rule).room, now=now)
 
 
 def gather_loops(store: Store, rule: Rule, *, now: datetime) -> None:
-    """Queue a notice for each loop that turned for the first time, once what is derived beside the log shows it."""
+    """Queue a notice for each loop that turned for the first time, once what is derived beside the log shows it.
+
+    Raises `NotFoundError` as `gather` does.
+    """
     if "loop_detected" not in rule.on:
         return
     with reading(store) as connection:
-        after = connection.execute(
-            select(notice_rules.c.loop_position).where(notice_rules.c.rule == rule.name)
-        ).scalar_one()
-        upto, found = _loops(connection, rule, after, now)
-    if upto > after:
-        with _writing(store) as connection:
-            _lock(connection, rule)
-            _queue(connection, rule, found, now=now)
-            moved = update(notice_rules).where(notice_rules.c.rule == rule.name, notice_rules.c.loop_position < upto)
-            connection.execute(moved.values(loop_position=upto))
+        place = _find_place(connection, rule)
+        look = find_loops(connection, rule, after=place.loop_position, now=now)
+    if not look.size:
+        return
+    with _writing(store) as connection:
+        there = _lock(connection, rule)
+        if there.loop_position != place.loop_position:
+            return
+        left = _queue(connection, rule, look.found, room=there.room, now=now)
+        # Some turns of that position may be in the queue: they are known when it is looked at again.
+        upto = look.upto if left is None else left.position - 1
+        connection.execute(_change(rule).values(loop_position=max(upto, place.loop_position)))
 
 
 def claim(store: Store, rule: Rule, *, now: datetime) -> Notice | None:
-    """Return the next notice to send, which nobody else sends meanwhile; None if none is due."""
+    """Return the next notice to send, which nobody else sends meanwhile; None if none is due.
+
+    That is the oldest one. Those that were set aside go after what waited when their pause ended.
+    """
     with reading(store) as connection:
         retry_at = connection.scalar(select(notice_rules.c.retry_at).where(notice_rules.c.rule == rule.name))
         if retry_at is not None and retry_at > now:
             return None
-        query = select(notices).where(notices.c.rule == rule.name, notices.c.outcome == "pending")
-        row = connection.execute(
-            query.order_by(notices.c.made_at, notices.c.position, notices.c.notice_id).limit(1)
-        ).one_or_none()
+        query = select(notices).where(
+            notices.c.rule == rule.name,
+            notices.c.outcome == "pending",
+            or_(notices.c.retry_at.is_(None), notices.c.retry_at <= now),
+        )
+        since = func.coalesce(notices.c.retry_at, notices.c.made_at)
+        row = connection.execute(query.order_by(since, notices.c.position, notices.c.notice_id).limit(1)).one_or_none()
     if row is None or (row.claimed_until is not None and row.claimed_until > now):
         return None
     taken = update(notices).where(
@@ -134,7 +176,7 @@ def claim(store: Store, rule: Rule, *, now: datetime) -> Notice | None:
     with _writing(store) as connection:
         if connection.execute(taken.values(claimed_until=now + CLAIM, tries=row.tries + 1)).rowcount != 1:
             return None
-    return Notice(row.notice_id, row.kind, row.run_id, row.made_at, row.tries + 1)
+    return Notice(row.notice_id, row.kind, row.run_id, row.state, row.made_at, row.tries + 1)
 
 
 def settle(
@@ -142,139 +184,112 @@ def settle(
 ) -> None:
     """Note that a notice was sent, or refused by its receiver for good."""
     changed = update(notices).where(notices.c.notice_id == notice.notice_id)
-    well = update(notice_rules).where(notice_rules.c.rule == rule.name)
-    old = delete(notices).where(
-        notices.c.rule == rule.name, notices.c.outcome != "pending", notices.c.made_at < now - KEEP
-    )
     with _writing(store) as connection:
         connection.execute(changed.values(outcome=outcome, settled_at=now, error=error, claimed_until=None))
-        connection.execute(well.values(failures=0, retry_at=None, error=None))
-        connection.execute(old)
+        connection.execute(_change(rule).values(failures=0, retry_at=None, error=None))
+        _forget_old(connection, rule, now)
 
 
-def postpone(store: Store, rule: Rule, notice: Notice, *, now: datetime, error: str) -> timedelta:
-    """Leave a notice in the queue, and its receiver alone for a while, longer each time; return for how long."""
+def _forget_old(connection: Connection, rule: Rule, now: datetime) -> None:
+    is_old = and_(
+        notices.c.rule == rule.name,
+        notices.c.outcome.in_(("sent", "refused", "quiet")),
+        notices.c.made_at < now - KEEP,
+        # A run that is silent still would be told of again.
+        ~exists().where(liveness.c.run_id == notices.c.run_id),
+    )
+    last: int | None = connection.scalar(select(func.max(notices.c.position)).where(is_old))
+    if last is None:
+        return
+    # A run that ended so long ago must not be told of again when somebody says more of it.
+    connection.execute(_change(rule).where(notice_rules.c.floor_position < last).values(floor_position=last))
+    connection.execute(delete(notices).where(is_old))
+
+
+def postpone(store: Store, rule: Rule, notice: Notice, answer: Answer, *, now: datetime) -> timedelta:
+    """Leave a notice in the queue, and its receiver alone for a while, longer each time; return for how long.
+
+    One that the receiver keeps answering with a no is set aside for a while, so that the others get their turn; what
+    becomes of it from then on says nothing of the receiver.
+    """
     query = select(notice_rules.c.failures).where(notice_rules.c.rule == rule.name)
+    is_aside = answer.is_answered and notice.tries >= ASIDE_AFTER
+    was_aside = answer.is_answered and notice.tries > ASIDE_AFTER
     with _writing(store) as connection:
-        failures = connection.execute(query).scalar_one() + 1
-        pause = min(timedelta(seconds=2 ** min(failures - 1, 16)), LONGEST_PAUSE)
+        failures = connection.execute(query).scalar_one() + (0 if was_aside else 1)
+        pause = max(timedelta(0) if was_aside else _pause_after(failures), min(answer.retry_after, LONGEST_ASKED))
         changed = update(notices).where(notices.c.notice_id == notice.notice_id)
-        connection.execute(changed.values(claimed_until=None, error=error))
-        ill = update(notice_rules).where(notice_rules.c.rule == rule.name)
-        connection.execute(ill.values(failures=failures, retry_at=now + pause, error=error))
+        again_at = now + _pause_after(notice.tries) if is_aside else None
+        connection.execute(changed.values(claimed_until=None, retry_at=again_at, error=answer.reason))
+        connection.execute(_change(rule).values(failures=failures, retry_at=now + pause, error=answer.reason))
     return pause
 
 
-def _has_news(store: Store, rule: Rule) -> bool:
-    with reading(store) as connection:
-        behind = select(notice_rules.c.position).where(notice_rules.c.rule == rule.name).scalar_subquery()
-        return bool(connection.scalar(select(head.c.position > behind)))
+def note_trouble(store: Store, rule: Rule, error: str | None) -> None:
+    """Note why a rule can't look for occasions, or that it can again."""
+    with _writing(store) as connection:
+        connection.execute(_change(rule).values(error=error))
 
 
-def _lock(connection: Connection, rule: Rule) -> tuple[int, int]:
-    """Return a rule's position, which nobody else can move until the end, and how many notices have room."""
-    query = select(notice_rules.c.position).where(notice_rules.c.rule == rule.name).with_for_update()
-    position = connection.execute(query).scalar_one()
+def _pause_after(failures: int) -> timedelta:
+    return min(timedelta(seconds=2 ** min(failures - 1, 16)), LONGEST_PAUSE)
+
+
+def _change(rule: Rule) -> Any:
+    return update(notice_rules).where(notice_rules.c.rule == rule.name)
+
+
+def _lock(connection: Connection, rule: Rule) -> _Place:
+    """Return where a rule is, which nobody else can move until the end."""
+    return _find_place(connection, rule, for_update=True)
+
+
+def _find_place(connection: Connection, rule: Rule, *, for_update: bool = False) -> _Place:
+    columns = (notice_rules.c.position, notice_rules.c.loop_position, notice_rules.c.floor_position)
+    query = select(*columns).where(notice_rules.c.rule == rule.name)
+    position, loop_position, floor = connection.execute(query.with_for_update() if for_update else query).one()
     waiting = select(func.count()).where(notices.c.rule == rule.name, notices.c.outcome == "pending")
-    return position, MAX_PENDING - connection.execute(waiting).scalar_one()
+    return _Place(position, loop_position, floor, MAX_PENDING - connection.execute(waiting).scalar_one())
 
 
-def _ended(connection: Connection, rule: Rule, after: int, upto: int, now: datetime) -> list[_Occasion]:
-    conditions, _ = run_conditions(connection, rule.filters, now)
-    query = (
-        select(runs.c.run_id, runs.c.definition, runs.c.frozen_position)
-        .join(entries, and_(entries.c.run_id == runs.c.run_id, entries.c.position == runs.c.frozen_position))
-        .where(entries.c.position > after, entries.c.position <= upto, *conditions)
-        .order_by(entries.c.position)
-    )
-    # A run ends once.
-    return [
-        _Occasion("run_ended", row.run_id, row.definition or "", row.frozen_position, "")
-        for row in connection.execute(query)
-    ]
-
-
-def _silent(connection: Connection, rule: Rule, now: datetime) -> list[_Occasion]:
-    conditions, _ = run_conditions(connection, rule.filters.model_copy(update={"silent": True}), now)
-    beats = liveness.alias()  # The filter looks at `liveness`, too.
-    end = connection.execute(select(head.c.position)).scalar_one()
-    query = (
-        select(runs.c.run_id, runs.c.definition, beats.c.last_heartbeat_at)
-        .join(beats, beats.c.run_id == runs.c.run_id)
-        .where(
-            *conditions,
-            # One that was told of since its last sign of life is known.
-            ~exists()
-            .where(
-                notices.c.rule == rule.name,
-                notices.c.kind == literal("silence"),
-                notices.c.run_id == runs.c.run_id,
-                notices.c.made_at >= beats.c.last_heartbeat_at,
-            )
-            .correlate(runs, beats),
-        )
-        .order_by(beats.c.last_heartbeat_at)
-        .limit(CHUNK)
-    )
-    return [
-        _Occasion("silence", row.run_id, row.definition or "", end, row.last_heartbeat_at.isoformat())
-        for row in connection.execute(query)
-    ]
-
-
-def _loops(connection: Connection, rule: Rule, after: int, now: datetime) -> tuple[int, list[_Occasion]]:
-    """Return up to where the turns were looked at, and those that are the first through their definitions."""
-    turns, earlier = lineage_turns, lineage_turns.alias()
-    ahead = select(turns.c.position).where(turns.c.position > after).order_by(turns.c.position).limit(CHUNK)
-    upto = max(connection.scalars(ahead), default=after)
-    conditions, _ = run_conditions(connection, rule.filters, now)
-    query = (
-        select(turns.c.run_id, turns.c.cycle, turns.c.position, runs.c.definition)
-        .join(runs, runs.c.run_id == turns.c.run_id)
-        .where(
-            turns.c.position > after,
-            turns.c.position <= upto,
-            ~exists().where(earlier.c.cycle == turns.c.cycle, earlier.c.position < turns.c.position),
-            *conditions,
-        )
-        .order_by(turns.c.position)
-    )
-    return upto, [
-        _Occasion("loop_detected", row.run_id, row.definition or "", row.position, str(row.cycle))
-        for row in connection.execute(query)
-    ]
-
-
-def _queue(connection: Connection, rule: Rule, found: Sequence[_Occasion], *, now: datetime) -> None:
-    told = _told_lately(connection, rule, now) if rule.repeat_after else set[tuple[str, str]]()
+def _queue(
+    connection: Connection, rule: Rule, found: Sequence[Occasion], *, room: int, now: datetime
+) -> Occasion | None:
+    """Queue what is new, as far as there is room; return the first occasion that there was none for."""
+    new = _leave_known(connection, {_name(rule, occasion): occasion for occasion in found})
+    fitting = dict(list(new.items())[: max(0, room)])
+    told = find_told_lately(connection, rule, now) if rule.repeat_after and fitting else set[Any]()
     rows: list[dict[str, Any]] = []
-    for occasion in found:
-        about = (occasion.kind, occasion.definition)
-        name = "\0".join([rule.name, occasion.kind, str(occasion.run_id), occasion.detail])
+    for notice_id, occasion in fitting.items():
+        about = None if occasion.definition is None else (occasion.kind, occasion.definition)
         rows.append(
             {
-                "notice_id": uuid5(_NAMES, name),
+                "notice_id": notice_id,
                 "rule": rule.name,
                 "kind": occasion.kind,
                 "run_id": occasion.run_id,
-                "definition": occasion.definition,
+                "state": occasion.state,
                 "made_at": now,
                 "position": occasion.position,
                 "tries": 0,
                 "outcome": "quiet" if about in told else "pending",
             }
         )
-        if rule.repeat_after:
+        if rule.repeat_after and about is not None:
             told.add(about)
     if rows:
         connection.execute(_insert(connection, notices).on_conflict_do_nothing(), rows)
+    return next((occasion for notice_id, occasion in new.items() if notice_id not in fitting), None)
 
 
-def _told_lately(connection: Connection, rule: Rule, now: datetime) -> set[tuple[str, str]]:
-    query = select(notices.c.kind, notices.c.definition).where(
-        notices.c.rule == rule.name, notices.c.outcome != "quiet", notices.c.made_at > now - rule.repeat_after
-    )
-    return {(row.kind, row.definition) for row in connection.execute(query.distinct())}
+def _name(rule: Rule, occasion: Occasion) -> UUID:
+    return uuid5(_NAMES, "\0".join([rule.name, occasion.kind, str(occasion.run_id), occasion.detail]))
+
+
+def _leave_known(connection: Connection, found: dict[UUID, Occasion]) -> dict[UUID, Occasion]:
+    query = select(notices.c.notice_id).where(is_among(notices.c.notice_id, these(found)))
+    known = set(connection.scalars(query)) if found else set[UUID]()
+    return {notice_id: occasion for notice_id, occasion in found.items() if notice_id not in known}
 
 
 def _insert(connection: Connection, table: Any) -> Any:

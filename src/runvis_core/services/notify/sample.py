@@ -5,13 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import httpx
-from jinja2 import TemplateError
-
-from runvis_core.errors import SettingsError
 from runvis_core.services.answers import RunSummary
 from runvis_core.services.notify.rules import Rule
-from runvis_core.services.notify.webhook import TIMEOUT, Answer, send, write_message
+from runvis_core.services.notify.webhook import Answer, send, write_message
 
 
 def send_test(rule: Rule, public_url: str | None, *, run: RunSummary) -> Answer:
@@ -20,13 +16,8 @@ def send_test(rule: Rule, public_url: str | None, *, run: RunSummary) -> Answer:
     Raises `SettingsError` where the rule's template can't be filled in.
     """
     notice_id = uuid4()
-    try:
-        message = write_message(
-            rule, notice_id=notice_id, kind="test", made_at=datetime.now(UTC), run=run, public_url=public_url
-        )
-    except TemplateError as error:
-        raise SettingsError(
-            f"the template of the rule {rule.name!r} can't be filled in: {type(error).__name__}: {error}"
-        ) from error
-    with httpx.Client(timeout=TIMEOUT) as client:
-        return send(client, rule, message, notice_id=notice_id)
+    state = run.effective_state.value if run.effective_state else None
+    message = write_message(
+        rule, notice_id=notice_id, kind="test", state=state, made_at=datetime.now(UTC), run=run, public_url=public_url
+    )
+    return send(rule, message, notice_id=notice_id)

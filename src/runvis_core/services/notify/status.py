@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, select
 
@@ -10,6 +10,15 @@ from runvis_core.services.notify.answers import RuleStatus, RuleStatuses
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.tables import head, notice_rules, notices
+
+_REFUSAL: Final = (
+    select(notices.c.error)
+    .where(notices.c.rule == notice_rules.c.rule, notices.c.outcome == "refused")
+    .order_by(notices.c.settled_at.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("refusal")
+)
 
 
 def list_rules(store: Store) -> RuleStatuses:
@@ -23,7 +32,7 @@ def list_rules(store: Store) -> RuleStatuses:
     ).group_by(notices.c.rule, notices.c.outcome)
     with reading(store) as connection:
         end: int = connection.execute(select(head.c.position)).scalar_one()
-        rules = connection.execute(select(notice_rules).order_by(notice_rules.c.rule)).all()
+        rules = connection.execute(select(notice_rules, _REFUSAL).order_by(notice_rules.c.rule)).all()
         counts: dict[str, dict[str, Any]] = {}
         for row in connection.execute(counted):
             counts.setdefault(row.rule, {})[row.outcome] = row
@@ -35,7 +44,9 @@ def _status(row: Any, counts: dict[str, Any], end: int) -> RuleStatus:
     settled = [counted.settled_at for counted in counts.values() if counted.settled_at is not None]
     return RuleStatus(
         rule=row.rule,
-        behind=end - row.position,
+        # One that tells of no ends does not look through the log.
+        behind=0 if row.tells_of is not None and "run_ended" not in row.tells_of.split() else end - row.position,
+        refusal=row.refusal,
         oldest_pending_at=counts["pending"].oldest_at if "pending" in counts else None,
         last_settled_at=max(settled, default=None),
         retry_at=row.retry_at,
