@@ -18,6 +18,7 @@ from runvis_core.services.reading import RUN_IDS, chunks, reading
 from runvis_core.services.run_refs import HAS_LATE, SUMMARY_COLUMNS
 from runvis_core.services.run_summaries import find_failures, summarise
 from runvis_core.services.runs import list_runs
+from runvis_core.services.silence import find_silent_among, is_going_on
 from runvis_core.store.database import Store
 from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import runs
@@ -50,6 +51,8 @@ class FeedRow(Answer):
     failed_inside: InsideFailure | None = None
     inside: list[RunSummary] = Field(default_factory=list[RunSummary])
     """The runs directly inside, the earliest first, at most `MAX_INSIDE`; empty unless they were asked for."""
+    silent: frozenset[UUID] = frozenset()
+    """Which of the run and those inside are silent: live, and their heartbeat is overdue. Of a past it is not known."""
 
 
 def list_feed(
@@ -67,17 +70,22 @@ def list_feed(
     """
     page = list_runs(store, filters, limit=limit, cursor=cursor, now=now)
     with reading(store) as connection:
-        rows = describe_runs(connection, page.items, opened=opened)
+        rows = describe_runs(connection, page.items, now=now, opened=opened)
     return Page(items=rows, next_cursor=page.next_cursor, notes=page.notes)
 
 
-def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened: Sequence[UUID] = ()) -> list[FeedRow]:
+def describe_runs(
+    connection: Connection, found: Sequence[RunSummary], *, now: datetime, opened: Sequence[UUID] = ()
+) -> list[FeedRow]:
     """Return runs with what happened inside them."""
     run_ids = [run.run_id for run in found]
     counts = _count_inside(connection, run_ids)
     attempts = _count_attempts(connection, run_ids)
     failed = find_failed_inside(connection, [run.run_id for run in found if is_unexplained(run)])
     inside = {run_id: _inside(connection, run_id) for run_id in opened if counts.get(run_id)}
+    shown = {run.run_id: [run, *inside.get(run.run_id, [])] for run in found}
+    going_on = [run.run_id for group in shown.values() for run in group if is_going_on(run.effective_state)]
+    silent = find_silent_among(connection, going_on, now=now)
     return [
         FeedRow(
             run=run,
@@ -85,6 +93,9 @@ def describe_runs(connection: Connection, found: Sequence[RunSummary], *, opened
             attempt_count=attempts.get(run.run_id, 1),
             failed_inside=failed.get(run.run_id),
             inside=inside.get(run.run_id, []),
+            silent=frozenset(one.run_id for one in shown[run.run_id] if one.run_id in silent)
+            if silent
+            else frozenset(),
         )
         for run in found
     ]

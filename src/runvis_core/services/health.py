@@ -16,8 +16,8 @@ from runvis_core.services.feed import SOMETHING_INSIDE, find_failed_inside
 from runvis_core.services.paused import find_paused
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_refs import find_refs
-from runvis_core.services.runs import find_silent
 from runvis_core.services.schedules import find_missed
+from runvis_core.services.silence import find_silent
 from runvis_core.services.stats import begin_of
 from runvis_core.services.stats_answers import DefinitionHealth, Health
 from runvis_core.services.steps import FAILURES, LINEAGE, ROLLUPS

@@ -31,6 +31,7 @@ from runvis_core.services.reading import RUN_ID, LoggedEntry, find_bodies, has_r
 from runvis_core.services.run_refs import SUMMARY_COLUMNS, find_attempts, is_in
 from runvis_core.services.run_summaries import Context, as_text, find_contexts, summarise
 from runvis_core.services.run_trees import UNDER, build_tree
+from runvis_core.services.silence import find_silent_among, is_overdue
 from runvis_core.services.spans import SpanFacts
 from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies
@@ -121,6 +122,7 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
         moved, judged, said = _find_told(connection, run_id)
         transitions = find_transitions(moved)
         tree = build_tree(connection, row)
+        silent = find_silent_among(connection, tree.going_on, now=now)
         run = RunDetail(
             **dict(summary),
             asked_for=name,
@@ -148,7 +150,8 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
             liveness=_liveness(connection, run_id, now) if row.has_liveness else None,
             tree=tree.top,
         )
-        return DrawnRun(run, tree.facts)
+        silent_facts = {found: tree.facts[found]._replace(is_silent=True) for found in silent}
+        return DrawnRun(run, {**tree.facts, **silent_facts})
 
 
 def _find_told(connection: Connection, run_id: UUID) -> list[list[LoggedEntry]]:
@@ -312,5 +315,5 @@ def _liveness(connection: Connection, run_id: UUID, now: datetime) -> Liveness |
     return Liveness(
         last_heartbeat_at=row.last_heartbeat_at,
         interval_seconds=row.interval_seconds,
-        silent=(now - row.last_heartbeat_at).total_seconds() > row.interval_seconds,
+        silent=is_overdue(row.last_heartbeat_at, row.interval_seconds, now=now),
     )

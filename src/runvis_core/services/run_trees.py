@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, literal, select, tuple_, union
 
-from runvis_core.model.state import Relation, Verdict
+from runvis_core.model.state import Relation, State, Verdict
 from runvis_core.services.ancestry import HAS_CAUSED, find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
@@ -68,6 +68,8 @@ class Tree(NamedTuple):
     top: TreeNode
     facts: dict[UUID, SpanFacts]
     """By run, of all that the tree shows."""
+    going_on: list[UUID]
+    """Those of them of which nobody has said that they ended."""
 
 
 def build_tree(connection: Connection, top: Any) -> Tree:
@@ -84,7 +86,12 @@ def build_tree(connection: Connection, top: Any) -> Tree:
         room -= levels + 1
         tops = _read_caused(connection, [*tops, *inside], found, may_go_on=room > 0)
     facts = {id_: _facts(row) for id_, row in found.rows.items()}
-    return Tree(_node(run_id, found, carried_over=False), facts)
+    # Compared as text: a tree has thousands of runs.
+    going_on = [id_ for id_, row in found.rows.items() if row.effective_state not in _ENDED]
+    return Tree(_node(run_id, found, carried_over=False), facts, going_on)
+
+
+_ENDED: Final = frozenset(state.value for state in State if state.is_terminal)
 
 
 def _facts(row: Any) -> SpanFacts:

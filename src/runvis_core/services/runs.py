@@ -7,25 +7,23 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, false, literal, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import ColumnElement, Connection, Select, exists, false, select
 
 from runvis_core.services.ancestry import MAX_CORRELATED, find_correlated
 from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import LISTED, RUN_IDS, begins_with, chunks, reading
+from runvis_core.services.reading import begins_with, reading
 from runvis_core.services.run_summaries import summarise
+from runvis_core.services.silence import find_silent
 from runvis_core.services.steps import FAILURES
 from runvis_core.services.ways import Place, Walked, count_up_to, fetch, gather, name_walked, walk_runs, within
 from runvis_core.store.database import Store
 from runvis_core.store.failures import find_words
 from runvis_core.store.id_lists import is_among, these
 from runvis_core.store.steps import catch_up
-from runvis_core.store.tables import corrections, failure_words, liveness, run_tags, runs
-from runvis_core.store.types import Moment
+from runvis_core.store.tables import corrections, failure_words, run_tags, runs
 
 MAX_SILENT: Final = 10_000
 MAX_GATHERED: Final = 5_000
@@ -80,22 +78,6 @@ def _find(
         return gather(connection, conditions, filters=filters, after=after, limit=limit), asked.notes
     found = walk_runs(connection, filters, asked.conditions, after=after, parent=parent, limit=limit)
     return found, asked.notes
-
-
-def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UUID]:
-    """Return live runs whose heartbeat is overdue, the longest silent first."""
-    # In two steps: a run that ended has no row of liveness left, so the first one is all that could be silent.
-    overdue = select(liveness.c.run_id).where(is_overdue(now)).order_by(liveness.c.last_heartbeat_at, liveness.c.run_id)
-    found = list(connection.scalars(overdue.limit(limit)))
-    live: set[UUID] = set()
-    for chunk in chunks(found, LISTED):
-        live.update(connection.scalars(_LIVE, {RUN_IDS.key: chunk}))
-    return [run_id for run_id in found if run_id in live]
-
-
-_LIVE: Final = select(runs.c.run_id).where(
-    is_among(runs.c.run_id, RUN_IDS), runs.c.frozen_position.is_(None), runs.c.became_run_id.is_(None)
-)
 
 
 def _cursor_after(place: Place, filters: RunFilter) -> str:
@@ -178,27 +160,3 @@ def _field_conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:
             yield column == value
     if filters.state:
         yield runs.c.effective_state.in_([state.value for state in filters.state])
-
-
-class SecondsBetween(FunctionElement[float]):
-    """The seconds from the first moment to the second."""
-
-    inherit_cache = True
-
-
-@compiles(SecondsBetween, "sqlite")
-def _seconds_between_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    start, end = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"((julianday({end}) - julianday({start})) * 86400.0)"
-
-
-@compiles(SecondsBetween, "postgresql")
-def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    start, end = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"EXTRACT(EPOCH FROM ({end} - {start}))"
-
-
-def is_overdue(now: datetime) -> ColumnElement[bool]:
-    """Return the condition on a row of `liveness` that the run's next sign of life should have come."""
-    # A run that never beat is not silent: its engine may send no heartbeats at all.
-    return SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment)) > liveness.c.interval_seconds

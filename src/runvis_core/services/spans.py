@@ -24,6 +24,8 @@ class SpanFacts(NamedTuple):
     retry_expected_at: datetime | None = None
     presumed: Verdict | None = None
     clock_suspect: bool = False
+    is_silent: bool = False
+    """Whether it is going on, and its heartbeat is overdue."""
 
 
 def find_parents(store: Store, run_id: UUID) -> list[RunRef]:

@@ -13,7 +13,7 @@ from runvis_core.emit.dead_letters import DEAD_FOLDER, count_lines
 from runvis_core.emit.drain import find_deployments, find_spools
 from runvis_core.emit.spool import read_ack
 from runvis_core.services.reading import read_envelope, reading
-from runvis_core.services.runs import SecondsBetween
+from runvis_core.services.silence import SecondsBetween
 from runvis_core.services.steps import STEPS
 from runvis_core.store.database import Store
 from runvis_core.store.steps import Lag, list_lags

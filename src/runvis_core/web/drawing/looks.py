@@ -73,13 +73,21 @@ _SHAPES: Final = {
     "unknown": '<path d="M2 6h8" class="o d"/>',
 }
 KEYS: Final = tuple(_SHAPES)
+# What bars of silent runs are filled with.
+_HATCH: Final = (
+    '<pattern id="silent-hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<path d="M1 0v6" class="silent o"/></pattern>'
+)
 
 
-def look_at(run: HasState, presumed: Verdict | None = None) -> Look:
-    """Return how a run's effective state looks; a presumption shows as one."""
-    if presumed is not None and presumed in _PRESUMED:
+SILENT: Final = _PRESUMED[Verdict.SILENT]
+
+
+def look_at(run: HasState, presumed: Verdict | None = None, *, is_silent: bool = False) -> Look:
+    """Return how a run's effective state looks; a presumption shows as one, and so does an overdue heartbeat."""
+    if presumed is not None and is_presumed(presumed):
         return _PRESUMED[presumed]
-    return look_of(run.effective_state or run.state, run.native_state)
+    return SILENT if is_silent else look_of(run.effective_state or run.state, run.native_state)
 
 
 def look_of(state: State | None, native_state: str | None = None) -> Look:
@@ -91,6 +99,11 @@ def look_of(state: State | None, native_state: str | None = None) -> Look:
     return _LOOKS[state]
 
 
+def is_presumed(verdict: Verdict | None) -> bool:
+    """Return whether a verdict says that a run went silent or was lost."""
+    return verdict in _PRESUMED
+
+
 @cache
 def icon(key: str) -> Markup:
     """Return a reference to a state's shape, which the page defines once: see `sprite`."""
@@ -100,4 +113,4 @@ def icon(key: str) -> Markup:
 def sprite() -> Markup:
     """Return the shapes of all states, to be referred to from anywhere in a page."""
     shapes = "".join(f'<symbol id="i-{key}" viewBox="0 0 12 12">{shape}</symbol>' for key, shape in _SHAPES.items())
-    return Markup(f'<svg class="sprite" aria-hidden="true">{shapes}</svg>')  # noqa: S704 - our own shapes, no data
+    return Markup(f'<svg class="sprite" aria-hidden="true">{shapes}{_HATCH}</svg>')  # noqa: S704 - our own shapes, no data

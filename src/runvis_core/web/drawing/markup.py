@@ -14,7 +14,7 @@ from runvis_core.model.state import Verdict
 from runvis_core.services.answers import RunRef
 from runvis_core.services.labels import name_run
 from runvis_core.web.drawing.grid import Cell, Head
-from runvis_core.web.drawing.looks import HasState, Look, icon, look_at
+from runvis_core.web.drawing.looks import SILENT, HasState, Look, icon, look_at
 from runvis_core.web.drawing.text import (
     LONGEST,
     exact_duration,
@@ -37,9 +37,9 @@ def chip(look: Look) -> Markup:
     return Markup('<span class="state {0}">{1} {2}</span>').format(look.key, icon(look.key), look.word)
 
 
-def state(run: HasState, presumed: Verdict | None = None) -> Markup:
-    """Return the shape and word of a run's effective state."""
-    return chip(look_at(run, presumed))
+def state(run: HasState, presumed: Verdict | None = None, *, is_silent: bool = False) -> Markup:
+    """Return the shape and word of a run's effective state; see `look_at`."""
+    return chip(look_at(run, presumed, is_silent=is_silent))
 
 
 def duration(seconds: float | None) -> Markup:
@@ -73,16 +73,16 @@ def text(words: str, longest: int) -> str:
     return escape(safe(shorten(words, longest)))
 
 
-def run_rows(runs: Iterable[RunRef], then: str, *, now: datetime) -> Markup:
-    """Return rows that name a run, its engine and its begin; `then` is what the links have after a path."""
+def silent_rows(runs: Iterable[RunRef], then: str, *, now: datetime) -> Markup:
+    """Return rows that name silent runs, their engines and begins; `then` is what the links have after a path."""
     after = escape(then)
-    return Markup("".join(_run_row(run, after, now) for run in runs))  # noqa: S704 - escaped by `_run_row`
+    return Markup("".join(_silent_row(run, after, now) for run in runs))  # noqa: S704 - escaped by `_silent_row`
 
 
-def _run_row(run: RunRef, after: str, now: datetime) -> str:
+def _silent_row(run: RunRef, after: str, now: datetime) -> str:
     name = text(name_run(run) or run.native_id or "unnamed", 120)
     return (
-        f'<tr data-run="{run.run_id}" class="row"><th scope="row">'
+        f'<tr data-run="{run.run_id}" class="row"><td>{chip(SILENT)}</td><th scope="row">'
         f'<a class="go" href="/runs/{run.run_id}{after}"><bdi>{name}</bdi></a></th>'
         f'<td><span class="tag">{text(run.engine, 30)}</span></td>'
         f"<td>{age(run.started_at or run.queued_at, now=now)}</td></tr>"

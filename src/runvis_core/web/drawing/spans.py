@@ -13,7 +13,7 @@ from runvis_core.model.state import State
 from runvis_core.services.answers import RunRef, TreeNode
 from runvis_core.services.spans import SpanFacts
 from runvis_core.web.drawing.intervals import Interval
-from runvis_core.web.drawing.looks import Look, look_at
+from runvis_core.web.drawing.looks import Look, is_presumed, look_at
 
 _NO_FACTS: Final = SpanFacts()
 
@@ -39,13 +39,16 @@ class Span:
     """How the last one looks."""
 
     def __post_init__(self) -> None:
-        self.looks = [look_at(run, facts.presumed) for run, facts in zip(self.attempts, self.facts, strict=True)]
+        self.looks = [
+            look_at(run, facts.presumed, is_silent=facts.is_silent)
+            for run, facts in zip(self.attempts, self.facts, strict=True)
+        ]
         self.last, self.look = self.attempts[-1], self.looks[-1]
 
     @property
     def has_failed(self) -> bool:
-        """Whether the last attempt failed by itself, not for want of another's success."""
-        return self.look.key in ("failed", "timedout", "silent")
+        """Whether the last attempt failed by itself, not for want of another's success, or is presumed to have."""
+        return self.look.key in ("failed", "timedout") or is_presumed(self.facts[-1].presumed)
 
     @property
     def never_ran(self) -> bool:

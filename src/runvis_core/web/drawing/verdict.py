@@ -10,9 +10,10 @@ from runvis_core.model.state import State, Verdict
 from runvis_core.services.answers import FailureView, RunDetail
 from runvis_core.services.feed import FAILED, InsideFailure, says_why
 from runvis_core.services.labels import name_run
+from runvis_core.services.silence import is_going_on
 from runvis_core.web.drawing.looks import look_of
 from runvis_core.web.drawing.spans import Span, count_not_run
-from runvis_core.web.drawing.text import count_of, first_line, name_duration, shorten
+from runvis_core.web.drawing.text import count_of, first_line, name_duration, name_moment, shorten
 
 _LONGEST_REASON: Final = 200
 
@@ -40,6 +41,8 @@ def judge_run(run: RunDetail, root: Span, failed_inside: InsideFailure | None, *
         word = "Presumed lost" if run.presumed is Verdict.LOST else "Silent"
         return Sentence(f"{word}: {shorten(run.presumption.reason)}.")
     state = run.effective_state
+    if is_silent(run):
+        return Sentence(_silent(run, now))
     if state is None:
         return Sentence("Nobody has said yet how it goes.")
     if not state.is_terminal:
@@ -52,6 +55,20 @@ def judge_run(run: RunDetail, root: Span, failed_inside: InsideFailure | None, *
     attempts = f" at attempt {run.attempt}" if run.attempt and run.attempt > 1 else ""
     ran = f" in {name_duration(run.duration_seconds)}" if run.duration_seconds is not None else ""
     return Sentence(f"{word}{attempts}{ran}{_not_run(root)}.")
+
+
+def is_silent(run: RunDetail) -> bool:
+    """Return whether a run is going on and its heartbeat is overdue."""
+    return run.liveness is not None and run.liveness.silent and is_going_on(run.effective_state)
+
+
+def _silent(run: RunDetail, now: datetime) -> str:
+    assert run.liveness is not None, "it has beaten"
+    last, interval = run.liveness.last_heartbeat_at, run.liveness.interval_seconds
+    return (
+        f"Silent since {name_moment(last, now=now)}: no heartbeat for {name_duration((now - last).total_seconds())}, "
+        f"expected every {name_duration(interval)}."
+    )
 
 
 def _live(run: RunDetail, state: State, now: datetime) -> str:

@@ -25,7 +25,7 @@ from runvis_core.services.spans import SpanFacts, find_parents
 from runvis_core.store.database import Store
 from runvis_core.store.view import share_view
 from runvis_core.web.drawing.spans import spans_of
-from runvis_core.web.drawing.verdict import judge_run
+from runvis_core.web.drawing.verdict import is_silent, judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
 from runvis_core.web.live import take_live
 from runvis_core.web.long_lists import LongLists, Part
@@ -77,6 +77,7 @@ def show_run(request: Request) -> Response:
         moment=moment,
         above=above,
         verdict=judge_run(run, root, inside, now=now),
+        is_silent=is_silent(run),
         fall=draw_waterfall(root, now=now),
         lists=_lists(run, lists),
         sources=len({word.witness for word in run.testimony}),

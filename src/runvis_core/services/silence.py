@@ -1,0 +1,84 @@
+"""Which live runs are silent: their heartbeat is overdue. Heartbeats are not in the log, so it is told of now alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, literal, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from runvis_core.model.state import State
+from runvis_core.services.reading import LISTED, RUN_IDS, chunks
+from runvis_core.store.id_lists import is_among
+from runvis_core.store.tables import liveness, runs
+from runvis_core.store.types import Moment
+
+
+def is_going_on(state: State | None) -> bool:
+    """Return whether nobody has said that a run ended whose effective state this is: only such a run can be silent."""
+    return state is None or not state.is_terminal
+
+
+def is_overdue(last_heartbeat_at: datetime, interval_seconds: float, *, now: datetime) -> bool:
+    """Return whether the next heartbeat should have come."""
+    return (now - last_heartbeat_at).total_seconds() > interval_seconds
+
+
+def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UUID]:
+    """Return live runs whose heartbeat is overdue, the longest silent first."""
+    # In two steps: a run that ended has no row of liveness left, so the first one is all that could be silent.
+    overdue = (
+        select(liveness.c.run_id)
+        .where(has_fallen_silent(now))
+        .order_by(liveness.c.last_heartbeat_at, liveness.c.run_id)
+    )
+    found = list(connection.scalars(overdue.limit(limit)))
+    live: set[UUID] = set()
+    for chunk in chunks(found, LISTED):
+        live.update(connection.scalars(_LIVE, {RUN_IDS.key: chunk}))
+    return [run_id for run_id in found if run_id in live]
+
+
+_LIVE: Final = select(runs.c.run_id).where(
+    is_among(runs.c.run_id, RUN_IDS), runs.c.frozen_position.is_(None), runs.c.became_run_id.is_(None)
+)
+
+
+def find_silent_among(connection: Connection, run_ids: Iterable[UUID], *, now: datetime) -> set[UUID]:
+    """Return which of these runs, all of which are going on, are silent; of none nothing is asked."""
+    silent: set[UUID] = set()
+    for chunk in chunks(run_ids, LISTED):
+        rows: Iterable[Any] = connection.execute(_HEARTBEATS, {RUN_IDS.key: chunk})
+        silent.update(row.run_id for row in rows if is_overdue(row.last_heartbeat_at, row.interval_seconds, now=now))
+    return silent
+
+
+_HEARTBEATS: Final = select(liveness).where(is_among(liveness.c.run_id, RUN_IDS))
+
+
+class SecondsBetween(FunctionElement[float]):
+    """The seconds from the first moment to the second."""
+
+    inherit_cache = True
+
+
+@compiles(SecondsBetween, "sqlite")
+def _seconds_between_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({start})) * 86400.0)"
+
+
+@compiles(SecondsBetween, "postgresql")
+def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    start, end = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"EXTRACT(EPOCH FROM ({end} - {start}))"
+
+
+def has_fallen_silent(now: datetime) -> ColumnElement[bool]:
+    """Return the condition on a row of `liveness` that the run's next sign of life should have come."""
+    # A run that never beat is not silent: its engine may send no heartbeats at all.
+    return SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment)) > liveness.c.interval_seconds
