@@ -395,8 +395,8 @@ class PresumptionEvent(RunEvent, frozen=True):
 class DefinitionEvent(EventBase, frozen=True):
     """One version of a definition, recorded once by the process that knows it. Bodies: `structure`, `docs`.
 
-    `structure` is `{"tasks": [{"id", "operator", …}], "edges": [[from, to], …]}`. One that was too large has less of each
-    task, and `cut`: how many `tasks` and `edges` are left out, and which `fields` of tasks.
+    `structure` is `{"tasks": [{"id", "operator", …}], "edges": [[from, to], …]}`. One that was too large has less of
+    each task, and `cut`: how many `tasks` and `edges` are left out, and which `fields` of tasks.
     """
 
     kind: Literal["definition"] = "definition"

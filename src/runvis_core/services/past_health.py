@@ -261,7 +261,7 @@ def _heard(connection: Connection, past: Past, stands: Sequence[_Stand]) -> Hear
         found[one.key[0], one.key[1]].append(one.latest_at)
     data = connection.scalar(select(entries.c.entry).where(entries.c.position == past.position))
     sources = [
-        SourceView(engine=engine, deployment=deployment, definition_count=len(moments), last_at=max(moments))
+        SourceView(engine=engine, deployment=deployment, last_at=max(moments))
         for (engine, deployment), moments in sorted(found.items())
     ]
     recorded_at = read_envelope(past.position, data).recorded_at if data is not None else None

@@ -349,8 +349,7 @@ def test_a_run_s_entries_are_paged(pages: httpx.Client) -> None:
 def test_the_overview_says_what_fails_and_since_when_it_did_not(pages: httpx.Client) -> None:
     page = read(pages, "/")
     # The shop's last run failed, and so, by the latest word on it, did the flow.
-    assert "2 definitions failing; the log's last entry came" in page.text
-    assert "from 2 deployments heard so far." in page.text
+    assert re.search(r"2 definitions failing ; all 2 sources heard from within [\d.]+ m?s \.", page.text)
     assert "ValueError: upstream returned 0 rows" in page.text
     assert f"/compare?left={GOOD}&right={BAD}" in list(links_of(page))
     for href in links_of(page):
@@ -482,7 +481,9 @@ def test_a_name_that_means_several_leads_to_each_of_them(
 def test_each_number_of_the_overview_leads_to_a_feed_of_as_many_runs(pages: httpx.Client) -> None:
     page = pages.get("/").text
     counted = re.findall(
-        r'<a class="(?:go|failed)" href="(/runs\?[^"]*since=[^"]*)">[^<]*</a></t[hd]>(?:<td class="num">(\d+))?', page
+        r'<a class="(?:go|failed)" href="(/runs\?[^"]*since=[^"]*)">[^<]*</a></t[hd]>'
+        r'(?:<td class="num">(?:<a href="[^"]+">)?(\d+))?',
+        page,
     )
     days = [(unescape(href), int(count)) for href, count in counted if count]
     failed = re.findall(r'<a class="failed" href="([^"]+)">(\d+)</a>', page)

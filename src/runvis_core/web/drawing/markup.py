@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from markupsafe import Markup, escape
@@ -86,6 +86,29 @@ def _silent_row(run: RunRef, after: str, now: datetime) -> str:
         f'<a class="go" href="/runs/{run.run_id}{after}"><bdi>{name}</bdi></a></th>'
         f'<td><span class="tag">{text(run.engine, 30)}</span></td>'
         f"<td>{age(run.started_at or run.queued_at, now=now)}</td></tr>"
+    )
+
+
+def day_rows(days: Iterable[Mapping[str, Any]]) -> Markup:
+    """Return the rows of an engine's days, each with a bar of what became of its runs; see `engine_days`."""
+    return Markup("".join(map(_day_row, days)))  # noqa: S704 - escaped by `_day_row`
+
+
+def _day_row(day: Mapping[str, Any]) -> str:
+    href, begins, runs, bad = escape(day["href"]), day["day"], day["runs"], day["bad"]
+    counted = f'<a href="{href}">{runs}</a>' if runs else "0"
+    failed = f'<a class="failed" href="{escape(day["bad_href"])}">{bad}</a>' if bad else "0"
+    bars = "".join(
+        f'<rect class="{share.key}" x="{share.x}" width="{share.width}"><title>{share.said}</title></rect>'
+        for share in day["shares"]
+    )
+    said = ", ".join(share.said for share in day["shares"]) or "no runs"
+    unsure = '<span class="unseen"> (not heard, or not to its end)</span>' if day["is_unsure"] else ""
+    cell, svg = ("axis hatch", "bars cut") if unsure else ("axis", "bars")
+    return (
+        f'<tr data-row class="row"><th scope="row"><a class="go" href="{href}">{begins.day} {begins:%b}</a></th>'
+        f'<td class="num">{counted}</td><td class="num">{failed}</td>'
+        f'<td class="{cell}"><svg class="{svg}" role="img" aria-label="{said}">{bars}</svg>{unsure}</td></tr>'
     )
 
 
