@@ -133,7 +133,8 @@ def _print_health(found: Health) -> None:
         rows = table("LATE", "ENGINE", "SCHEDULE", "DUE (UTC)", "MISSED", "LAST BEGUN (UTC)")
         for one in found.late:
             due, begun = name_moment(one.due_at), name_moment(one.last_begun_at)
-            rows.add_row(cell(one.definition), cell(one.engine), cell(one.schedule), due, str(one.missed), begun)
+            missed = f"{one.missed} or more" if one.missed_cut else str(one.missed)
+            rows.add_row(cell(one.definition), cell(one.engine), cell(one.schedule), due, missed, begun)
         out.print(rows)
     if found.silent:
         rows = table("SILENT", "ENGINE", "STATE", "STARTED (UTC)", "RUN")

@@ -16,7 +16,7 @@ from runvis_core.services.feed import SOMETHING_INSIDE, find_failed_inside
 from runvis_core.services.paused import find_paused
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_refs import find_refs
-from runvis_core.services.schedules import find_missed
+from runvis_core.services.schedules import Missed, count_missed
 from runvis_core.services.silence import find_silent
 from runvis_core.services.stats import begin_of
 from runvis_core.services.stats_answers import DefinitionHealth, Health
@@ -61,10 +61,7 @@ def get_health(store: Store, *, now: datetime) -> Health:
             at=now,
             failing=[_with_blocked(described[_key(row)], blocked.get(_node_id(row))) for row in failing[:SHOWN]],
             failing_count=len(failing),
-            late=[
-                described[_key(row)].model_copy(update={"due_at": missed[0], "missed": len(missed)})
-                for row, missed in late[:SHOWN]
-            ],
+            late=[with_missed(described[_key(row)], missed) for row, missed in late[:SHOWN]],
             late_count=len(late),
             silent=find_refs(connection, silent[:SHOWN]),
             silent_count=len(silent),
@@ -80,20 +77,20 @@ def _failing(connection: Connection) -> list[Any]:
     return sorted(rows, key=lambda row: (row.failing_since or row.last_at, *_key(row)), reverse=True)
 
 
-def _late(connection: Connection, now: datetime) -> tuple[list[tuple[Any, list[datetime]]], int]:
+def _late(connection: Connection, now: datetime) -> tuple[list[tuple[Any, Missed]], int]:
     """Return what is late, and of how many definitions the schedule says so that their engine has paused."""
     paused, paused_count = find_paused(connection), 0
     query = select(definition_health).where(definition_health.c.schedule.is_not(None)).limit(MAX_LOOKED_THROUGH)
-    late: list[tuple[Any, list[datetime]]] = []
+    late: list[tuple[Any, Missed]] = []
     for row in connection.execute(query):
         if row.last_begun_at is None or row.is_inner:
             continue
-        missed = find_missed(row.schedule, last_begun_at=row.last_begun_at, now=now)
+        missed = count_missed(row.schedule, last_begun_at=row.last_begun_at, now=now)
         if missed and (row.engine, row.deployment, row.definition) in paused:
             paused_count += 1
         elif missed:
             late.append((row, missed))
-    return sorted(late, key=lambda one: (one[1][0], _key(one[0]))), paused_count
+    return sorted(late, key=lambda one: (one[1].first_at, _key(one[0]))), paused_count
 
 
 def _key(row: Any) -> tuple[str, str, str, str]:
@@ -108,6 +105,12 @@ def _with_blocked(one: DefinitionHealth, blocked: Blocked | None) -> DefinitionH
     if blocked is None:
         return one
     said = {"blocks": blocked.shown, "blocks_count": blocked.total, "blocks_cut": blocked.is_cut}
+    return one.model_copy(update=said)
+
+
+def with_missed(one: DefinitionHealth, missed: Missed) -> DefinitionHealth:
+    """Return how a late definition stands, with the runs that it missed."""
+    said = {"due_at": missed.first_at, "missed": missed.total, "missed_cut": missed.is_cut}
     return one.model_copy(update=said)
 
 

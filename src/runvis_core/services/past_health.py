@@ -13,14 +13,14 @@ from sqlalchemy import ColumnElement, Connection, case, select
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.days import find_counted_until, find_days
 from runvis_core.services.feed import is_unexplained
-from runvis_core.services.health import SHOWN
+from runvis_core.services.health import SHOWN, with_missed
 from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_feed import find_past_failed_inside
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_runs import summarise_past
 from runvis_core.services.reading import chunks, read_envelope
 from runvis_core.services.run_refs import run_ref_fields
-from runvis_core.services.schedules import find_missed
+from runvis_core.services.schedules import Missed, count_missed
 from runvis_core.services.sources import Heard, SourceView
 from runvis_core.services.stats_answers import DefinitionHealth, Health
 from runvis_core.services.steps import ROLLUPS
@@ -58,10 +58,7 @@ def get_past_standing(store: Store, asked: PastFilter, *, now: datetime, at: dat
             at=at,
             failing=[described.health_of(one) for one in failing[:SHOWN]],
             failing_count=len(failing),
-            late=[
-                described.health_of(one).model_copy(update={"due_at": missed[0], "missed": len(missed)})
-                for one, missed in late[:SHOWN]
-            ],
+            late=[with_missed(described.health_of(one), missed) for one, missed in late[:SHOWN]],
             late_count=len(late),
             silent=[],
             silent_count=0,
@@ -175,15 +172,15 @@ def _by_last_run(one: _Stand) -> tuple[Any, ...]:
 
 def _find_late(
     connection: Connection, past: Past, stands: Sequence[_Stand], at: datetime
-) -> list[tuple[_Stand, list[datetime]]]:
+) -> list[tuple[_Stand, Missed]]:
     schedules = _find_schedules(connection, past)
-    late: list[tuple[_Stand, list[datetime]]] = []
+    late: list[tuple[_Stand, Missed]] = []
     for one in stands:
         schedule = schedules.get(one.key)
-        missed = find_missed(schedule, last_begun_at=one.latest_at, now=at) if schedule else []
+        missed = count_missed(schedule, last_begun_at=one.latest_at, now=at) if schedule else None
         if missed:
             late.append((one, missed))
-    return sorted(late, key=lambda found: (found[1][0], found[0].key))
+    return sorted(late, key=lambda found: (found[1].first_at, found[0].key))
 
 
 def _find_schedules(connection: Connection, past: Past) -> dict[tuple[str, ...], str | None]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from cronsim import CronSim, CronSimError
 
@@ -23,6 +23,8 @@ _PRESETS: Final = {
 _EVEN: Final = {"0 * * * *": timedelta(hours=1), "0 0 * * *": timedelta(days=1)}
 """What most schedules are, and needs no looking for: the beginnings of all hours, or days, of UTC."""
 _ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_LOOKED_FOR: Final = 100
+"""How many times by any other cron expression are looked for: each takes its time, and a page does it for each one."""
 _INTERVAL: Final = re.compile(r"(?:(\d{1,5}) days?, )?(\d{1,2}):(\d{2}):(\d{2})(?:\.\d+)?")
 GRACE_SHARE: Final = 0.1
 """A run is late once a tenth of the time to the next one is over, but not before `GRACE_LEAST` and by `GRACE_MOST`."""
@@ -50,14 +52,43 @@ def find_last_due_times(schedule: str, *, after: datetime, until: datetime, limi
     return list(islice(takewhile(lambda moment: moment > begin, due), limit))[::-1]
 
 
+class Missed(NamedTuple):
+    """Runs that should have begun since the last one did."""
+
+    first_at: datetime
+    total: int
+    is_cut: bool = False
+    """Whether there may be more: they were not looked for."""
+
+
 def find_missed(schedule: str, *, last_begun_at: datetime, now: datetime, limit: int = 100) -> list[datetime]:
     """Return when the runs were due that should have begun since the last one, with some grace for each."""
     due = find_due_times(schedule, after=last_begun_at, until=now, limit=limit)
     if not due:
         return []
+    until = now - _grace(schedule, due)
+    return [moment for moment in due if moment <= until]
+
+
+def count_missed(schedule: str, *, last_begun_at: datetime, now: datetime) -> Missed | None:
+    """Return how many runs should have begun since the last one; None if there are none.
+
+    Where they are due at even distances all are counted, else no more than `MAX_LOOKED_FOR`.
+    """
+    missed = find_missed(schedule, last_begun_at=last_begun_at, now=now, limit=MAX_LOOKED_FOR)
+    if not missed:
+        return None
+    if len(missed) < MAX_LOOKED_FOR:
+        return Missed(missed[0], len(missed))
+    step = _step_of(schedule.strip())
+    if step is None:
+        return Missed(missed[0], len(missed), is_cut=True)
+    return Missed(missed[0], (now - _grace(schedule, missed) - missed[0]) // step + 1)
+
+
+def _grace(schedule: str, due: Sequence[datetime]) -> timedelta:
     period = (due[1] if len(due) > 1 else _next(schedule, due[0])) - due[0]
-    grace = min(max(GRACE_LEAST, period * GRACE_SHARE), GRACE_MOST)
-    return [moment for moment in due if moment + grace <= now]
+    return min(max(GRACE_LEAST, period * GRACE_SHARE), GRACE_MOST)
 
 
 def _next(schedule: str, after: datetime) -> datetime:
@@ -112,6 +143,12 @@ def _ticks(expression: str, begin: datetime, *, reverse: bool = False) -> Iterat
         yield from CronSim(expression, begin, reverse)
     except CronSimError:
         return
+
+
+def _step_of(schedule: str) -> timedelta | None:
+    """Return the distance between two times, where it is always the same and known without looking for them."""
+    interval = _read_interval(schedule)
+    return _EVEN.get(_expression_of(schedule)) if interval is None else interval
 
 
 def _each(after: datetime, step: timedelta) -> Iterator[datetime]:

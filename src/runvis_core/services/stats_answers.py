@@ -169,6 +169,8 @@ class DefinitionHealth(Answer):
     """When the first run that is missing was due."""
     missed: int = 0
     """How many runs were due since the last one began."""
+    missed_cut: bool = False
+    """Whether there may be more: they were not counted further."""
 
 
 class EngineDay(Answer):
