@@ -89,7 +89,7 @@ def test_a_source_that_is_silent_hatches_its_greens_and_nothing_is_called_right(
 
     monkeypatch.setattr(overview, "FRESH", timedelta())
     page = pages.get("/").text
-    assert 'class="lead notice quiet"' in page
+    assert 'class="lead notice unsure"' in page
     assert "Nothing is known to be wrong" not in page
     assert "the only source not heard from within the last hour, last" in page
     assert "hatch" in a_day(page, 0)

@@ -61,7 +61,7 @@ def show_overview(request: Request) -> Response:
         moment=moment,
         health=health,
         heard=heard,
-        mood="bad" if wrong else "quiet" if unheard or not heard.sources else "good",
+        mood="bad" if wrong else "unsure" if unheard or not heard.sources else "good",
         sentence=_sentence(wrong, heard, unheard, now, is_past=pin is not None),
         engines=draw_days(
             health.days,
