@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -143,6 +144,7 @@ def _environment() -> Environment:
         "label": name_run,
         "moment": text.name_moment,
         "reason": reason_of,
+        "shell": shlex.quote,
         "short": text.shorten,
         "stacked": stacked,
         "web": web_address,

@@ -119,6 +119,9 @@ def test_before_the_first_run_it_says_who_was_heard_and_what_to_do_next(
     assert "Before the first run" in page.text
     assert re.search(r"prod airflow [\d.]+ m?s ago heard not heard", page.text)
     assert f"RUNVIS_URL={str(pages.base_url).rstrip('/')} RUNVIS_DEPLOYMENT=prod" in page.text
+    # What is to be copied into a shell is one word there, whatever the name is.
+    record(store, [make(DefinitionEvent, deployment="a; b", **told)])
+    assert "RUNVIS_DEPLOYMENT='a; b' " in f"{read(pages, '/').text} "
     record(store, a_run("r", begins=AGO - 60))
     assert "Before the first run" not in read(pages, "/").text
 
