@@ -176,7 +176,8 @@ def _print_lineage(found: Lineage) -> None:
     out.print(title.append(f"  {_described(found.node)}", style="dim"))
     rows = table("AWAY", "", "NODE", "KIND", "OF", "LOOP")
     for node in found.nodes:
-        away = f"{node.depth:+d}" if node.depth else "0"
+        sides = (node.after, -node.before if node.before is not None else None)
+        away = " ".join(f"{side:+d}" for side in sorted(filter(None, sides), key=abs)) or "0"
         loop = Text("↻ in a loop", style="magenta") if node.in_loop else Text("")
         rows.add_row(
             away, _MARKS[node.kind], cell(node.label), cell(node.definition_kind or node.kind), _home(node), loop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -50,7 +51,13 @@ def get_lineage(store: Store, query: LineageQuery, past: PastFilter = PRESENT, *
         refs = _refs(edges.connection, around.depths)
         loops = nodes_in_loops((edge.source, edge.target) for edge in around.edges.values())
         nodes = [
-            LineageNode(**dict(refs[number]), depth=depth, in_loop=number in loops)
+            LineageNode(
+                **dict(refs[number]),
+                depth=depth,
+                before=around.up.steps.get(number),
+                after=around.down.steps.get(number),
+                in_loop=number in loops,
+            )
             for number, depth in around.depths.items()
         ]
         return Lineage(
@@ -59,6 +66,17 @@ def get_lineage(store: Store, query: LineageQuery, past: PastFilter = PRESENT, *
             edges=[_edge(edge, refs) for _, edge in sorted(around.edges.items())],
             is_cut=around.is_cut,
         )
+
+
+@dataclass
+class _Walk:
+    """A walk along the edges one way, level by level: how far it went, and where it is."""
+
+    here: End
+    there: End
+    sign: int
+    level: list[int]
+    steps: dict[int, int]
 
 
 class _Neighbourhood:
@@ -71,30 +89,31 @@ class _Neighbourhood:
         self._known = edges
         self._max_nodes = query.max_nodes
         self._max_edges = query.max_nodes * EDGES_A_NODE
-        if query.direction in ("down", "both"):
-            self._walk(start, "source", "target", query.depth, 1)
-        if query.direction in ("up", "both"):
-            self._walk(start, "target", "source", query.depth, -1)
+        self.down = _Walk("source", "target", 1, [start], {start: 0})
+        self.up = _Walk("target", "source", -1, [start], {start: 0})
+        walks = {"down": [self.down], "up": [self.up], "both": [self.down, self.up]}[query.direction]
+        # One step each in turn: what a loop puts on both sides has the depth at which it is found first, the nearer.
+        for step in range(1, query.depth + 1):
+            for walk in walks:
+                self._go_on(walk, step)
         # An edge to a node that had no room leads nowhere.
         self.edges = {key: edge for key, edge in self.edges.items() if key[0] in self.depths and key[1] in self.depths}
 
-    def _walk(self, start: int, here: End, there: End, depth: int, sign: int) -> None:
-        level, seen = [start], {start}
-        for step in range(1, depth + 1):
-            found: list[int] = []
-            for edge in self._edges_of(level, here):
-                self.edges[edge.key] = edge
-                number: int = getattr(edge, there)
-                if number in seen:
+    def _go_on(self, walk: _Walk, step: int) -> None:
+        found: list[int] = []
+        for edge in self._edges_of(walk.level, walk.here):
+            self.edges[edge.key] = edge
+            number: int = getattr(edge, walk.there)
+            if number in walk.steps:
+                continue
+            if number not in self.depths:
+                if len(self.depths) >= self._max_nodes:
+                    self.is_cut = True
                     continue
-                seen.add(number)
-                if number not in self.depths:
-                    if len(self.depths) >= self._max_nodes:
-                        self.is_cut = True
-                        continue
-                    self.depths[number] = sign * step
-                found.append(number)
-            level = found
+                self.depths[number] = walk.sign * step
+            walk.steps[number] = step
+            found.append(number)
+        walk.level = found
 
     def _edges_of(self, level: list[int], here: End) -> Iterable[Edge]:
         for chunk in chunks(level):

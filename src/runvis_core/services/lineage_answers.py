@@ -82,7 +82,12 @@ class LineageNode(LineageRef):
     """A node near the one that was asked for."""
 
     depth: int
-    """How many edges away: negative for what leads to it, 0 for itself."""
+    """How many edges away, the nearer way: negative for what leads to it, 0 for itself. In a loop a node is on both
+    sides; as near on both, it counts as what it leads to."""
+    before: int | None = None
+    """How many edges lead from it to the node that was asked for; none found within the depth: None."""
+    after: int | None = None
+    """How many edges lead to it from the node that was asked for; none found within the depth: None."""
     in_loop: bool = False
     """Whether it leads back to itself by the edges shown."""
 

@@ -151,7 +151,6 @@ def _environment() -> Environment:
     }
     shared: dict[str, Any] = {
         "asset": assets.path_of,
-        "away": text.name_depths,
         "dataset_path": dataset_path,
         "definition_path": definition_path,
         "how": EDGE_WORDS,

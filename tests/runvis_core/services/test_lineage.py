@@ -20,6 +20,7 @@ from runvis_core.services.answers import Page
 from runvis_core.services.lineage import get_lineage, list_loops
 from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop, NewLoop
 from runvis_core.services.loop_news import tell_of_loops
+from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.store.database import Store
 from runvis_core.store.steps import catch_up
 from runvis_core.testing.factories import a_run_id, make
@@ -79,6 +80,32 @@ def test_what_is_around_a_node_is_told_with_how_far_it_is(pipeline: Store) -> No
 def test_a_direction_and_a_depth_narrow_it(pipeline: Store) -> None:
     assert near(asked(pipeline, "report", direction="up", depth=1)) == {"report": 0, "s3://lake/sales": -1}
     assert near(asked(pipeline, "load", direction="down", depth=2)) == {"load": 0, "s3://lake/sales": 1, "report": 2}
+
+
+@pytest.mark.parametrize("past", [PRESENT, PastFilter(known_at=6)], ids=["present", "past"])
+def test_in_a_loop_the_nearer_side_counts_and_both_are_told(store: Store, record: Record, past: PastFilter) -> None:
+    # plan is read by restock, which forecast starts; restock starts check, which starts forecast, which writes plan.
+    record(store, [*chain("restock", "check", "forecast", "restock"), use(2, "write", "plan"), use(3, "read", "plan")])
+    query = LineageQuery(node="restock")
+    found = get_lineage(store, query, past, now=datetime.now(UTC))
+    sides = {node.name: (node.depth, node.before, node.after) for node in found.nodes}
+    assert sides == {"restock": (0, 0, 0), "check": (1, 2, 1), "forecast": (-1, 1, 2), "plan": (-1, 1, 3)}
+    up = get_lineage(store, query.model_copy(update={"direction": "up", "depth": 1}), past, now=datetime.now(UTC))
+    assert {node.name: (node.before, node.after) for node in up.nodes if node.depth} == {
+        "forecast": (1, None), "plan": (1, None),
+    }  # fmt: skip
+
+
+def test_what_is_as_near_on_both_sides_counts_as_what_it_leads_to(store: Store, record: Record) -> None:
+    record(store, chain("orders", "forecast", "orders"))
+    assert near(asked(store, "orders")) == {"orders": 0, "forecast": 1}
+
+
+def test_where_there_is_no_room_for_all_the_nearest_on_both_sides_are_shown(store: Store, record: Record) -> None:
+    record(store, chain("a", "b", "middle", "x", "y"))
+    found = asked(store, "middle", max_nodes=3)
+    assert near(found) == {"middle": 0, "b": -1, "x": 1}
+    assert found.is_cut
 
 
 def test_no_more_nodes_than_asked_for_are_shown_and_that_is_said(store: Store, record: Record) -> None:

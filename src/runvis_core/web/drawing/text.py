@@ -97,5 +97,11 @@ def name_depths(depths: tuple[int, int]) -> str:
     return _name_depth(first) if first == last else f"{_name_depth(first)} to {_name_depth(last)}"
 
 
+def name_sides(before: int | None, after: int | None) -> str:
+    """Return how many steps before and after something lies what may be on both sides of it, the nearer side first."""
+    sides = [*([after] if after is not None else []), *([-before] if before is not None else [])]
+    return ", ".join(dict.fromkeys(_name_depth(depth) for depth in sorted(sides, key=abs)))
+
+
 def _name_depth(depth: int) -> str:
     return f"{-depth} before" if depth < 0 else f"{depth} after" if depth else "0"

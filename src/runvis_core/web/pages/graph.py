@@ -22,6 +22,7 @@ from runvis_core.services.lineage_answers import (
 from runvis_core.services.lineage_proofs import get_proofs, list_turns
 from runvis_core.web.drawing.graph import draw_graph
 from runvis_core.web.drawing.grouping import OUTSIDE, Grouped, Line, Spot, group_nodes
+from runvis_core.web.drawing.text import name_depths, name_sides
 from runvis_core.web.drawing.turns import unroll
 from runvis_core.web.page import AskedError, asked, number, store_of, understand
 from runvis_core.web.pin import Pin, asked_of, control_moment, take_pin
@@ -153,8 +154,12 @@ def _rows(found: Lineage, grouped: Grouped, spots: dict[str, dict[str, Any]]) ->
     depths: dict[str, list[int]] = {}
     for node in found.nodes:
         depths.setdefault(grouped.places[node.node_id], []).append(node.depth)
-    rows = [{**spots[spot.key], "depths": (min(depths[spot.key]), max(depths[spot.key]))} for spot in grouped.spots]
+    rows = [{**spots[spot.key], "away": _away(spot.node, depths[spot.key])} for spot in grouped.spots]
     return sorted(rows, key=lambda row: _place(row["spot"].node, row["spot"].key))
+
+
+def _away(node: LineageNode | None, depths: list[int]) -> str:
+    return name_depths((min(depths), max(depths))) if node is None else name_sides(node.before, node.after)
 
 
 def _place(node: LineageNode | None, key: str) -> tuple[Any, ...]:
