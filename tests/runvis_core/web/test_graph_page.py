@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from math import hypot
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -73,6 +75,42 @@ def test_what_leads_to_itself_has_an_arc_at_its_right(store: Store, record: Reco
     (arc,) = of_class(page, "path", "back")
     right = float(box["x"] or 0) + float(box["width"] or 0)
     assert (arc["d"] or "").startswith(f"M{right:.1f} ")
+
+
+def points_of(path: dict[str, str | None]) -> list[tuple[float, float]]:
+    numbers = [float(number) for number in (path["d"] or "").lstrip("M").replace("L", " ").split()]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def test_no_line_runs_through_a_loops_title_and_each_ends_at_the_edge_of_a_dataset(
+    store: Store, record: Record, serve: Serve
+) -> None:
+    record(store, turning("restock", "FORECAST", "restock", "FORECAST", "restock"))
+    read_back = {"direction": "read", "namespace": "s3://shop", "name": "stock"}
+    for number, direction in ((1, "write"), (2, "read"), (3, "write"), (4, "read")):
+        engine = "prefect" if number % 2 else "airflow"
+        told = {**read_back, "direction": direction, "engine": engine}
+        record(store, [make(DatasetEvent, run_id=a_run_id(str(number)), seconds=number * 60 + 5, **told)])
+    page = read(serve(), "/graph?node=restock")
+    assert "restock → FORECAST → and again, also through s3://shop/stock" in " ".join(page.text.split())
+    (title,) = [one for one in of_class(page, "text", "said-of") if "feeds" not in (one["class"] or "")]
+    left, base = float(title["x"] or 0), float(title["y"] or 0)
+    (dataset,) = of_class(page, "rect", "dataset")
+    x, y, width, height, rounded = (float(dataset[name] or 0) for name in ("x", "y", "width", "height", "rx"))
+    touching = 0
+    for points in (points_of(one) for one in of_class(page, "path", "edge") if "C" not in (one["d"] or "")):
+        for (from_x, from_y), (to_x, to_y) in pairwise(points):
+            is_beside = max(from_x, to_x) < left or min(from_x, to_x) > left + 200
+            assert is_beside or max(from_y, to_y) < base - 10 or min(from_y, to_y) > base + 3
+        for end_x, end_y in (points[0], points[-1]):
+            if x - 1 <= end_x <= x + width + 1 and y - 1 <= end_y <= y + height + 1:
+                touching += 1
+                corner_x = min(max(end_x, x + rounded), x + width - rounded)
+                corner_y = min(max(end_y, y + rounded), y + height - rounded)
+                assert hypot(end_x - corner_x, end_y - corner_y) == pytest.approx(rounded, abs=0.2) or (
+                    end_x in (x, x + width) or end_y in (y, y + height)
+                )
+    assert touching == 2
 
 
 def test_an_edge_opens_the_runs_that_prove_it(store: Store, record: Record, serve: Serve) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import copysign, sqrt
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 import graphlay
 
 from runvis_core.services.lineage_answers import LineageEdge, Loop
+from runvis_core.web.drawing.frames import FRAME, TITLE, Rect, Title, enclose, place_titles
 from runvis_core.web.drawing.grouping import Grouped, Line, Spot
 from runvis_core.web.drawing.text import shorten
 
 _HEIGHT: Final = 32
+_ROUND: Final = 14
 _NARROWEST: Final = 90
 _CHARACTER: Final = 7.2
 """About how wide a character is; the box must hold the name in any font."""
@@ -20,8 +24,6 @@ _LONGEST: Final = 34
 _MARGIN: Final = 24
 _GAP: Final = 20
 _FRAMED_GAP: Final = 72
-_FRAME: Final = 14
-_TITLE: Final = 18
 _ARC: Final = 18
 """How far below its frame an arc goes."""
 _WORDS: Final = 16
@@ -40,6 +42,16 @@ class Box(NamedTuple):
     width: float
     height: float
 
+    @property
+    def round(self) -> float:
+        """The radius of its corners."""
+        return _ROUND if self.spot.kind == "dataset" else 0
+
+    @property
+    def place(self) -> Rect:
+        """Where it is."""
+        return Rect(self.x, self.y, self.x + self.width, self.y + self.height)
+
 
 class Arrow(NamedTuple):
     """An edge as a path. `goes_back`: with it a loop comes back to where it began."""
@@ -52,14 +64,16 @@ class Arrow(NamedTuple):
 class Frame(NamedTuple):
     """A rounded frame around the nodes of a loop; where its title stands, and under it what its arc does."""
 
-    title: str
-    title_y: float
+    title: Title
     x: float
     y: float
     width: float
     height: float
     arc_x: float | None = None
     arc_y: float | None = None
+
+
+_Points = list[tuple[float, float]]
 
 
 class Drawing(NamedTuple):
@@ -88,8 +102,9 @@ def draw_graph(grouped: Grouped, *, centre: UUID, loops: Iterable[Loop] = ()) ->
     back = {ring.back for ring in rings if ring.back is not None}
     straight = [line for line in grouped.lines if line.source != line.target and _ends(line) not in back]
     boxes, paths = _lay_out(grouped.spots, straight, centre, is_framed=bool(rings))
-    frames = _apart([_frame(ring, boxes) for ring in rings])
     at = {box.spot.key: box for box in boxes}
+    paths = [_touch(points, at[line.source], at[line.target]) for line, points in zip(straight, paths, strict=True)]
+    frames = _frames(rings, boxes, straight, paths)
     arrows = [Arrow(_path(points), line, goes_back=False) for line, points in zip(straight, paths, strict=True)]
     for line in grouped.lines:
         if line.source == line.target:
@@ -97,7 +112,7 @@ def draw_graph(grouped: Grouped, *, centre: UUID, loops: Iterable[Loop] = ()) ->
         elif _ends(line) in back:
             frame = next(frame for ring, frame in zip(rings, frames, strict=True) if ring.back == _ends(line))
             arrows.append(Arrow(_arc_under(frame, at[line.source], at[line.target]), line, goes_back=True))
-    top = min([0, *(frame.title_y - _TITLE for frame in frames)])
+    top = min([0, *(frame.title.y - TITLE for frame in frames)])
     width, bottom = _extent(boxes, arrows, frames, paths)
     return Drawing(boxes, arrows, frames, round(top, 1), width, round(bottom - top, 1))
 
@@ -108,7 +123,7 @@ def _extent(
     points = [point for path in paths for point in path]
     xs = [x for x, _ in points] + [box.x + box.width for box in boxes]
     ys = [y for _, y in points] + [box.y + box.height for box in boxes]
-    xs += [frame.x + max(frame.width, len(frame.title) * _CHARACTER) for frame in frames]
+    xs += [max(frame.x + frame.width, frame.title.x + frame.title.width) for frame in frames]
     ys += [frame.y + frame.height + (_ARC + _WORDS if frame.arc_y else 0) for frame in frames]
     itself = {arrow.line.source for arrow in arrows if arrow.line.source == arrow.line.target}
     xs += [box.x + box.width + _BULGE for box in boxes if box.spot.key in itself]
@@ -160,7 +175,7 @@ def _lay_out(
     top = min((box.y for box in boxes), default=0)
     left = min([left, *(x for points in paths for x, _ in points)])
     top = min([top, *(y for points in paths for _, y in points)])
-    right, down = _MARGIN + _FRAME - left, _MARGIN + _FRAME + _TITLE - top
+    right, down = _MARGIN + FRAME - left, _MARGIN + FRAME + TITLE - top
     moved = [box._replace(x=round(box.x + right, 1), y=round(box.y + down, 1)) for box in boxes]
     return moved, [[(x + right, y + down) for x, y in points] for points in paths]
 
@@ -201,42 +216,76 @@ def _arc_at(box: Box) -> str:
 def _arc_under(frame: Frame, source: Box, target: Box) -> str:
     """Return the arc under a frame, from the bottom of one node to that of another."""
     (from_x, from_y), (to_x, to_y) = ((box.x + box.width / 2, box.y + box.height) for box in (source, target))
-    if abs(from_x - to_x) < _NARROWEST / 2:
-        # One above the other: it goes down beside them.
-        from_x, to_x = from_x + source.width / 4, to_x - target.width / 4
+    # Beside their middles, where other lines end; one above the other it goes down beside them.
+    side = 1 if from_x - to_x < _NARROWEST / 2 else -1
+    from_x, to_x = from_x + side * source.width / 4, to_x - side * target.width / 4
     lowest = frame.y + frame.height + _ARC
     depth = (lowest - (from_y + to_y) / 8) / 0.75
     return f"M{from_x:.1f} {from_y:.1f}C{from_x:.1f} {depth:.1f} {to_x:.1f} {depth:.1f} {to_x:.1f} {to_y:.1f}"
 
 
-def _frame(ring: _Ring, boxes: list[Box]) -> Frame:
-    loop, inside = ring.loop, [box for box in boxes if box.spot.key in ring.spots]
-    turns_at_itself = len(loop.cycle) == 1
-    left, top = min(box.x for box in inside) - _FRAME, min(box.y for box in inside) - _FRAME
-    right = max(box.x + box.width for box in inside) + (_BULGE if turns_at_itself else _FRAME)
-    bottom = max(box.y + box.height for box in inside) + _FRAME
+def _frames(
+    rings: Sequence[_Ring], boxes: Sequence[Box], lines: Sequence[Line], paths: Sequence[_Points]
+) -> list[Frame]:
+    """Return the frames, each around the nodes of its loop and the lines between them, its title on nothing else."""
+    ways = [(line, [_rect(*step) for step in pairwise(points)]) for line, points in zip(lines, paths, strict=True)]
+    places = [_enclosed(ring, boxes, ways) for ring in rings]
+    words = [_title(ring.loop) for ring in rings]
+    drawn = [*(box.place for box in boxes), *(way for _, some in ways for way in some)]
+    widths = [len(said) * _CHARACTER for said in words]
+    titles = place_titles(zip(places, words, widths, strict=True), drawn)
+    middles = {box.spot.key: box.x + box.width / 2 for box in boxes}
+    return [_frame(ring, place, title, middles) for ring, place, title in zip(rings, places, titles, strict=True)]
+
+
+def _frame(ring: _Ring, place: Rect, title: Title, middles: Mapping[str, float]) -> Frame:
+    left, top, right, bottom = place
+    frame = Frame(title, round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1))
+    if ring.back is None:
+        return frame
+    source, target = ring.back
+    return frame._replace(arc_x=round((middles[source] + middles[target]) / 2, 1), arc_y=round(bottom + _ARC + 13, 1))
+
+
+def _enclosed(ring: _Ring, boxes: Sequence[Box], ways: Iterable[tuple[Line, list[Rect]]]) -> Rect:
+    inside = [box.place for box in boxes if box.spot.key in ring.spots]
+    own = [way for line, some in ways if {line.source, line.target} <= ring.spots for way in some]
+    place = enclose(inside, own, [box.place for box in boxes if box.spot.key not in ring.spots])
+    # What leads to itself has its arc at the right.
+    return place._replace(right=place.right + _BULGE - FRAME) if len(ring.loop.cycle) == 1 else place
+
+
+def _title(loop: Loop) -> str:
     turned = f", last turned {loop.last_turn_at:%H:%M}" if loop.last_turn_at else ""
     count = len(loop.members) + loop.cut_members
-    title = f"Loop, {count} {'node' if count == 1 else 'nodes'}{turned}"
-    made = Frame(
-        title, round(top - 5, 1), round(left, 1), round(top, 1), round(right - left, 1), round(bottom - top, 1)
-    )
-    if ring.back is None:
-        return made
-    at = {box.spot.key: box.x + box.width / 2 for box in inside}
-    return made._replace(arc_x=round((at[ring.back[0]] + at[ring.back[1]]) / 2, 1), arc_y=round(bottom + _ARC + 13, 1))
+    return f"Loop, {count} {'node' if count == 1 else 'nodes'}{turned}"
 
 
-def _apart(frames: list[Frame]) -> list[Frame]:
-    """Return frames whose titles don't stand on one another."""
-    placed: list[Frame] = []
-    for frame in frames:
-        while any(_is_over(frame, other) for other in placed):
-            frame = frame._replace(title_y=round(frame.title_y - _TITLE, 1))
-        placed.append(frame)
-    return placed
+def _rect(one: tuple[float, float], other: tuple[float, float]) -> Rect:
+    (left, right), (top, bottom) = sorted((one[0], other[0])), sorted((one[1], other[1]))
+    return Rect(left, top, right, bottom)
 
 
-def _is_over(one: Frame, other: Frame) -> bool:
-    begins, ends = max(one.x, other.x), min(*(frame.x + len(frame.title) * _CHARACTER for frame in (one, other)))
-    return begins < ends and abs(one.title_y - other.title_y) < _TITLE
+def _touch(points: _Points, source: Box, target: Box) -> _Points:
+    """Return a way whose ends touch what is drawn: they come to where a box would have its corners."""
+    return [_on_edge(points[0], source), *points[1:-1], _on_edge(points[-1], target)]
+
+
+def _on_edge(point: tuple[float, float], box: Box) -> tuple[float, float]:
+    x, y = point
+    left, top, right, bottom = box.place
+    # Of the corner that it is at, where the curve's centre is.
+    centre_x = min(max(x, left + box.round), right - box.round)
+    centre_y = min(max(y, top + box.round), bottom - box.round)
+    off_x, off_y = x - centre_x, y - centre_y
+    if not off_x or not off_y:
+        return point
+    # It goes on as it came, from a side or from above or below, until it is on the curve.
+    if abs(off_x) >= abs(off_y):
+        return (centre_x + copysign(_other_leg(box.round, off_y), off_x), y)
+    return (x, centre_y + copysign(_other_leg(box.round, off_x), off_y))
+
+
+def _other_leg(longest: float, leg: float) -> float:
+    # Places are rounded: what ends at the very corner may be a little beyond it.
+    return sqrt(max(0.0, longest**2 - leg**2))

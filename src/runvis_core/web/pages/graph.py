@@ -30,6 +30,8 @@ from runvis_core.web.rendering import definition_path, now_of, render, with_quer
 
 DEPTH: Final = 2
 MAX_LOOPS: Final = 20
+MAX_BESIDE: Final = 5
+"""How many members of a loop are named that are not on the shortest way around it."""
 MAX_FETCHED: Final = 1000
 """How many nodes are looked at; those that have no room are told in groups."""
 PROOFS: Final = 50
@@ -193,8 +195,11 @@ def _definition(node: LineageRef) -> str | None:
 def _loop(view: _View, loop: Loop) -> dict[str, Any]:
     members = {member.node_id: member for member in loop.members}
     around = [members[node] for node in loop.cycle if node in members]
+    beside = [member for member in loop.members if member not in around]
     return {
         "around": [{"ref": node, "href": view.node_link(node)} for node in around],
+        "beside": [{"ref": node, "href": view.node_link(node)} for node in beside[:MAX_BESIDE]],
+        "more_beside": max(0, len(beside) - MAX_BESIDE) + loop.cut_members,
         "count": len(loop.members) + loop.cut_members,
         "turns": loop.turns,
         "last_turn_at": loop.last_turn_at,
