@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from sqlalchemy import Connection, select, tuple_
 
+from runvis_core.emit.current import dataset_name
 from runvis_core.services.answers import DatasetRef, RunRef
 from runvis_core.services.filters import is_storable
 from runvis_core.services.names import find_runs_named
@@ -34,6 +37,9 @@ EACH: Final = 10
 """How many hits of each sort an answer has."""
 MAX_QUERY: Final = 1000
 _MAX_LOOKED_THROUGH: Final = 500
+_MAX_DATASETS: Final = 50
+"""How many datasets are looked through for each way in which words may be an address."""
+_MAX_SPLITS: Final = 20
 _HEX: Final = re.compile(r"[0-9a-f-]{6,40}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -160,17 +166,40 @@ def _by_code(connection: Connection, words: str) -> Iterator[Hit]:
 
 
 def _by_dataset(connection: Connection, words: str) -> Iterator[Hit]:
-    """Look for datasets by the beginning of their names: from one to the next, not through all who touched them."""
+    """Look for datasets by their addresses, and by the beginnings of their names."""
+    addressed = list(_possible_datasets(words))
+    found = [ref for ref in addressed if _is_dataset(connection, ref)]
+    for ref in addressed:
+        beside = islice(_datasets_from(connection, ref.name), _MAX_DATASETS)
+        found += [other for other in beside if f"/{other.namespace}".endswith(f"/{ref.namespace}")]
+    found += islice(_datasets_from(connection, words), EACH)
+    for ref in found[:EACH]:
+        yield Hit(match=Match.DATASET, dataset=ref)
+
+
+def _possible_datasets(words: str) -> Iterator[DatasetRef]:
+    """Yield what the words may say as an address: namespace and name, and either may have slashes of its own."""
+    pairs = [(words[:place], words[place + 1 :]) for place, char in enumerate(words) if char == "/"]
+    with suppress(ValueError):
+        pairs.insert(0, dataset_name(words))
+    for namespace, name in dict.fromkeys(pairs[:_MAX_SPLITS]):
+        if namespace and name:
+            yield DatasetRef(namespace=namespace, name=name)
+
+
+def _is_dataset(connection: Connection, ref: DatasetRef) -> bool:
+    query = select(datasets.c.run_id).where(datasets.c.name == ref.name, datasets.c.namespace == ref.namespace)
+    return connection.execute(query.limit(1)).one_or_none() is not None
+
+
+def _datasets_from(connection: Connection, beginning: str) -> Iterator[DatasetRef]:
+    """Yield the datasets whose names begin so: from one to the next, not through all who touched them."""
     place = tuple_(datasets.c.name, datasets.c.namespace)
-    last: tuple[str, str] | None = None
-    for _ in range(EACH):
-        query = select(datasets.c.name, datasets.c.namespace).order_by(datasets.c.name, datasets.c.namespace).limit(1)
-        beyond = datasets.c.name >= words if last is None else place > tuple_(*last)
-        row = connection.execute(query.where(beyond)).one_or_none()
-        if row is None or not row.name.startswith(words):
-            return
-        last = (row.name, row.namespace)
-        yield Hit(match=Match.DATASET, dataset=DatasetRef(namespace=row.namespace, name=row.name))
+    query = select(datasets.c.name, datasets.c.namespace).order_by(datasets.c.name, datasets.c.namespace).limit(1)
+    row = connection.execute(query.where(datasets.c.name >= beginning)).one_or_none()
+    while row is not None and row.name.startswith(beginning):
+        yield DatasetRef(namespace=row.namespace, name=row.name)
+        row = connection.execute(query.where(place > tuple_(row.name, row.namespace))).one_or_none()
 
 
 def _by_error(connection: Connection, words: str) -> Iterator[Hit]:

@@ -98,6 +98,7 @@ def asks() -> dict[str, Callable[[Store], object]]:
         "search a word": lambda store: search(store, "upstream rows"),
         "search an id": lambda store: search(store, str(a_run_id("r 3"))[:8]),
         "search an address": lambda store: search(store, "https://engine.example/dags/etl/runs/r1"),
+        "search a dataset": lambda store: search(store, "s3://lake/sales"),
         "a run": lambda store: get_run(store, str(a_run_id("r 3")), now=NOW),
         "a run of a deployment": lambda store: find_run_id(store, "r 3/1", Within(engine="airflow", deployment="test")),
         "feed": lambda store: list_feed(store, RunFilter(state=[State.FAILED]), limit=10, now=NOW),

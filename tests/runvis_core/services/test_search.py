@@ -94,6 +94,44 @@ def test_definitions_code_and_datasets_are_found_by_their_beginnings(store: Stor
     assert named == ["sales", "sales_eu", "sales_eu", "sales_eu"]
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("s3://shop/forecast", ["s3://shop forecast", "s3://shop forecast_eu"]),
+        ("shop/forecast", ["s3://shop forecast", "s3://shop forecast_eu"]),
+        ("s3://user:word@shop/forecast", ["s3://shop forecast", "s3://shop forecast_eu"]),
+        ("s3://shop/forecast_", ["s3://shop forecast_eu"]),
+        ("hop/forecast", []),
+        ("s3://shop/raw/2026/plan", ["s3://shop raw/2026/plan"]),
+        ("raw/2026/plan", ["s3://shop raw/2026/plan"]),
+        ("file:///data/in", ["file /data/in"]),
+        ("/data/in", ["file /data/in"]),
+        ("s3://shop/", []),
+    ],
+)
+def test_a_dataset_is_found_by_its_address(store: Store, record: Record, query: str, names: list[str]) -> None:
+    record(store, a_story())
+    told = [("s3://shop", "forecast"), ("s3://shop", "forecast_eu"), ("s3://other", "forecast"),
+            ("s3://shop", "raw/2026/plan"), ("file", "/data/in")]  # fmt: skip
+    writes = [
+        make(DatasetEvent, run_id=CHILD, seconds=second, direction="write", namespace=namespace, name=name)
+        for second, (namespace, name) in enumerate(told)
+    ]
+    record(store, writes)
+    found = search(store, query).items
+    assert [f"{hit.dataset.namespace} {hit.dataset.name}" for hit in found if hit.dataset] == names
+
+
+def test_an_address_finds_its_dataset_however_many_have_its_name(store: Store, record: Record) -> None:
+    record(store, a_story())
+    writes = [make(DatasetEvent, run_id=CHILD, seconds=n, direction="write", namespace=f"s3://{n:03}", name="raw")
+              for n in range(70)]  # fmt: skip
+    record(store, writes)
+    (hit,) = search(store, "s3://069/raw").items
+    assert hit.dataset is not None
+    assert hit.dataset.namespace == "s3://069"
+
+
 def test_an_error_is_found_by_its_words_newest_first(store: Store, record: Record) -> None:
     for number in range(3):
         record(store, a_run(f"bad {number}", begins=number, state=State.FAILED))
