@@ -508,6 +508,8 @@ def test_a_search_leads_straight_to_an_id_and_lists_what_else_it_names(pages: ht
     assert f"/runs/{STAGE_2}" in list(links_of(read(pages, "/search?q=upstream returned")))
     (dataset,) = (href for href in links_of(read(pages, "/search?q=orders")) if href.startswith("/graph?"))
     assert "shop.extract" in read(pages, dataset).text
+    assert pages.get("/search", params={"q": "s3://raw/orders"}).headers["Location"] == dataset
+    assert "definition shop airflow" in " ".join(named.text.split())
     assert "Nothing is named by" in read(pages, "/search?q=nobody-knows-this").text
     assert "Give an id" in read(pages, "/search").text
 

@@ -25,7 +25,7 @@ _BY = {
 
 
 def show_search(request: Request) -> Response:
-    """Show what the words name; an id in full leads straight to its run."""
+    """Show what the words name; an id in full leads straight to its run, an address to its dataset."""
     given = asked(request)
     words = given.get("q", "")
     if isinstance(words, list):
@@ -33,6 +33,8 @@ def show_search(request: Request) -> Response:
     found = search(store_of(request), words)
     if found.exact is not None:
         return redirect(f"/runs/{found.exact.run_id}")
+    if found.items and (dataset := found.items[0].dataset) and f"{dataset.namespace}/{dataset.name}" == words.strip():
+        return redirect(dataset_path(dataset.namespace, dataset.name))
     hits = [told for hit in found.items if (told := _told(hit))]
     return render(request, "search.html", words=words, hits=hits)
 
@@ -41,16 +43,18 @@ def _told(hit: Hit) -> dict[str, Any] | None:
     by = _BY[hit.match]
     if hit.run is not None:
         href, name = f"/runs/{hit.run.run_id}", name_run(hit.run) or hit.run.native_id or "unnamed"
-        return {"by": by, "href": href, "name": name, "run": hit.run, "more": hit.error}
+        return {"by": by, "href": href, "name": name, "engine": hit.run.engine, "run": hit.run, "more": hit.error}
     if hit.definition is not None:
         one = hit.definition
         href = definition_path(one.engine, one.deployment, one.definition)
-        return {"by": by, "href": href, "name": one.definition, "run": None, "more": one.code_version}
+        named = {"name": one.definition, "engine": one.engine, "run": None}
+        return {"by": by, "href": href, **named, "more": one.code_version}
     if hit.dataset is not None:
         return {
             "by": by,
             "href": dataset_path(hit.dataset.namespace, hit.dataset.name),
             "name": hit.dataset.name,
+            "engine": None,
             "run": None,
             "more": hit.dataset.namespace,
         }
