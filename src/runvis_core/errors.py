@@ -76,11 +76,13 @@ class LogRuleError(RowRefusedError):
 
 
 class NotFoundError(RunVisError):
-    """There is no such thing in the store. `near` are the ids or names of what was perhaps meant."""
+    """There is no such thing in the store. `near` are the ids or names of what was perhaps meant, `labels` what a
+    person calls each."""
 
-    def __init__(self, message: str, *, near: Iterable[str] = ()) -> None:
+    def __init__(self, message: str, *, near: Iterable[str] = (), labels: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.near = list(near)
+        self.labels = list(labels) or self.near
 
 
 class PastError(RunVisError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from difflib import SequenceMatcher
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from runvis_core.emit.current import dataset_name
 from runvis_core.errors import NotFoundError
@@ -16,6 +17,8 @@ from runvis_core.services.lineage_answers import LineageQuery
 from runvis_core.store.tables import lineage_nodes
 
 _SHOWN: Final = 5
+_FEWEST: Final = 3
+_LOOKED_THROUGH: Final = 100
 _MAX_SPLITS: Final = 100
 
 
@@ -39,11 +42,24 @@ def resolve_node(connection: Connection, query: LineageQuery, has_node: ColumnEl
             raise NotFoundError(
                 f"{name!r} means several: {_listed(found)}; say which by engine and deployment, or by its id",
                 near=_ids_of(found),
+                labels=_labels_of(found),
             )
-    following = known.where(columns.name >= name).order_by(columns.name, columns.number).limit(_SHOWN)
-    near = [row for row in connection.execute(following) if row.name.startswith(name)]
+    near = _find_near(connection, known, name)
     hint = f"; there are {_listed(near)}" if near else ": give a definition's name or a dataset's address"
-    raise NotFoundError(f"no lineage is known of {name!r}{hint}", near=_ids_of(near))
+    raise NotFoundError(f"no lineage is known of {name!r}{hint}", near=_ids_of(near), labels=_labels_of(near))
+
+
+def _find_near(connection: Connection, known: Select[Any], name: str) -> list[Any]:
+    """Return the nodes whose names begin with what was given, or else with the first half of it: the likest first."""
+    columns = lineage_nodes.c
+    with suppress(ValueError):
+        name = dataset_name(name)[1]
+    for begins in (name, name[: max(_FEWEST, len(name) // 2)]):
+        following = known.where(columns.name >= begins).order_by(columns.name, columns.number).limit(_LOOKED_THROUGH)
+        near = [row for row in connection.execute(following) if row.name.startswith(begins)]
+        if near:
+            return sorted(near, key=lambda row: -SequenceMatcher(None, row.name, name).ratio())[:_SHOWN]
+    return []
 
 
 def _possible_ids(name: str) -> Iterator[UUID]:
@@ -64,6 +80,10 @@ def _dataset_id(namespace: str, name: str) -> UUID:
 
 def _ids_of(rows: Sequence[Any]) -> list[str]:
     return [str(row.node_id) for row in rows[:_SHOWN]]
+
+
+def _labels_of(rows: Sequence[Any]) -> list[str]:
+    return [f"{row.name} ({_home(row)})" for row in rows[:_SHOWN]]
 
 
 def _listed(rows: Any) -> str:

@@ -71,7 +71,7 @@ def _error_page(request: Request, error: RunVisError) -> Response:
         return render(request, "error.html", status=400, title="That past can't be told of", **_said(error))
     if isinstance(error, NotFoundError):
         title = "Which one is meant?" if error.near else "There is no such thing"
-        near = [(_lead_to(request, name), name) for name in error.near]
+        near = [(_lead_to(request, name), label) for name, label in zip(error.near, error.labels, strict=True)]
         return render(request, "error.html", status=404, title=title, **{**_said(error), "near": near})
     if isinstance(error, AskedError | CursorError):
         parameter = error.parameter if isinstance(error, AskedError) else "cursor"

@@ -156,6 +156,26 @@ def test_a_name_of_several_is_told_apart(store: Store, record: Record) -> None:
         asked(store, "et")
 
 
+@pytest.mark.parametrize(
+    ("given", "likest"),
+    [("retruns", "returns (airflow test)"), ("s3://lake/salse", "sales (dataset in s3://lake)"), ("sale", "sales (")],
+)
+def test_a_name_that_is_misspelt_has_near_ones(store: Store, record: Record, given: str, likest: str) -> None:
+    record(store, [an_identity(0, "retail"), an_identity(1, "returns"), use(1, "write", "sales")])
+    with pytest.raises(NotFoundError, match=r"no lineage is known of .*; there are ") as told:
+        asked(store, given)
+    assert told.value.labels[0].startswith(likest)
+    nearest = asked(store, told.value.near[0]).node
+    assert nearest.name == likest.partition(" ")[0]
+
+
+def test_what_goes_by_no_name_at_all_has_no_near_ones(store: Store, record: Record) -> None:
+    record(store, [an_identity(0, "etl")])
+    with pytest.raises(NotFoundError, match="give a definition's name") as told:
+        asked(store, "zzz")
+    assert (told.value.near, told.value.labels) == ([], [])
+
+
 def test_a_loop_through_engines_and_data_has_members_edges_kinds_and_turns(store: Store, record: Record) -> None:
     events = chain("orders", "forecast", "orders", "forecast", "orders")
     record(store, [*events, use(1, "write", "plan"), use(4, "read", "plan")])

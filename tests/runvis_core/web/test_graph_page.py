@@ -113,6 +113,18 @@ def test_no_line_runs_through_a_loops_title_and_each_ends_at_the_edge_of_a_datas
     assert touching == 2
 
 
+def test_a_name_of_several_is_asked_back_by_what_they_are_called(store: Store, record: Record, serve: Serve) -> None:
+    record(store, turning("plan", "PLAN", "returns"))
+    record(store, [an_identity(7, "plan", engine="prefect")])
+    pages = serve()
+    page = read(pages, "/graph?node=plan", status=404)
+    assert "Which one is meant?" in page.text
+    assert {"plan (airflow test)", "plan (prefect test)"} <= {word.strip() for word in page.words}
+    meant = [href for href in links_of(page) if href.startswith("/graph?node=")]
+    assert len([read(pages, href) for href in meant]) == 2
+    assert "returns (airflow test)" in read(pages, "/graph?node=retruns", status=404).text
+
+
 def test_an_edge_opens_the_runs_that_prove_it(store: Store, record: Record, serve: Serve) -> None:
     record(store, turning("a", "b", first=0))
     record(store, turning("a", "b", first=2))
