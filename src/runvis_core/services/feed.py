@@ -203,7 +203,8 @@ def _first_failures() -> Any:
         )
         .exists()
     )
-    order = (runs.c.ended_at, runs.c.first_position)
+    # One that is presumed lost has no end; the databases don't agree on where what is not known stands.
+    order = (runs.c.ended_at.nulls_last(), runs.c.first_position)
     numbered = (
         select(
             runs.c.run_id,

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from runvis_core.model.event import AliasEvent, LinkEvent
 from runvis_core.model.run import Record, Testimony
+from runvis_core.model.state import Relation
 from runvis_core.services.answers import (
     AliasView,
     AttemptView,
@@ -104,8 +105,12 @@ def _version(runs: PastRuns, run: PastRun) -> DefinitionVersion | None:
 
 
 def _provisional(runs: PastRuns, run_id: UUID) -> list[UUID]:
-    query = select(links.c.run_id).where(links.c.target_run_id == run_id, links.c.position <= runs.past.position)
-    found = runs.load(runs.connection.scalars(query.limit(MAX_ITEMS)))
+    query = select(links.c.run_id).where(
+        links.c.relation == Relation.BECAME.value,
+        links.c.target_run_id == run_id,
+        links.c.position <= runs.past.position,
+    )
+    found = runs.load(runs.connection.scalars(query.order_by(links.c.position).limit(MAX_ITEMS)))
     became = [one.row for one in found if one.row.became_run_id == run_id]
     return [row.run_id for row in sorted(became, key=lambda row: (row.sort_at, row.run_id))]
 

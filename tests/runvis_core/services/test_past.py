@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runvis_core.errors import CursorError, NotFoundError, PastError
-from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, StateEvent
-from runvis_core.model.state import Relation, State, Witness
+from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, PresumptionEvent, StateEvent
+from runvis_core.model.state import Relation, State, Verdict, Witness
 from runvis_core.services.answers import RunSummary, TreeNode
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.past_details import get_past_run_detail
+from runvis_core.services.past_feed import find_failed_inside_at
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_runs import list_past_runs
 from runvis_core.services.past_trees import get_past_tree
@@ -30,6 +31,7 @@ from runvis_core.store.log import SqlEventLog
 from runvis_core.testing.event_log_suite import append, seal_all
 from runvis_core.testing.factories import a_run_id, at, make
 from runvis_core.testing.histories import histories
+from runvis_core.testing.runs import a_run
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2, a_story
 
 Record = Callable[[Store, Iterable[EventBase]], None]
@@ -242,6 +244,39 @@ def test_a_run_was_its_provisional_self_before_it_became_another(store: Store, r
     assert states(store, as_of=at(5)) == {waiting: State.QUEUED}
     assert states(store, as_of=at(10)) == {started: State.RUNNING}
     assert get_past_run_detail(store, str(started), PastFilter(as_of=at(5)), now=NOW).run_id == waiting
+
+
+def test_what_else_leads_to_a_run_takes_no_place_from_what_it_was_before(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runvis_core.services.past_details.MAX_ITEMS", 2)
+    waiting, started = a_run_id("waiting"), a_run_id("started")
+    linked = {"relation": Relation.CAUSED, "target_run_id": started}
+    causes = [make(LinkEvent, run_id=a_run_id(f"cause {number}"), seconds=2, **linked) for number in range(30)]
+    record(
+        store,
+        [
+            *causes,
+            make(StateEvent, run_id=waiting, seconds=1, state=State.QUEUED),
+            make(LinkEvent, run_id=waiting, seconds=10, relation=Relation.BECAME, target_run_id=started),
+            make(StateEvent, run_id=started, seconds=10, state=State.RUNNING),
+        ],
+    )
+    then = get_past_run_detail(store, str(started), PastFilter(as_of=at(20)), now=NOW)
+    assert then.provisional_run_ids == [waiting]
+
+
+def test_what_failed_first_inside_is_what_ended_then_not_what_is_presumed_lost(store: Store, record: Record) -> None:
+    record(store, a_run("top", begins=0, seconds=60, state=State.FAILED))
+    record(store, a_run("silent", begins=1, state=None, kind="task", definition="etl.silent", inside="top"))
+    lost = {"verdict": Verdict.LOST, "state": State.FAILED, "reason": "the engine has no word"}
+    record(store, [make(PresumptionEvent, run_id=a_run_id("silent"), seconds=20, **lost)])
+    bad = {"kind": "task", "definition": "etl.bad", "inside": "top"}
+    record(store, a_run("bad", begins=30, state=State.FAILED, **bad))
+    for past in (PastFilter(), PastFilter(as_of=at(90))):
+        found = find_failed_inside_at(store, a_run_id("top"), past, now=NOW)
+        assert found is not None
+        assert found.run_id == a_run_id("bad")
 
 
 def test_pages_of_the_past_hold_each_run_once_and_their_cursors_are_theirs(store: Store, record: Record) -> None:
