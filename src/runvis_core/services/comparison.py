@@ -28,6 +28,12 @@ SECONDS_SHARE: Final = 0.1
 """Times that differ by less than a second, or by less than a tenth of the longer one, count as equal."""
 _MAX_DEPTH: Final = 8
 _THEME_RANK: Final = {theme: rank for rank, theme in enumerate(Theme)}
+_GIVEN: Final = (Theme.CODE, Theme.INPUTS, Theme.ENVIRONMENT)
+"""What a run has before anything happens in it."""
+_FIRST_RANK: Final = {
+    theme: rank for rank, theme in enumerate((*_GIVEN, Theme.OUTCOME, Theme.STRUCTURE, Theme.DATASETS))
+}
+"""By what two runs can part in a step, what leads to the other first. Times and metrics differ between any two."""
 _INCIDENTAL: Final = frozenset(
     {
         "environment.host",
@@ -78,7 +84,7 @@ def compare_sides(left: Side, right: Side) -> Comparison:
         found += here
         steps.append(_step(pair, here))
     ranked = _rank(found)
-    first = _first_divergence(found)
+    first = _first_divergence(found, ranked)
     if first is not None:
         merged = next(one for one in ranked if _same(one, first))
         ranked = [merged, *(one for one in ranked if one is not merged)]
@@ -280,22 +286,24 @@ def seconds_between(earlier: datetime | None, later: datetime | None) -> float |
 # The order, and what is folded
 
 
-def _first_divergence(found: list[_Found]) -> Difference | None:
-    """Return the difference of outcome that was known first, the innermost step's where several were known at once."""
-    outcomes = [
-        one
-        for one in found
-        if one.difference.theme is Theme.OUTCOME
-        or (one.difference.theme is Theme.STRUCTURE and one.difference.field == "step")
-    ]
-    if not outcomes:
-        return None
+def _first_divergence(found: list[_Found], ranked: list[Difference]) -> Difference | None:
+    """Return the first difference in the order of cause.
+
+    That is the first of what the runs themselves were given. Where they were given the same, it is what differs in the
+    step that ended first of those that differ, the innermost one's where several ended at once; of a step too, what it
+    was given comes before how it ended.
+    """
+    given = [one for one in ranked if one.theme in _GIVEN and not one.steps]
+    if given:
+        return given[0]
 
     def order(one: _Found) -> tuple[Any, ...]:
-        return (one.known_at, -one.step.count("/"), one.step == "", one.place, one.difference.field != "state",
-                one.difference.field)  # fmt: skip
+        theme, field = one.difference.theme, one.difference.field
+        return (one.known_at, -one.step.count("/"), one.step == "", one.place,
+                _FIRST_RANK[theme], field != "state", field)  # fmt: skip
 
-    return min(outcomes, key=order).difference
+    first = min((one for one in found if one.difference.theme in _FIRST_RANK), key=order, default=None)
+    return first.difference if first else None
 
 
 def _same(merged: Difference, one: Difference) -> bool:

@@ -11,19 +11,20 @@ from runvis_core.services.answers import Answer, RunRef
 
 
 class Theme(StrEnum):
-    """What a difference is about, in the order in which differences are ranked."""
+    """What a difference is about, in the order in which differences are ranked: what may be a cause, then what came
+    of it."""
 
-    OUTCOME = "outcome"
-    """How it ended: state, attempts, failure."""
     CODE = "code"
     INPUTS = "inputs"
     """Parameters, conf, tags, and why it started."""
-    STRUCTURE = "structure"
-    """Which steps there are, and how they follow one another."""
     ENVIRONMENT = "environment"
     """Engine, packages, variables, pools."""
+    STRUCTURE = "structure"
+    """Which steps there are, and how they follow one another."""
     DATASETS = "datasets"
     """What was read and written, and the artifacts."""
+    OUTCOME = "outcome"
+    """How it ended: state, attempts, failure."""
     METRICS = "metrics"
     QUEUE = "queue"
     """Seconds from being queued to the start."""
@@ -88,7 +89,9 @@ class Comparison(Answer):
     left: RunRef
     right: RunRef
     first_divergence: Difference | None = None
-    """Where the outcomes part: the difference of outcome that was known first. It stands first in `differences` too."""
+    """Where they part first, in the order of cause: what the runs themselves were given, their code, inputs and
+    environment; where that is equal, what differs in the step that differs first in time. It stands first in
+    `differences` too."""
     differences: list[Difference] = Field(default_factory=list[Difference])
     """Ranked: the first divergence, then by theme, the largest change first."""
     equal: list[EqualFields] = Field(default_factory=list[EqualFields])

@@ -54,24 +54,48 @@ def told(found: Comparison) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(one.theme.value, one.field, tuple(one.steps)) for one in found.differences]
 
 
-def test_a_failed_run_parts_from_its_last_success_at_the_step_that_failed(store: Store, record: Record) -> None:
+def test_a_failed_run_parts_from_its_last_success_by_what_it_was_given(store: Store, record: Record) -> None:
     record(store, a_tree("good", 0, fails=False, code={"commit": "abc"}))
     record(store, a_tree("bad", 1000, fails=True, code={"commit": "def"}, content={"parameters": {"day": 2}}))
     found = compare_with_last_success(store, str(a_run_id("bad")))
     assert (found.left.run_id, found.right.run_id) == (a_run_id("good"), a_run_id("bad"))
     assert found.first_divergence is not None
-    assert (found.first_divergence.field, found.first_divergence.steps) == ("state", ["stage"])
-    assert (found.first_divergence.left, found.first_divergence.right) == ("Succeeded", "Failed")
+    assert (found.first_divergence.field, found.first_divergence.steps) == ("code.commit", [])
+    assert (found.first_divergence.left, found.first_divergence.right) == ("abc", "def")
     assert found.differences[0] == found.first_divergence
     fields = [(one.theme, one.field, one.change) for one in found.differences if not one.steps]
     assert fields == [
+        (Theme.CODE, "code.commit", "changed"),
+        (Theme.INPUTS, "parameters.day", "added"),
         (Theme.OUTCOME, "failure.error_type", "added"),
         (Theme.OUTCOME, "failure.message", "added"),
         (Theme.OUTCOME, "state", "changed"),
-        (Theme.CODE, "code.commit", "changed"),
-        (Theme.INPUTS, "parameters.day", "added"),
     ]
     assert [(pair.step, pair.differs) for pair in found.steps] == [("", True), ("extract", False), ("stage", True)]
+
+
+def test_a_failed_run_that_was_given_the_same_parts_at_the_step_that_failed(store: Store, record: Record) -> None:
+    record(store, a_tree("good", 0, fails=False, code={"commit": "abc"}))
+    record(store, a_tree("bad", 1000, fails=True, code={"commit": "abc"}))
+    found = compare_with_last_success(store, str(a_run_id("bad")))
+    assert found.first_divergence is not None
+    assert (found.first_divergence.field, found.first_divergence.steps) == ("state", ["stage"])
+    assert (found.first_divergence.left, found.first_divergence.right) == ("Succeeded", "Failed")
+    assert found.differences[0] == found.first_divergence
+
+
+def test_what_a_step_was_given_comes_before_how_it_ended_and_an_earlier_step_before_a_later_one(
+    store: Store, record: Record
+) -> None:
+    for name, begins, day, state in (("good", 0, 1, State.SUCCEEDED), ("bad", 1000, 2, State.FAILED)):
+        given = {"content": {"parameters": {"day": day}}}
+        task = {"kind": "task", "inside": name}
+        record(store, a_run(name, begins=begins, seconds=60, state=state))
+        record(store, a_run(f"{name} b", begins=begins + 5, state=state, context=given, definition="etl.b", **task))
+        record(store, a_run(f"{name} a", begins=begins + 30, state=state, definition="etl.a", **task))
+    found = compare_runs(store, str(a_run_id("good")), str(a_run_id("bad")))
+    assert found.first_divergence is not None
+    assert (found.first_divergence.field, found.first_divergence.steps) == ("parameters.day", ["b"])
 
 
 def test_a_run_compared_with_itself_has_no_difference(store: Store, record: Record) -> None:

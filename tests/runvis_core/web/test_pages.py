@@ -414,8 +414,17 @@ def test_a_failed_run_is_compared_with_the_last_that_went_well(pages: httpx.Clie
     assert href == f"/compare?left={GOOD}&right={BAD}"
     assert pages.get(f"/compare?right={BAD}").headers["Location"] == href
     page = read(pages, href)
-    assert "conf.day" in page.text
+    assert "They part first at conf.day" in page.text
     assert "+1 m 13 s" in page.text
+    titles = ("They part first: inputs", "How it ended", "Waiting for a worker", "Duration", "What differs between any")
+    said = [page.text.index(title) for title in titles if title in page.text]
+    assert len(said) > 2
+    assert said == sorted(said)
+    waits = [one for one in page.of("rect") if one.get("class") == "b-queued"]
+    ran = [one for one in page.of("rect") if (one.get("class") or "").startswith("b-ran")]
+    assert waits
+    ends = {f"{float((one['x'] or '')[:-1]) + float((one['width'] or '')[:-1]):.1f}" for one in waits}
+    assert ends <= {f"{float((one['x'] or '')[:-1]):.1f}" for one in ran}
     swapped = next(href for href in links_of(page) if href.startswith("/compare"))
     assert "−1 m 13 s" in read(pages, swapped).text
 

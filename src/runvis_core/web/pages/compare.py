@@ -17,12 +17,12 @@ from runvis_core.web.page import AskedError, asked, store_of
 from runvis_core.web.rendering import as_json, redirect, render, with_query
 
 TITLES: Final = {
-    Theme.OUTCOME: "How it ended",
     Theme.CODE: "Code",
     Theme.INPUTS: "Inputs",
-    Theme.STRUCTURE: "Structure",
     Theme.ENVIRONMENT: "Environment",
+    Theme.STRUCTURE: "Structure",
     Theme.DATASETS: "Data",
+    Theme.OUTCOME: "How it ended",
     Theme.METRICS: "Metrics",
     Theme.QUEUE: "Waiting for a worker",
     Theme.DURATION: "Duration",
@@ -30,6 +30,7 @@ TITLES: Final = {
 }
 _SECONDS: Final = (Theme.QUEUE, Theme.DURATION)
 MAX_STEPS: Final = 200
+_NARROWEST: Final = 0.005
 
 
 def show_comparison(request: Request) -> Response:
@@ -47,10 +48,7 @@ def show_comparison(request: Request) -> Response:
         "compare.html",
         found=found,
         sentence=_sentence(found),
-        themes=[
-            (TITLES[theme], [_told(one) for one in group])
-            for theme, group in groupby(sorted(found.differences, key=_rank), key=lambda one: one.theme)
-        ],
+        themes=_themes(found),
         equal=[(TITLES[one.theme], one.count, one.fields) for one in found.equal],
         steps=_steps(found),
         hidden_steps=max(0, len(found.steps) - MAX_STEPS) + found.cut_steps,
@@ -62,16 +60,23 @@ def _address(left: RunRef, right: RunRef) -> str:
     return with_query("/compare", {"left": left.run_id, "right": right.run_id})
 
 
-def _rank(one: Difference) -> int:
-    return list(Theme).index(one.theme)
+def _themes(found: Comparison) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the differences as they are ranked: where the runs part first stands alone, above all others."""
+    first = 1 if found.first_divergence is not None else 0
+    rest = groupby(found.differences[first:], key=lambda one: one.theme)
+    return [
+        *((f"They part first: {TITLES[one.theme].lower()}", [_told(one)]) for one in found.differences[:first]),
+        *((TITLES[theme], [_told(one) for one in group]) for theme, group in rest),
+    ]
 
 
 def _sentence(found: Comparison) -> str:
     if not found.differences:
         return "Nothing differs of what was recorded."
     first = found.first_divergence
-    where = f" They part first at {_place(first)}." if first else " They ended alike."
-    return f"{count_of(len(found.differences) + found.cut_differences, 'difference')}.{where}"
+    where = f" They part first at {_place(first)}." if first else ""
+    alike = "" if any(one.theme is Theme.OUTCOME for one in found.differences) else " They ended alike."
+    return f"{count_of(len(found.differences) + found.cut_differences, 'difference')}.{where}{alike}"
 
 
 def _place(one: Difference) -> str:
@@ -130,8 +135,20 @@ def _end(side: StepSide) -> float | None:
 def _side(side: StepSide | None, whole: float) -> dict[str, Any] | None:
     if side is None:
         return None
-    x, width = None, None
+    told = {"run": side.run, "look": look_at(side.run), "waited": side.queue_seconds, "ran": side.run.duration_seconds}
     begun, end = side.offset_seconds, _end(side)
-    if begun is not None and end is not None and whole > 0:
-        x, width = f"{max(0.0, begun) / whole * 100:.2f}%", f"{max(0.2, (end - begun) / whole * 100):.2f}%"
-    return {"run": side.run, "look": look_at(side.run), "x": x, "width": width, "ran": side.run.duration_seconds}
+    if begun is None or end is None or whole <= 0:
+        return {**told, "bars": []}
+    waited = max(0.0, begun - (side.queue_seconds or 0.0))
+    bars = [("b-queued", waited, begun)] if begun > waited else []
+    bars.append(("b-ran", max(0.0, begun), end))
+    return {**told, "bars": [(name, _share(first, whole), _width(last - first, whole)) for name, first, last in bars]}
+
+
+def _share(seconds: float, whole: float) -> str:
+    return f"{seconds / whole * 100:.2f}%"
+
+
+def _width(seconds: float, whole: float) -> str:
+    # What took no time at all is to be seen still.
+    return _share(max(seconds, whole * _NARROWEST), whole)
