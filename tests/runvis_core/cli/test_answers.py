@@ -81,6 +81,14 @@ def test_a_definitions_trend_and_grid(runvis: Run, address: str) -> None:
     assert json.loads(runvis("definitions", "grid", "etl", "-o", "json", url=address).stdout)["definition"] == "etl"
 
 
+def test_a_grid_counts_the_instances_of_a_step(runvis: Run, failing: str, store: Store, record: Record) -> None:
+    for index, state in enumerate((State.SUCCEEDED, State.FAILED, State.SUCCEEDED)):
+        price = {"definition": "nightly.price", "kind": "task", "inside": "bad", "key": f"bad/price/{index}"}
+        record(store, a_run(f"price {index}", begins=2001 + index, state=state, **price))
+    shown = runvis("definitions", "grid", "nightly", url=failing)
+    assert " ".join(shown.stdout.splitlines()[-1].split()) == "price of 3: 1 ✖ Failed, 2 ● Succeeded"
+
+
 def test_a_search_finds_what_is_named_or_exits_with_3(runvis: Run, address: str) -> None:
     shown = runvis("search", str(CHILD), url=address)
     assert shown.stdout.splitlines()[1].startswith("exact id")
