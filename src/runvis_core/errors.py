@@ -86,7 +86,14 @@ class NotFoundError(RunVisError):
 
 
 class PastError(RunVisError):
-    """The past that was asked about can't be told of: it lies in the future, or a filter has no past."""
+    """The past that was asked about can't be told of: it lies in the future, or a filter has no past.
+
+    `parameter` is what stands in the way.
+    """
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter = parameter
 
 
 class CursorError(RunVisError):

@@ -58,16 +58,16 @@ def find_past(connection: Connection, asked: PastFilter, *, now: datetime) -> Pa
     end = connection.execute(select(head.c.position)).scalar_one()
     moment = asked.as_of
     if moment is not None and moment > now + CLOCKS:
-        raise PastError(f"as_of: {moment:%Y-%m-%d %H:%M:%S} UTC lies in the future; leave it out to ask about now")
+        raise PastError("as_of", f"{moment:%Y-%m-%d %H:%M:%S} UTC lies in the future; leave it out to ask about now")
     known_at = asked.known_at
     if known_at is None:
         return Past(moment, end)
     if isinstance(known_at, datetime):
         if known_at > now + CLOCKS:
-            raise PastError("known_at: the moment lies in the future; leave it out to ask for what is known now")
+            raise PastError("known_at", "the moment lies in the future; leave it out to ask for what is known now")
         return Past(moment, find_position(connection, known_at, end=end))
     if known_at > end:
-        raise PastError(f"known_at: the log ends at position {end}, and {known_at} lies after it")
+        raise PastError("known_at", f"the log ends at position {end}, and {known_at} lies after it")
     return Past(moment, known_at)
 
 

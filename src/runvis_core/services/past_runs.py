@@ -119,7 +119,7 @@ def _refuse_untold(filters: RunFilter) -> None:
     for name in _WITHOUT_PAST:
         if getattr(filters, name):
             allowed = ", ".join([*_FIELDS, "parent", "top", "state", "since", "until", "conflicting"])
-            raise PastError(f"{name}: a list of the past can't be narrowed by it; it can be by {allowed}")
+            raise PastError(name, f"a list of the past can't be narrowed by it; it can be by {allowed}")
 
 
 def summarise_past(runs: PastRuns, found: Sequence[PastRun], *, whole: bool = False) -> list[RunSummary]:

@@ -18,7 +18,7 @@ from runvis_core.api.state import state_of
 from runvis_core.errors import CursorError, NotFoundError, PastError, RunVisError, UnreachableError
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.store.database import Store
-from runvis_core.web.rendering import render, with_query
+from runvis_core.web.rendering import keep_past, render, with_query
 
 _log = logging.getLogger(__name__)
 
@@ -68,21 +68,23 @@ def _refuse_past(request: Request) -> None:
 
 def _error_page(request: Request, error: RunVisError) -> Response:
     if isinstance(error, PastError):
-        return render(request, "error.html", status=400, title="That past can't be told of", **_said(error))
+        said = _said_of(request, error, error.parameter)
+        return render(request, "error.html", status=400, title="That past can't be told of", **said)
     if isinstance(error, NotFoundError):
         title = "Which one is meant?" if error.near else "There is no such thing"
         near = [(_lead_to(request, name), label) for name, label in zip(error.near, error.labels, strict=True)]
-        return render(request, "error.html", status=404, title=title, **{**_said(error), "near": near})
+        said = {**_said(error), **_pinned(request), "near": near}
+        return render(request, "error.html", status=404, title=title, **said)
     if isinstance(error, AskedError | CursorError):
         parameter = error.parameter if isinstance(error, AskedError) else "cursor"
-        rest = {name: request.query_params.getlist(name) for name in request.query_params if name != parameter}
-        back = with_query(request.url.path, rest)
-        said = {**_said(error), "parameter": parameter, "back": back}
+        said = _said_of(request, error, parameter)
         return render(request, "error.html", status=400, title="That can't be asked for", **said)
     if isinstance(error, UnreachableError):
-        return render(request, "error.html", status=503, title="The store can't be read now", **_said(error))
+        said = {**_said(error), **_pinned(request)}
+        return render(request, "error.html", status=503, title="The store can't be read now", **said)
     _log.error("a page failed: %s", error)
-    return render(request, "error.html", status=500, title="This page failed", **_said("The server's log says why."))
+    said = {**_said("The server's log says why."), **_pinned(request)}
+    return render(request, "error.html", status=500, title="This page failed", **said)
 
 
 def install_error_pages(app: Starlette) -> None:
@@ -107,6 +109,19 @@ def install_error_pages(app: Starlette) -> None:
 
 def _said(detail: object) -> dict[str, Any]:
     return {"detail": str(detail), "parameter": None, "back": None, "near": []}
+
+
+def _said_of(request: Request, error: RunVisError, parameter: str) -> dict[str, Any]:
+    """Return what is said of a parameter at fault, with the address that is left without it."""
+    pinned = {} if parameter in PastFilter.model_fields else _pinned(request)
+    rest = {name: request.query_params.getlist(name) for name in request.query_params if name != parameter}
+    back = with_query(request.url.path, rest)
+    return {**_said(error), **pinned, "parameter": parameter, "back": back}
+
+
+def _pinned(request: Request) -> dict[str, str]:
+    """Return what keeps the past that was asked about in the links of a page that could not be shown."""
+    return keep_past({name: request.query_params.getlist(name) for name in PastFilter.model_fields})
 
 
 def _lead_to(request: Request, name: str) -> str:

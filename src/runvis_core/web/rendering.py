@@ -183,17 +183,20 @@ def _signed_in(request: Request) -> Any:
     return principal if principal is not None and COOKIE in request.cookies else None
 
 
+def keep_past(pin: Mapping[str, Any]) -> dict[str, str]:
+    """Return what keeps a past in a page's links to others: `then` after a path, `and_then` after a query."""
+    kept = with_query("", pin)[1:]
+    return {"then": f"?{kept}" if kept else "", "and_then": f"&{kept}" if kept else ""}
+
+
 def render(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """Return a page made of a template, with the headers that every page has."""
     moment = values.get("moment")
-    # What keeps the past that this page shows in its links to others.
-    kept = with_query("", {"as_of": moment.as_of, "known_at": moment.known_at})[1:] if moment else ""
     values = {
         "now": now_of(request),
         "moment": None,
         "live": None,
-        "then": f"?{kept}" if kept else "",
-        "and_then": f"&{kept}" if kept else "",
+        **keep_past({"as_of": moment.as_of, "known_at": moment.known_at} if moment else {}),
         "session": _signed_in(request),
         "path": request.url.path,
         "address_here": str(request.url),

@@ -132,6 +132,15 @@ def test_keys_reach_the_search_and_the_help_and_can_be_switched_off(look: Callab
     expect(page.locator("#q")).not_to_be_focused()
 
 
+def test_the_key_of_another_moment_says_where_there_is_none(look: Callable[..., Page]) -> None:
+    page = look("/runs")
+    page.keyboard.press("t")
+    expect(page.get_by_label("As of (UTC)")).to_be_focused()
+    page.goto("/definitions")
+    page.keyboard.press("t")
+    expect(page.get_by_role("status")).to_contain_text("tells of now alone")
+
+
 def test_by_keyboard_alone_from_the_overview_to_the_reason_the_difference_and_the_loop(
     look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None]
 ) -> None:

@@ -103,6 +103,54 @@ def test_links_of_the_past_lead_to_the_past(pages: httpx.Client) -> None:
     assert any(address.startswith("/definition?") for address in seen)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/?known_at=20",
+        "/runs?known_at=20",
+        f"/runs/{BAD}?known_at=20",
+        "/definition?name=shop&known_at=20",
+        "/graph?known_at=20",
+        "/runs?known_at=20&as_of=2026-11-24T08:00:30Z",
+    ],
+)
+def test_the_bar_at_the_top_leads_to_the_same_past_and_says_what_has_none(pages: httpx.Client, address: str) -> None:
+    page = read(pages, address)
+    pin = address.partition("?")[2].removeprefix("name=shop&").replace(":", "%3A")
+    pin = "&".join(sorted(pin.split("&")))
+    for path in ("/", "/runs", "/graph"):
+        assert f"{path}?{pin}" in list(links_of(page))
+    for path in ("/definitions", "/completeness"):
+        assert path in list(links_of(page))
+    assert "Definitions (now)" in page.text
+    assert "Completeness (now)" in page.text
+    (search,) = (attributes for attributes in page.of("input") if attributes.get("id") == "q")
+    assert search["placeholder"] == "As of now: run id, definition, error"
+    assert "(now)" not in read(pages, "/runs").text
+
+
+def test_an_error_of_a_page_of_the_past_leads_on_in_that_past(pages: httpx.Client) -> None:
+    for address, status in (("/runs?bogus=1&known_at=20", 400), (f"/runs/{a_run_id('nobody')}?known_at=20", 404)):
+        assert {"/?known_at=20", "/runs?known_at=20"} <= set(links_of(read(pages, address, status=status)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ("engine=airflow&as_of=2999-01-01T00:00:00Z", "engine=airflow"),
+        ("engine=airflow&known_at=1000000", "engine=airflow"),
+        ("engine=airflow&known_at=2999-01-01T00:00:00Z", "engine=airflow"),
+        ("engine=airflow&tag=daily&known_at=20", "engine=airflow&known_at=20"),
+    ],
+)
+def test_a_past_that_can_t_be_told_of_keeps_the_rest_of_what_was_asked(
+    pages: httpx.Client, asked: str, kept: str
+) -> None:
+    page = read(pages, f"/runs?{asked}", status=400)
+    assert "in the address, or leave it out and keep the rest" in page.text
+    assert f"/runs?{kept}" in list(links_of(page))
+
+
 def page_now(address: str) -> str:
     """Return where a page of the past leads for the same of now."""
     path, _, query = address.partition("?")

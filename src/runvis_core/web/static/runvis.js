@@ -66,7 +66,10 @@
 
   const asOf = () => {
     const control = document.querySelector(".asof");
-    if (!control) return;
+    if (!control) {
+      say("This page tells of now alone: no other moment can be chosen here.");
+      return;
+    }
     control.open = true;
     control.querySelector("input").focus();
   };
