@@ -12,7 +12,7 @@ from tests.runvis_core.web.conftest import LONG, TOKEN, running
 from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
 from tests.runvis_core.web.test_pages import ADDRESSES, loop_events, wide_tree
 
-from runvis_core.model.event import DefinitionEvent, EventBase, IdentityEvent, StateEvent
+from runvis_core.model.event import DatasetEvent, DefinitionEvent, EventBase, IdentityEvent, StateEvent
 from runvis_core.model.state import State
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
@@ -231,6 +231,88 @@ def test_paper_has_all_rows_and_no_navigation(look: Callable[..., Page]) -> None
     expect(page.locator("tr[data-run]")).to_have_count(7)
     expect(page.locator("tr[data-run]").last).to_be_visible()
     expect(page.locator(".onpaper")).to_contain_text("/runs?all=true")
+
+
+PAPER = 718
+"""How wide A4 is between a browser's margins, in pixels."""
+
+
+def test_paper_has_columns_with_heads_and_nothing_is_cut(
+    look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(sqlite_store, [*loop_events(), *_a_chain()])
+    page = look("/")
+    page.emulate_media(media="print")
+    for width in (PAPER, 794):
+        page.set_viewport_size({"width": width, "height": 1123})
+        for path in [*ADDRESSES, f"/graph?node={LONG_NAME}3&depth=5"]:
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+            cut = page.evaluate(
+                "[...document.querySelectorAll('main thead th, .pinned, .map, .grid, .map-wrap, .grid-wrap')]"
+                ".filter(e => e.getBoundingClientRect().left < 0 || e.getBoundingClientRect().right > innerWidth "
+                "|| (e.matches('div') && e.scrollWidth > e.clientWidth)).map(e => e.outerHTML.slice(0, 200))"
+            )
+            assert cut == [], path
+
+
+LONG_NAME = "a.rather.long.name.of.a.step.of.this.chain."
+
+
+def _a_chain() -> Iterator[EventBase]:
+    for number in range(8):
+        fields = {"run_id": a_run_id(f"chain {number}"), "seconds": 1000 + number}
+        name = f"{LONG_NAME}{number}"
+        yield make(IdentityEvent, definition=name, definition_kind="dag", native_key=name, native_id=name, **fields)
+        for direction, place in (("read", number), ("write", number + 1)):
+            yield make(DatasetEvent, direction=direction, namespace="s3://raw", name=f"a/dataset/{place}", **fields)
+
+
+def test_paper_says_the_whole_address(look: Callable[..., Page]) -> None:
+    path = "/runs?" + "&".join(f"state={state.value}" for state in State) + f"&definition={'long' * 60}&all=true"
+    page = look(path)
+    page.emulate_media(media="print")
+    expect(page.locator(".onpaper")).to_contain_text(path)
+
+
+@pytest.mark.parametrize("width", [320, 768, 1000])
+def test_each_cell_says_what_it_is_where_there_are_no_heads(look: Callable[..., Page], width: int) -> None:
+    page = look("/runs", width=width)
+    row = page.locator(f"tr[data-run='{FLOW}']")
+    for kind, label in ((".c-try", "Try"), (".c-num >> nth=0", "Waited"), (".c-num >> nth=1", "Ran")):
+        cell = row.locator(kind)
+        expect(cell).to_be_visible()
+        assert label in cell.evaluate("e => getComputedStyle(e, '::before').content"), label
+    for kind, label in ((".c-cause", "Cause"), (".c-mark", "Evidence")):
+        assert label in row.locator(kind).evaluate("e => getComputedStyle(e, '::before').content")
+    for path in ADDRESSES:
+        page.goto(path)
+        # A number or a moment alone says nothing. What a row is named by needs no label.
+        bare = page.evaluate(
+            "[...document.querySelectorAll('main table:not(.grid) tbody td:is(.num, :has(> time)):not(.c-when)')]"
+            ".filter(e => !/\\w/.test(getComputedStyle(e, '::before').content.replace('none', '')))"
+            ".map(e => e.outerHTML)"
+        )
+        assert bare == [], path
+
+
+def test_words_are_whole_on_a_narrow_screen(look: Callable[..., Page]) -> None:
+    page = look("/", width=320)
+    cell = page.locator(".c-blocks").first
+    assert cell.evaluate("e => e.getBoundingClientRect().height") <= 56
+
+
+def test_attempt_and_cause_stay_in_the_row_of_a_window_that_is_less_wide(look: Callable[..., Page]) -> None:
+    for width in (1001, 1024, 1100):
+        page = look("/runs", width=width)
+        row = page.locator(f"tr[data-run='{FLOW}']")
+        for kind in (".c-try", ".c-cause", ".c-error"):
+            expect(row.locator(kind)).to_be_visible()
+        cut = page.evaluate(
+            "[...document.querySelectorAll('.feed :is(td, th):not(.c-name, .c-error)')]"
+            ".filter(e => e.scrollWidth > e.clientWidth).map(e => e.className + e.textContent)"
+        )
+        assert cut == [], width
 
 
 def test_a_person_signs_in_and_out(

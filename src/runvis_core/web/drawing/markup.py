@@ -85,7 +85,7 @@ def _silent_row(run: RunRef, after: str, now: datetime) -> str:
         f'<tr data-run="{run.run_id}" class="row"><td>{chip(SILENT)}</td><th scope="row">'
         f'<a class="go" href="/runs/{run.run_id}{after}"><bdi>{name}</bdi></a></th>'
         f'<td><span class="tag">{text(run.engine, 30)}</span></td>'
-        f"<td>{age(run.started_at or run.queued_at, now=now)}</td></tr>"
+        f'<td data-label="Started">{age(run.started_at or run.queued_at, now=now)}</td></tr>'
     )
 
 
@@ -107,7 +107,7 @@ def _day_row(day: Mapping[str, Any]) -> str:
     cell, svg = ("axis hatch", "bars cut") if unsure else ("axis", "bars")
     return (
         f'<tr data-row class="row"><th scope="row"><a class="go" href="{href}">{begins.day} {begins:%b}</a></th>'
-        f'<td class="num">{counted}</td><td class="num">{failed}</td>'
+        f'<td class="num" data-label="Runs">{counted}</td><td class="num" data-label="Failed">{failed}</td>'
         f'<td class="{cell}"><svg class="{svg}" role="img" aria-label="{said}">{bars}</svg>{unsure}</td></tr>'
     )
 
@@ -142,8 +142,8 @@ def _fall_row(row: Row, after: str, *, is_root: bool = False, is_first: bool = F
         f'<tr data-run="{run_id}" class="d{row.depth}{classes}">\n'
         f'<th scope="row" class="c-name">{name}</th>\n'
         f'<td class="c-state">{state}</td>\n'
-        f'<td class="num">{_duration(row.waited_seconds)}</td>\n'
-        f'<td class="num">{_duration(row.ran_seconds)}</td>\n'
+        f'<td class="num" data-label="Waited">{_duration(row.waited_seconds)}</td>\n'
+        f'<td class="num" data-label="Ran">{_duration(row.ran_seconds)}</td>\n'
         f'<td class="axis">{_axis(row)}</td>\n'
         "</tr>\n"
     )
