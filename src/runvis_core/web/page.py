@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
@@ -20,6 +21,9 @@ from runvis_core.services.past_filter import PastFilter
 from runvis_core.store.database import Store
 from runvis_core.web.rendering import keep_past, render, with_query
 
+MOMENT: Final = "as 2026-11-24 or 2026-11-24 08:00, which are UTC, or 2026-11-24T08:00:00+01:00"
+"""How a moment is spelled."""
+_NUMBER: Final = re.compile(r"[+-]?[\d.]+")
 _log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -151,13 +155,32 @@ def understand(model: type[Model], given: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        fault = error.errors()[0]
+        # Of what may be a position or a moment the last fault is that of the moment.
+        fault = error.errors()[-1]
         parameter = str(fault["loc"][0]) if fault["loc"] else "the address"
         if fault["type"] == "extra_forbidden":
             there = ", ".join(model.model_fields)
             raise AskedError(parameter, f"there is no such parameter here; there are {there}") from error
+        if fault["type"].startswith(("datetime", "timezone")):
+            position = "a position of the log, as 120, or " if parameter == "known_at" else ""
+            raise AskedError(parameter, f"must be {position}a moment, {MOMENT}") from error
         reason = fault["msg"][:1].lower() + fault["msg"][1:]
         raise AskedError(parameter, reason) from error
+
+
+def with_zones(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return parameters of which those named are moments in UTC where they don't say their zone.
+
+    The pages speak UTC alone. A number is no moment: it may be a position of the log.
+    """
+    moments = {name: given[name].strip() for name in names if isinstance(given.get(name), str)}
+    return {**given, **{name: said if _NUMBER.fullmatch(said) else _with_zone(said) for name, said in moments.items()}}
+
+
+def _with_zone(moment: str) -> str:
+    time = moment.partition("T")[2] or moment.partition(" ")[2]
+    has_zone = time.endswith(("Z", "z")) or "+" in time or "-" in time
+    return moment if has_zone else f"{moment}{'' if time else 'T00:00'}Z"
 
 
 def number(given: str | list[str] | None, parameter: str, *, default: int = 0) -> int:

@@ -12,7 +12,7 @@ from runvis_core.services.entries import find_head, list_entries
 from runvis_core.services.past import reading_past
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.web.drawing.text import exact_moment
-from runvis_core.web.page import store_of, understand
+from runvis_core.web.page import store_of, understand, with_zones
 from runvis_core.web.rendering import now_of, with_query
 
 HOUR: Final = timedelta(hours=1)
@@ -35,7 +35,8 @@ def take_pin(request: Request, given: dict[str, Any]) -> Pin | None:
 
     From then on the page counts from the pinned moment, so that it is the same whenever it is asked for.
     """
-    past = understand(PastFilter, {name: given.pop(name) for name in PastFilter.model_fields if name in given})
+    said = {name: given.pop(name) for name in PastFilter.model_fields if name in given}
+    past = understand(PastFilter, with_zones(said, *PastFilter.model_fields))
     if past.is_present:
         return None
     with reading_past(store_of(request), past, now=now_of(request)) as (_, found):

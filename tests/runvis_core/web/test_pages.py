@@ -268,6 +268,31 @@ def test_a_link_that_names_a_deployment_leads_to_its_run_among_those_of_that_nam
     assert pages.get("/runs/x", params={"deployment": ["a", "b"]}).status_code == 400
 
 
+@pytest.mark.parametrize("name", ["as_of", "known_at"])
+def test_the_moment_of_a_past_without_a_zone_is_utc_too(pages: httpx.Client, name: str) -> None:
+    for moment in ("2026-11-24T08:00:30", "2026-11-24 08:00:30", " 2026-11-24T08:00:30Z "):
+        answer = pages.get("/runs", params={"as_of": "2026-11-24T09:00Z", name: moment})
+        assert answer.status_code == 200, answer.text
+    assert "As of 24 Nov 2026 08:00:30 UTC" in pages.get("/runs", params={"as_of": "2026-11-24 08:00:30"}).text
+    assert "As known at position 20." in pages.get("/runs", params={"known_at": " 20 "}).text
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/runs", "since"), ("/runs", "as_of"), ("/graph", "known_at"), ("/", "as_of"), ("/completeness", "until")],
+)
+@pytest.mark.parametrize("said", ["yesterday", "13:48", "2026-11-31", "2026-11-24T25:00", "2026-11-24T08:00 CET"])
+def test_what_is_no_moment_is_answered_with_how_one_is_spelled(
+    pages: httpx.Client, path: str, name: str, said: str
+) -> None:
+    answer = pages.get(path, params={name: said, "engine": "airflow"})
+    assert answer.status_code == 400
+    page = Reader(answer.text)
+    position = "a position of the log, as 120, or " if name == "known_at" else ""
+    assert f"{name}: must be {position}a moment, as 2026-11-24 or 2026-11-24 08:00, which are UTC" in page.text
+    assert f"{path}?engine=airflow" in list(links_of(page))
+
+
 def test_a_run_that_there_is_not_is_told_of_with_near_ones(pages: httpx.Client) -> None:
     page = read(pages, f"/runs/{str(BAD)[:10]}00", status=404)
     assert "Which one is meant?" in page.text
@@ -492,6 +517,9 @@ def test_each_number_of_the_overview_leads_to_a_feed_of_as_many_runs(pages: http
     counted = re.findall(
         r'<a class="(?:go|failed)" href="(/runs\?[^"]*since=[^"]*)">[^<]*</a></t[hd]>'
         r'(?:<td class="num">(?:<a href="[^"]+">)?(\d+))?',
+
+
+        r'(?:<td class="num" data-label="Runs">(\d+))?',
         page,
     )
     days = [(unescape(href), int(count)) for href, count in counted if count]

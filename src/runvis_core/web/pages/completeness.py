@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,8 +13,7 @@ from runvis_core.services.completeness_answers import Completeness, Completeness
 from runvis_core.services.heard_hours import HeardHour, HeardSource, get_heard_hours
 from runvis_core.services.starts import LOOKED_AT, find_told
 from runvis_core.web.drawing.text import count_of
-from runvis_core.web.page import asked, store_of, understand
-from runvis_core.web.pages.feed import with_zone
+from runvis_core.web.page import asked, store_of, understand, with_zones
 from runvis_core.web.rendering import now_of, render, with_query
 
 MAX_ROWS: Final = 100
@@ -23,10 +22,7 @@ MAX_UNCERTAIN: Final = 5
 
 def show_completeness(request: Request) -> Response:
     """Show what came and what did not, by day and deployment, and the runs that this makes uncertain."""
-    given: dict[str, Any] = asked(request)
-    for name in ("since", "until"):
-        given |= {name: with_zone(given[name])} if isinstance(given.get(name), str) else {}
-    filters = understand(CompletenessFilter, given)
+    filters = understand(CompletenessFilter, with_zones(asked(request), "since", "until"))
     store, now = store_of(request), now_of(request)
     account = get_completeness(store, filters, limit=MAX_ROWS, now=now)
     heard = get_heard_hours(store, filters, now=now)

@@ -14,7 +14,7 @@ from runvis_core.services.filters import RunFilter
 from runvis_core.services.past_feed import list_feed_at
 from runvis_core.store.view import share_view
 from runvis_core.web.live import take_live
-from runvis_core.web.page import AskedError, asked, store_of, understand
+from runvis_core.web.page import AskedError, asked, store_of, understand, with_zones
 from runvis_core.web.pin import asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, render, with_query
 
@@ -79,18 +79,10 @@ def _filters(given: dict[str, str | list[str]]) -> RunFilter:
     said: dict[str, Any] = {name: value for name, value in given.items() if name != "all"}
     if isinstance(said.get("state"), str):
         said["state"] = [said["state"]]
-    for name in ("since", "until"):
-        said |= {name: with_zone(said[name])} if isinstance(said.get(name), str) else {}
+    said = with_zones(said, "since", "until")
     if "top" in said:
         raise AskedError("top", "here it is all=true that shows what lies inside others, too")
     return understand(RunFilter, {**said, "top": given.get("all") != "true"})
-
-
-def with_zone(moment: str) -> str:
-    """Return a moment as UTC where its zone is not said: the pages speak UTC alone."""
-    time = moment.strip().partition("T")[2] or moment.strip().partition(" ")[2]
-    has_zone = time.endswith(("Z", "z")) or "+" in time or "-" in time
-    return moment.strip() if has_zone else f"{moment.strip()}{'' if time else 'T00:00'}Z"
 
 
 def _opened(given: str | list[str]) -> list[UUID]:
