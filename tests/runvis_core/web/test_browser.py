@@ -12,7 +12,7 @@ from tests.runvis_core.web.conftest import LONG, TOKEN, running
 from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
 from tests.runvis_core.web.test_pages import ADDRESSES, loop_events, wide_tree
 
-from runvis_core.model.event import DatasetEvent, DefinitionEvent, EventBase, IdentityEvent, StateEvent
+from runvis_core.model.event import DatasetEvent, DefinitionEvent, EventBase, FailureEvent, IdentityEvent, StateEvent
 from runvis_core.model.state import State
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
@@ -78,15 +78,40 @@ def test_no_page_is_wider_than_its_window(look: Callable[..., Page]) -> None:
             assert wide <= width, f"{path} is {wide} wide in {width}"
 
 
-def test_targets_are_large_enough_to_hit(look: Callable[..., Page]) -> None:
-    page = look("/runs")
-    for path in ("/runs", f"/runs/{BAD}", "/"):
+def test_targets_are_large_enough_to_hit(
+    look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(sqlite_store, [*loop_events(), *_a_short_name()])
+    edge = ("/graph?node=plan", "a[href^='/graph/edge']")
+    turns = ("/graph?node=plan", "a[href^='/graph/turns']")
+    page = look("/")
+    found = []
+    for path, link in (edge, turns):
         page.goto(path)
-        low = page.evaluate(
-            "[...document.querySelectorAll('main table a, header a, button')].filter(e => e.offsetParent && "
-            "e.getBoundingClientRect().height < 24).map(e => e.outerHTML)"
-        )
-        assert low == [], path
+        found.append(page.locator(link).first.get_attribute("href"))
+    short = [f"/runs/{a_run_id('f')}", f"/runs?open={BAD}&as_of=2026-11-24T09:00:00Z"]
+    for width in (320, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for path in [*ADDRESSES, *found, "/graph?node=plan", *short]:
+            page.goto(path)
+            page.locator(".asof summary").click() if page.locator(".asof").count() else None
+            # An arrow of the drawing is in the table below it, too; a box to tick is its label's.
+            small = page.evaluate(
+                "[...document.querySelectorAll('a:not(.skip, .map [tabindex]), button, summary, select, "
+                "input:not([type=hidden], [type=checkbox]), label.check')].filter(e => e.checkVisibility())"
+                ".filter(e => (({width, height}) => Math.min(width, height) < 24)(e.getBoundingClientRect()))"
+                ".map(e => e.outerHTML)"
+            )
+            assert small == [], path
+
+
+def _a_short_name() -> Iterator[EventBase]:
+    flow, task = {"run_id": a_run_id("f"), "seconds": 2000}, {"run_id": a_run_id("t"), "seconds": 2001}
+    yield make(IdentityEvent, definition="f", definition_kind="dag", native_key="f", native_id="f", **flow)
+    said = {"definition": "t", "definition_kind": "task", "native_key": "t", "native_id": "t"}
+    yield make(IdentityEvent, parent_run_id=a_run_id("f"), **said, **task)
+    yield make(StateEvent, state=State.RUNNING, **task)
+    yield make(StateEvent, state=State.FAILED, **{**task, "seconds": 2002})
 
 
 def test_the_first_result_is_two_tabs_away(look: Callable[..., Page]) -> None:
@@ -139,6 +164,52 @@ def test_the_key_of_another_moment_says_where_there_is_none(look: Callable[..., 
     page.goto("/definitions")
     page.keyboard.press("t")
     expect(page.get_by_role("status")).to_contain_text("tells of now alone")
+
+
+def test_the_choice_of_a_moment_is_at_the_top_right_and_moves_nothing(look: Callable[..., Page]) -> None:
+    for width in (320, 1024, 1440, 2560):
+        page = look("/runs?known_at=20", width=width)
+        choice, help_button, h1 = page.locator(".asof summary"), page.locator("[data-help]"), page.locator("h1")
+        before = [one.bounding_box() for one in (choice, help_button, h1)]
+        if width >= 1024:
+            box = help_button.bounding_box()
+            assert box
+            assert box["x"] + box["width"] == width - 16
+            assert before[0]
+            assert box["x"] - before[0]["x"] - before[0]["width"] == 16
+        choice.click()
+        assert [one.bounding_box() for one in (choice, help_button, h1)] == before
+        opened = page.locator(".asof > div").bounding_box()
+        assert opened
+        assert opened["x"] >= 0
+        assert opened["x"] + opened["width"] == width - 16
+
+
+def test_the_error_of_a_step_is_seen_however_long_the_name_of_the_step_is(
+    look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    name = "a.step.whose.name.says.all.that.it.does." * 2
+    for number, run in enumerate(("told", "untold")):
+        outer, step = a_run_id(run), a_run_id(f"{run} step")
+        seconds = 3000 + 10 * number
+        for one, parent in ((outer, None), (step, outer)):
+            said = {"definition": name if parent else run, "definition_kind": "task" if parent else "dag"}
+            key = {"native_key": f"{run} {parent}", "native_id": f"{run} {parent}", "parent_run_id": parent}
+            record(sqlite_store, [make(IdentityEvent, run_id=one, seconds=seconds, **said, **key)])
+            record(sqlite_store, [make(StateEvent, run_id=one, seconds=seconds + 1, state=State.RUNNING)])
+            record(sqlite_store, [make(StateEvent, run_id=one, seconds=seconds + 2, state=State.FAILED)])
+    told = make(FailureEvent, run_id=a_run_id("told step"), error_type="KeyError", content={"message": "price"})
+    record(sqlite_store, [told])
+    page = look("/runs")
+    cell = page.locator(f"tr[data-run='{a_run_id('told')}'] .c-error")
+    words = cell.locator("bdi").last
+    expect(words).to_have_text("KeyError: price")
+    expect(words).to_have_attribute("title", "KeyError: price")
+    box, around = words.bounding_box(), cell.bounding_box()
+    assert box
+    assert around
+    assert box["x"] + box["width"] <= around["x"] + around["width"]
+    expect(page.locator(f"tr[data-run='{a_run_id('untold')}'] .c-error")).to_contain_text("no reason was recorded")
 
 
 def test_by_keyboard_alone_from_the_overview_to_the_reason_the_difference_and_the_loop(
