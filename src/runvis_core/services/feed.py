@@ -53,6 +53,8 @@ class FeedRow(Answer):
     """The runs directly inside, the earliest first, at most `MAX_INSIDE`; empty unless they were asked for."""
     silent: frozenset[UUID] = frozenset()
     """Which of the run and those inside are silent: live, and their heartbeat is overdue. Of a past it is not known."""
+    inside_attempt_counts: list[int] = Field(default_factory=list[int])
+    """How many attempts there are of each of these."""
 
 
 def list_feed(
@@ -80,12 +82,12 @@ def describe_runs(
     """Return runs with what happened inside them."""
     run_ids = [run.run_id for run in found]
     counts = _count_inside(connection, run_ids)
-    attempts = _count_attempts(connection, run_ids)
     failed = find_failed_inside(connection, [run.run_id for run in found if is_unexplained(run)])
     inside = {run_id: _inside(connection, run_id) for run_id in opened if counts.get(run_id)}
     shown = {run.run_id: [run, *inside.get(run.run_id, [])] for run in found}
     going_on = [run.run_id for group in shown.values() for run in group if is_going_on(run.effective_state)]
     silent = find_silent_among(connection, going_on, now=now)
+    attempts = _count_attempts(connection, [*run_ids, *(run.run_id for some in inside.values() for run in some)])
     return [
         FeedRow(
             run=run,
@@ -96,6 +98,7 @@ def describe_runs(
             silent=frozenset(one.run_id for one in shown[run.run_id] if one.run_id in silent)
             if silent
             else frozenset(),
+            inside_attempt_counts=[attempts.get(one.run_id, 1) for one in inside.get(run.run_id, [])],
         )
         for run in found
     ]

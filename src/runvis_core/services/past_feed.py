@@ -58,7 +58,8 @@ def _describe(
     runs: PastRuns, shown: Sequence[PastRun], items: Sequence[RunSummary], opened: Sequence[UUID]
 ) -> list[FeedRow]:
     counts = _count_inside(runs, [item.run_id for item in items])
-    attempts = _count_attempts(runs, shown)
+    inside = {item.run_id: _inside(runs, item.run_id) for item in items if item.run_id in opened}
+    attempts = _count_attempts(runs, [*shown, *(run for some in inside.values() for run in some)])
     failed = find_past_failed_inside(runs, [item.run_id for item in items if is_unexplained(item)])
     return [
         FeedRow(
@@ -66,7 +67,8 @@ def _describe(
             inside_count=counts.get(item.run_id, 0),
             attempt_count=attempts.get(key_of(run), 1),
             failed_inside=failed.get(item.run_id),
-            inside=_inside(runs, item.run_id) if item.run_id in opened else [],
+            inside=summarise_past(runs, inside.get(item.run_id, [])),
+            inside_attempt_counts=[attempts.get(key_of(one), 1) for one in inside.get(item.run_id, [])],
         )
         for run, item in zip(shown, items, strict=True)
     ]
@@ -100,7 +102,7 @@ def _count_attempts(runs: PastRuns, shown: Sequence[PastRun]) -> dict[tuple[str,
     return counts
 
 
-def _inside(runs: PastRuns, run_id: UUID) -> list[RunSummary]:
+def _inside(runs: PastRuns, run_id: UUID) -> list[PastRun]:
     column = run_intervals.c
     query = (
         select(column.run_id)
@@ -108,7 +110,7 @@ def _inside(runs: PastRuns, run_id: UUID) -> list[RunSummary]:
         .order_by(column.sort_at, column.run_id)
         .limit(MAX_INSIDE)
     )
-    return summarise_past(runs, runs.load(runs.connection.scalars(query)))
+    return runs.load(runs.connection.scalars(query))
 
 
 def find_failed_inside_at(store: Store, run_id: UUID, past: PastFilter, *, now: datetime) -> InsideFailure | None:

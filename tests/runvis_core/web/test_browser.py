@@ -157,6 +157,13 @@ def test_keys_reach_the_search_and_the_help_and_can_be_switched_off(look: Callab
     expect(page.locator("#q")).not_to_be_focused()
 
 
+def test_the_search_is_typed_over(look: Callable[..., Page]) -> None:
+    page = look("/search?q=shop")
+    page.keyboard.press("/")
+    page.keyboard.type("forecast")
+    expect(page.locator("#q")).to_have_value("forecast")
+
+
 def test_the_key_of_another_moment_says_where_there_is_none(look: Callable[..., Page]) -> None:
     page = look("/runs")
     page.keyboard.press("t")

@@ -159,6 +159,9 @@ def test_the_feed_unfolds_what_ran_inside(pages: httpx.Client) -> None:
     inside = [attributes["data-run"] for attributes in opened.of("tr") if attributes.get("class") == "in"]
     assert len(inside) == 4
     assert str(STAGE_2) in inside
+    for moment in ("", "&as_of=2026-11-24T09:00:00Z"):
+        text = pages.get(f"{unfold.partition('#')[0]}{moment}").text
+        assert re.findall(r'class="in">.*?c-try[^>]*>([^<]+)<', text, re.DOTALL) == ["1", "1/2", "2/2", "1"]
     again = next(href for href in links_of(opened) if f"#r{BAD}" in href)
     assert "open=" not in again
     everything = read(pages, "/runs?all=true")
@@ -384,7 +387,7 @@ def test_the_overview_says_what_fails_and_since_when_it_did_not(pages: httpx.Cli
 
 def test_an_empty_store_teaches_the_next_line(serve: Callable[..., httpx.Client]) -> None:
     pages = serve()
-    for address in ("/", "/runs", "/definitions"):
+    for address in ("/", "/runs", "/definitions", "/graph", "/completeness"):
         assert f"RUNVIS_URL={str(pages.base_url).rstrip('/')}" in read(pages, address).text
     assert "Nothing was recorded yet" in read(pages, "/").text
 
@@ -516,10 +519,7 @@ def test_each_number_of_the_overview_leads_to_a_feed_of_as_many_runs(pages: http
     page = pages.get("/").text
     counted = re.findall(
         r'<a class="(?:go|failed)" href="(/runs\?[^"]*since=[^"]*)">[^<]*</a></t[hd]>'
-        r'(?:<td class="num">(?:<a href="[^"]+">)?(\d+))?',
-
-
-        r'(?:<td class="num" data-label="Runs">(\d+))?',
+        r'(?:<td class="num" data-label="Runs">(?:<a href="[^"]+">)?(\d+))?',
         page,
     )
     days = [(unescape(href), int(count)) for href, count in counted if count]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -56,6 +56,13 @@ def _duration(seconds: float | None) -> str:
 def moment(at: datetime | None, *, now: datetime) -> Markup:
     """Return a moment as a person reads it, the exact one beside it."""
     return _DASH if at is None else _time(at, name_moment(at, now=now))
+
+
+def span(begin: datetime, end: datetime, *, now: datetime) -> Markup:
+    """Return from when to when something is. Both ends say their day, unless all of it is today's."""
+    with_day = len({at.astimezone(UTC).date() for at in (begin, end, now)}) > 1
+    first, last = (_time(at, name_moment(at, now=now, with_day=with_day)) for at in (begin, end))
+    return Markup("from {0} to {1}").format(first, last)
 
 
 def age(at: datetime | None, *, now: datetime) -> Markup:

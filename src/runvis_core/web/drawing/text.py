@@ -42,9 +42,10 @@ def name_duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     sign, size = ("−" if seconds < 0 else ""), abs(seconds)
-    if size < 1:
+    # What would be rounded to the next unit is told in that.
+    if size < 0.9995:
         return f"{sign}{size * 1000:.0f} ms"
-    if size < 10:
+    if size < 9.95:
         return f"{sign}{size:.1f} s"
     minutes, rest = divmod(round(size), 60)
     if not minutes:
@@ -61,12 +62,12 @@ def exact_duration(seconds: float | None) -> str:
     return "unknown" if seconds is None else f"{seconds:,.3f} s"
 
 
-def name_moment(moment: datetime | None, *, now: datetime) -> str:
+def name_moment(moment: datetime | None, *, now: datetime, with_day: bool = False) -> str:
     """Return a moment in UTC, without the day if it is today's, without the year if it is this year's."""
     if moment is None:
         return "–"
     moment, now = moment.astimezone(UTC), now.astimezone(UTC)
-    if moment.date() == now.date():
+    if moment.date() == now.date() and not with_day:
         return f"{moment:%H:%M:%S}"
     if moment.year == now.year:
         return f"{moment.day} {moment:%b %H:%M:%S}"

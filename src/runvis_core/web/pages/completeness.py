@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from runvis_core.services.completeness import get_completeness
 from runvis_core.services.completeness_answers import Completeness, CompletenessFilter, GapView, NumberSpan, RunGap
+from runvis_core.services.entries import find_head
 from runvis_core.services.heard_hours import HeardHour, HeardSource, get_heard_hours
 from runvis_core.services.starts import LOOKED_AT, find_told
 from runvis_core.web.drawing.text import count_of
@@ -35,6 +36,8 @@ def show_completeness(request: Request) -> Response:
         by=filters.by.value,
         heard=heard,
         sources=[(source, [_cell(source, hour) for hour in source.hours]) for source in heard.sources],
+        is_empty=not account.items and not find_head(store),
+        address=str(request.base_url).rstrip("/"),
         told=find_told(store, filters, since=account.since, until=account.until),
         looked_at=LOOKED_AT,
         gaps=[(gap, *_uncertain(account, gap)) for gap in account.gaps],

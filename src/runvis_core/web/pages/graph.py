@@ -81,7 +81,8 @@ def show_graph(request: Request) -> Response:
     view, store = _View(request), store_of(request)
     loops = list_loops(store, view.past, limit=MAX_LOOPS, now=view.real_now).items
     if "node" not in view.given:
-        return view.render("loops.html", loops=[_loop(view, loop) for loop in loops])
+        address = str(request.base_url).rstrip("/")
+        return view.render("loops.html", loops=[_loop(view, loop) for loop in loops], address=address)
     given = dict(view.given)
     opened = given.pop("open", None)
     depth = number(given.get("depth"), "depth", default=DEPTH)

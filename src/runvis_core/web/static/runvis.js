@@ -74,12 +74,19 @@
     control.querySelector("input").focus();
   };
 
+  // What was looked for last is typed over.
+  const goSearch = () => {
+    const field = document.querySelector("#q");
+    field?.focus();
+    field?.select();
+  };
+
   const KEYS = {
     j: () => step(1),
     k: () => step(-1),
     c: mark,
     t: asOf,
-    "/": () => document.querySelector("#q")?.focus(),
+    "/": goSearch,
     "?": () => (help.open ? help.close() : help.showModal()),
   };
 

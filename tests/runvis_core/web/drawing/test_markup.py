@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from runvis_core.model.state import State
 from runvis_core.web.drawing.grid import Cell, Head, Mark
 from runvis_core.web.drawing.looks import look_of
-from runvis_core.web.drawing.markup import fall_row, grid_cells
+from runvis_core.web.drawing.markup import fall_row, grid_cells, span
 from runvis_core.web.drawing.waterfall import Bar, Row
 
 HOSTILE = '</bdi><script>"&\u202e'
@@ -19,6 +20,9 @@ LOOK = look_of(State.FAILED)
 BAR = Bar("ran", "failed", "0%", "9%", "ran")
 
 
+NOW = datetime(2026, 11, 24, 22, tzinfo=UTC)
+
+
 def a_row(**said: object) -> Row:
     row = Row(
         run_id=RUN_ID, label=HOSTILE, engine=HOSTILE, kind=None, depth=1, look=LOOK, attempts=[(1, RUN_ID, LOOK)],
@@ -26,6 +30,13 @@ def a_row(**said: object) -> Row:
         crosses=True, clock_suspect=False, folded=0, folded_failed=0,
     )  # fmt: skip
     return row._replace(**said)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_range_says_the_days_of_both_its_ends_or_of_none() -> None:
+    evening, day_before = NOW - timedelta(hours=1), NOW - timedelta(days=1)
+    assert "from 21:00:00 to 22:00:00" in span(evening, NOW, now=NOW).striptags()
+    assert "from 23 Nov 22:00:00 to 24 Nov 22:00:00" in span(day_before, NOW, now=NOW).striptags()
+    assert "from 24 Nov 21:00:00 to 24 Nov 22:00:00" in span(evening, NOW, now=NOW + timedelta(days=1)).striptags()
 
 
 def test_names_in_a_row_are_text() -> None:
