@@ -86,12 +86,10 @@ class NotFoundError(RunVisError):
 
 
 class PastError(RunVisError):
-    """The past that was asked about can't be told of: it lies in the future, or a filter has no past.
-
-    `parameter` is what stands in the way.
-    """
+    """The past that was asked about can't be told of: it lies in the future, or a filter has no past."""
 
     def __init__(self, parameter: str, reason: str) -> None:
+        """Name the parameter that stands in the way, and say why."""
         super().__init__(f"{parameter}: {reason}")
         self.parameter = parameter
 
