@@ -89,6 +89,7 @@ def test_a_short_trouble_of_the_receiver_leaves_the_order_as_it_is(
         ("99999999999999999999", 1),
         ("soon", 1),
     ],
+    ids=["seconds", "a moment far away", "a moment gone by", "a number without end", "words"],
 )
 def test_a_receiver_that_asks_for_a_pause_is_left_alone_for_it_within_a_bound(
     sqlite_store: Store, record: Record, receiver: Receiver, clock: Clock, asked: str, seconds: int
