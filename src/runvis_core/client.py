@@ -97,19 +97,19 @@ class Client:
 
     def get_run(self, name: str, past: PastFilter = PRESENT) -> RunDetail:
         """Return all that is or was known about a run. Raises `NotFoundError`."""
-        return self._read(RunDetail, f"runs/{quote(name, safe='')}", past)
+        return self._read(RunDetail, f"runs/{_segment(name)}", past)
 
     def get_tree(self, name: str, past: PastFilter = PRESENT) -> TreeNode:
         """Return the run and what ran inside it. Raises `NotFoundError`."""
-        return self._read(TreeNode, f"runs/{quote(name, safe='')}/tree", past)
+        return self._read(TreeNode, f"runs/{_segment(name)}/tree", past)
 
     def compare_runs(self, left: str, right: str) -> Comparison:
         """Return what differs between two runs. Raises `NotFoundError`."""
-        return self._read(Comparison, f"runs/{quote(left, safe='')}/compare/{quote(right, safe='')}")
+        return self._read(Comparison, f"runs/{_segment(left)}/compare/{_segment(right)}")
 
     def compare_with_last_success(self, name: str) -> Comparison:
         """Return what differs from the last run before it that went well to the named run. Raises `NotFoundError`."""
-        return self._read(Comparison, f"runs/{quote(name, safe='')}/compare")
+        return self._read(Comparison, f"runs/{_segment(name)}/compare")
 
     def list_entries(self, *, after: int, limit: int) -> EntryPage:
         """Return the entries after a position, in the log's order."""
@@ -121,7 +121,7 @@ class Client:
 
     def list_run_entries(self, name: str, *, after: int, limit: int) -> EntryPage:
         """Return the entries about a run after a position. Raises `NotFoundError`."""
-        return self._read(EntryPage, f"runs/{quote(name, safe='')}/events", after=after, limit=limit)
+        return self._read(EntryPage, f"runs/{_segment(name)}/events", after=after, limit=limit)
 
     def list_definitions(
         self, filters: DefinitionFilter, *, limit: int, cursor: str | None = None
@@ -131,21 +131,21 @@ class Client:
 
     def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
         """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
-        return self._read(DefinitionDetail, f"definitions/{quote(name, safe='')}", filters)
+        return self._read(DefinitionDetail, f"definitions/{_segment(name)}", filters)
 
     def get_trend(
         self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
     ) -> Trend:
         """Return how a definition's runs went over time. Raises `NotFoundError`."""
         bounds = {"since": since and since.isoformat(), "until": until and until.isoformat()}
-        return self._read(Trend, f"definitions/{quote(name, safe='')}/trend", filters, step=step.value, **bounds)
+        return self._read(Trend, f"definitions/{_segment(name)}/trend", filters, step=step.value, **bounds)
 
     def get_grid(
         self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
     ) -> Grid:
         """Return a definition's last runs beside one another. Raises `NotFoundError`."""
         return self._read(
-            Grid, f"definitions/{quote(name, safe='')}/grid", filters, limit=limit, cursor=cursor, first_step=first_step
+            Grid, f"definitions/{_segment(name)}/grid", filters, limit=limit, cursor=cursor, first_step=first_step
         )
 
     def list_stats(self, filters: StatFilter) -> StatTable:
@@ -166,7 +166,7 @@ class Client:
 
     def prove_run(self, name: str) -> bytes:
         """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
-        return self._get(f"proofs/{quote(name, safe='')}", {}).content
+        return self._get(f"proofs/{_segment(name)}", {}).content
 
     def collect_evidence(self, subject: Subject) -> Pack:
         """Return the pack of a definition's runs. Raises `NotFoundError`, and `WideQuestionError` for too many."""
@@ -222,7 +222,7 @@ class Client:
 
     def revoke_token(self, token_id: str, *, reason: str | None = None) -> TokenView:
         """Revoke a token. Raises `NotFoundError`."""
-        return self._order(TokenView, f"tokens/{quote(token_id, safe='')}/revocation", RevokeRequest(reason=reason))
+        return self._order(TokenView, f"tokens/{_segment(token_id)}/revocation", RevokeRequest(reason=reason))
 
     def list_holds(self) -> list[HoldView]:
         """Return all legal holds, newest first."""
@@ -234,7 +234,7 @@ class Client:
 
     def release_hold(self, hold_id: str, *, reason: str | None = None) -> HoldView:
         """Release a legal hold. Raises `NotFoundError`."""
-        return self._order(HoldView, f"holds/{quote(hold_id, safe='')}/release", RevokeRequest(reason=reason))
+        return self._order(HoldView, f"holds/{_segment(hold_id)}/release", RevokeRequest(reason=reason))
 
     def erase(self, request: ErasureRequest) -> ErasureView:
         """Erase bodies of a run. Raises `NotFoundError`, and `LogRuleError` where a hold covers it."""
@@ -313,6 +313,11 @@ class Client:
     def _headers(self) -> dict[str, str]:
         token = self._settings.read_token()
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _segment(name: str) -> str:
+    """Return the segment of a path that says a name. A client takes `.` and `..` out of a path, unless encoded."""
+    return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
 
 
 def _asked(filters: BaseModel) -> dict[str, Any]:

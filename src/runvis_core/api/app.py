@@ -34,6 +34,7 @@ from runvis_core.api.examples import Application
 from runvis_core.api.headers import SecurityHeaders
 from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
+from runvis_core.api.paths import API, RawNames
 from runvis_core.api.problems import install_problems
 from runvis_core.api.rates import RateLimiter
 from runvis_core.api.request_log import RequestLog
@@ -45,7 +46,6 @@ from runvis_core.services.principals import Principal
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 
-PREFIX: Final = "/api/v1"
 ROUTED: Final = (
     events,
     stream,
@@ -93,13 +93,13 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         title="RunVis",
         version=version("runvis"),
         lifespan=lifespan,
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=f"{API}/openapi.json",
         # They load their script from elsewhere.
         docs_url=None,
         redoc_url=None,
     )
     for module in ROUTED:
-        app.include_router(module.router, prefix=PREFIX)
+        app.include_router(module.router, prefix=API)
     app.include_router(ledger.tile_router)
     app.include_router(health.router)
     app.include_router(metrics.router)
@@ -120,5 +120,6 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
     )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestTimes, metrics=numbers)
+    app.add_middleware(RawNames)
     app.add_middleware(RequestLog)
     return app

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
+from runvis_core.api.paths import DefinitionName
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, Page
 from runvis_core.services.definitions import get_definition, list_definitions
@@ -29,11 +30,9 @@ def get_definitions(request: Request, query: Annotated[DefinitionQuery, Query()]
     return list_definitions(state_of(request).store, filters, limit=query.limit, cursor=query.cursor)
 
 
-@router.get("/definitions/{name:path}")
+@router.get("/definitions/{name:name}")
 def get_one_definition(
-    request: Request,
-    name: Annotated[str, Path(description="The definition's whole name.")],
-    query: Annotated[DefinitionFilter, Query()],
+    request: Request, name: DefinitionName, query: Annotated[DefinitionFilter, Query()]
 ) -> DefinitionDetail:
     """Return a definition, its versions and its recent runs."""
     return get_definition(state_of(request).store, name, query)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from runvis_core.api.runs import RunName
+from runvis_core.api.paths import RunName
 from runvis_core.api.state import principal_of, state_of
 from runvis_core.ledger.tiles import WIDTH, find_tile
 from runvis_core.services.checkpoints import get_checkpoint_note, list_checkpoints
@@ -38,7 +38,7 @@ def get_checkpoints(request: Request, query: Annotated[CheckpointQuery, Query()]
     return list_checkpoints(state_of(request).store, limit=query.limit, before=query.before)
 
 
-@router.get("/proofs/{name:path}", response_class=Response)
+@router.get("/proofs/{name:name}", response_class=Response)
 def get_proof(request: Request, name: RunName) -> Response:
     """Return the proof bundle of a run, byte for byte as `runvis verify-proof` wants it.
 

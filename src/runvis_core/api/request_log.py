@@ -33,6 +33,8 @@ class RequestLog:
         request_id = _given_id(scope) or uuid4().hex
         token = logs.request_id.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
+        # As it was asked for, whatever becomes of it inside.
+        path = scope["path"]
         status = 500
         began = time.perf_counter()
 
@@ -48,15 +50,14 @@ class RequestLog:
         finally:
             said = {
                 "method": scope["method"],
-                "path": scope["path"],
+                "path": path,
                 "status": status,
                 "seconds": round(time.perf_counter() - began, 6),
                 "principal": getattr(scope.get("state", {}).get("principal"), "name", None),
             }
             level = logging.WARNING if status >= 500 else logging.INFO
-            _log.log(
-                level, "%s %s %d", scope["method"], scope["path"].encode("unicode_escape").decode(), status, extra=said
-            )
+            escaped = path.encode("unicode_escape").decode()
+            _log.log(level, "%s %s %d", scope["method"], escaped, status, extra=said)
             logs.request_id.reset(token)
 
 

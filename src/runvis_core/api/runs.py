@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from runvis_core.api.paths import RunName
 from runvis_core.api.state import principal_of, state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
 from runvis_core.services.asking import get_run_at, get_tree_at, list_runs_at
@@ -22,10 +23,6 @@ from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
 
 router = APIRouter()
-
-RunName = Annotated[
-    str, Path(description="The run's id or the beginning of it, a native id, an alias, or a correction's id.")
-]
 
 
 class RunQuery(PastRunFilter):
@@ -90,32 +87,33 @@ def _wanted_type(accept: str) -> str | None:
     return None
 
 
-# A native id may have slashes in it, so the longer paths come first.
-@router.get("/runs/{name:path}/events")
-def get_run_events(request: Request, name: RunName, query: Annotated[RunEntryQuery, Query()]) -> EntryPage:
-    """Return the entries about a run, in the log's order."""
-    return list_run_entries(state_of(request).store, name, after=query.after, limit=query.limit)
-
-
-@router.get("/runs/{name:path}/tree")
-def get_run_tree(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> TreeNode:
-    """Return a run and what ran inside it."""
-    return get_tree_at(state_of(request).store, name, past, now=datetime.now(UTC))
-
-
-@router.get("/runs/{name:path}/compare/{other:path}")
+# A native id may have slashes in it that nobody encoded, so the longer paths come first. The longest of all: the
+# other run may be called as a path ends.
+@router.get("/runs/{name:name}/compare/{other:name}")
 def get_comparison(request: Request, name: RunName, other: RunName) -> Comparison:
     """Return what differs between two runs, ranked: the first run is the left side, the other one the right side."""
     return compare_runs(state_of(request).store, name, other)
 
 
-@router.get("/runs/{name:path}/compare")
+@router.get("/runs/{name:name}/events")
+def get_run_events(request: Request, name: RunName, query: Annotated[RunEntryQuery, Query()]) -> EntryPage:
+    """Return the entries about a run, in the log's order."""
+    return list_run_entries(state_of(request).store, name, after=query.after, limit=query.limit)
+
+
+@router.get("/runs/{name:name}/tree")
+def get_run_tree(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> TreeNode:
+    """Return a run and what ran inside it."""
+    return get_tree_at(state_of(request).store, name, past, now=datetime.now(UTC))
+
+
+@router.get("/runs/{name:name}/compare")
 def get_comparison_with_last_success(request: Request, name: RunName) -> Comparison:
     """Return what differs from the last run before it that went well (left) to this run (right)."""
     return compare_with_last_success(state_of(request).store, name)
 
 
-@router.get("/runs/{name:path}")
+@router.get("/runs/{name:name}")
 def get_one_run(request: Request, name: RunName, past: Annotated[PastFilter, Query()]) -> RunDetail:
     """Return all that is known about a run, named by its id or the beginning of it, a native id or an alias."""
     return get_run_at(state_of(request).store, name, past, now=datetime.now(UTC))

@@ -11,9 +11,8 @@ from typing import Final, NamedTuple
 
 from starlette.routing import compile_path
 
+from runvis_core.api.paths import API
 from runvis_core.model.decision import Scope
-
-API: Final = "/api/v1"
 
 OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready"})
 """Open to all, by their whole path."""
@@ -22,15 +21,15 @@ ROUTES: Final[Mapping[tuple[str, str], Scope]] = {
     ("POST", f"{API}/events"): Scope.INGEST,
     ("GET", f"{API}/events"): Scope.READ,
     ("GET", f"{API}/runs"): Scope.READ,
-    ("GET", f"{API}/runs/{{name:path}}"): Scope.READ,
-    ("GET", f"{API}/runs/{{name:path}}/events"): Scope.READ,
-    ("GET", f"{API}/runs/{{name:path}}/tree"): Scope.READ,
-    ("GET", f"{API}/runs/{{name:path}}/compare"): Scope.READ,
-    ("GET", f"{API}/runs/{{name:path}}/compare/{{other:path}}"): Scope.READ,
+    ("GET", f"{API}/runs/{{name:name}}"): Scope.READ,
+    ("GET", f"{API}/runs/{{name:name}}/events"): Scope.READ,
+    ("GET", f"{API}/runs/{{name:name}}/tree"): Scope.READ,
+    ("GET", f"{API}/runs/{{name:name}}/compare"): Scope.READ,
+    ("GET", f"{API}/runs/{{name:name}}/compare/{{other:name}}"): Scope.READ,
     ("GET", f"{API}/definitions"): Scope.READ,
-    ("GET", f"{API}/definitions/{{name:path}}"): Scope.READ,
-    ("GET", f"{API}/definitions/{{name:path}}/trend"): Scope.READ,
-    ("GET", f"{API}/definitions/{{name:path}}/grid"): Scope.READ,
+    ("GET", f"{API}/definitions/{{name:name}}"): Scope.READ,
+    ("GET", f"{API}/definitions/{{name:name}}/trend"): Scope.READ,
+    ("GET", f"{API}/definitions/{{name:name}}/grid"): Scope.READ,
     ("GET", f"{API}/stats"): Scope.READ,
     ("GET", f"{API}/completeness"): Scope.READ,
     ("GET", f"{API}/corrections"): Scope.READ,
@@ -39,7 +38,7 @@ ROUTES: Final[Mapping[tuple[str, str], Scope]] = {
     ("GET", f"{API}/stream"): Scope.READ,
     ("GET", f"{API}/evidence"): Scope.READ,
     ("GET", f"{API}/checkpoints"): Scope.READ,
-    ("GET", f"{API}/proofs/{{name:path}}"): Scope.READ,
+    ("GET", f"{API}/proofs/{{name:name}}"): Scope.READ,
     ("GET", "/checkpoint"): Scope.READ,
     ("GET", "/tile/{path:path}"): Scope.READ,
     ("GET", f"{API}/lineage"): Scope.READ,
@@ -70,7 +69,7 @@ class Match(NamedTuple):
     methods: frozenset[str]
     """The methods that are listed for the path; empty for a path that is not."""
     route: str | None
-    """The listed path that says most about it, as the table has it; None for a path that is not listed."""
+    """The listed path that says most about it, as `/runs/{name}`; None for a path that is not listed."""
 
 
 class RouteTable:
@@ -78,7 +77,7 @@ class RouteTable:
 
     def __init__(self, routes: Mapping[tuple[str, str], Scope] = ROUTES) -> None:
         self._routes: list[tuple[re.Pattern[str], str, str, Scope]] = [
-            (compile_path(path)[0], path, method, scope) for (method, path), scope in routes.items()
+            (*compile_path(path)[:2], method, scope) for (method, path), scope in routes.items()
         ]
 
     def find(self, method: str, path: str) -> Match:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
+from runvis_core.api.paths import DefinitionName
 from runvis_core.api.state import state_of
 from runvis_core.services.calendar import AskedMoment
 from runvis_core.services.filters import DefinitionFilter, Dimension, StatFilter
@@ -17,8 +18,6 @@ from runvis_core.services.stats import get_trend, list_stats
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 
 router = APIRouter()
-
-DefinitionName = Annotated[str, Path(description="The definition's whole name.")]
 
 
 class TrendQuery(DefinitionFilter):
@@ -49,7 +48,7 @@ def get_health_of_definitions(request: Request) -> Health:
     return get_health(state_of(request).store, now=datetime.now(UTC))
 
 
-@router.get("/definitions/{name:path}/trend")
+@router.get("/definitions/{name:name}/trend")
 def get_definition_trend(request: Request, name: DefinitionName, query: Annotated[TrendQuery, Query()]) -> Trend:
     """Return how a definition's runs went over time, and which versions came up meanwhile."""
     return get_trend(
@@ -63,7 +62,7 @@ def get_definition_trend(request: Request, name: DefinitionName, query: Annotate
     )
 
 
-@router.get("/definitions/{name:path}/grid")
+@router.get("/definitions/{name:name}/grid")
 def get_definition_grid(request: Request, name: DefinitionName, query: Annotated[GridQuery, Query()]) -> Grid:
     """Return a definition's last runs beside one another: steps by runs, with all attempts of each step."""
     filters = DefinitionFilter(engine=query.engine, deployment=query.deployment)

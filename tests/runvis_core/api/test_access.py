@@ -47,7 +47,7 @@ def paths_of(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def without_convertors(path: str) -> str:
-    return path.replace(":path}", "}")
+    return re.sub(r":\w+}", "}", path)
 
 
 def an_address_of(path: str) -> str:

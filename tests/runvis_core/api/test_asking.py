@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import text
 
 from runvis_core.model.event import EventBase
 from runvis_core.store.database import Store
+from runvis_core.testing.runs import a_run
 from runvis_core.testing.story import ETL, LOAD_1, LOAD_2, a_story
 
 Serve = Callable[..., httpx.Client]
@@ -83,6 +85,18 @@ def test_a_native_id_with_slashes_names_a_run(client: httpx.Client, store: Store
     record(store, a_story())
     assert client.get("/api/v1/runs/etl/r1").json()["run_id"] == str(ETL)
     assert client.get("/api/v1/runs/etl%2Fr1/tree").json()["run_id"] == str(ETL)
+
+
+def test_what_is_encoded_in_a_path_belongs_to_the_name(client: httpx.Client, store: Store, record: Record) -> None:
+    for place, name in enumerate(["x", "x/tree", "x/compare/x", "..", 'a\nb,c"d']):
+        run = a_run(f"run {place}", begins=place)
+        record(store, [run[0].model_copy(update={"native_id": name}), *run[1:]])
+        shown = client.get(f"/api/v1/runs/{quote(name, safe='').replace('.', '%2E')}")
+        assert (shown.status_code, shown.json().get("native_id")) == (200, name)
+    assert "children" in client.get("/api/v1/runs/x/tree").json()
+    assert "children" in client.get("/api/v1/runs/x%2Ftree/tree").json()
+    assert client.get("/api/v1/runs/x/").status_code == 404
+    assert client.get("/api/v1/runs/?limit=1").json()["type"] == "urn:runvis:problem:no-such-path"
 
 
 def test_what_is_not_there_is_a_404_that_names_what_is_near(client: httpx.Client, store: Store, record: Record) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,24 +41,36 @@ def told(store: Store, record: Callable[[Store, Iterable[EventBase]], None]) -> 
     return store.engine.url.render_as_string(hide_password=False)
 
 
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AbstractContextManager[str]]:
+    """A function that runs a server over the store at an address, and gives the server's own."""
+    monkeypatch.setenv("RUNVIS_TOKEN", TOKEN)
+
+    @contextmanager
+    def serve(url: str) -> Iterator[str]:
+        arguments = [sys.executable, "-m", "runvis_core.cli", "serve", "--port", "0", "--url", url]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                line = server.stdout.readline()
+                assert line.startswith("RunVis serves at "), server.communicate(timeout=20)
+                yield line.split()[-1]
+            finally:
+                server.terminate()
+                _, said = server.communicate(timeout=20)
+            assert server.returncode == 0, said
+
+    return serve
+
+
 @pytest.fixture(params=["store", "server"])
-def address(request: pytest.FixtureRequest, told: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(request: pytest.FixtureRequest, told: str) -> Iterator[str]:
     """The address of the story: the store's own, and that of a server over it."""
     if request.param == "store":
         yield told
         return
-    monkeypatch.setenv("RUNVIS_TOKEN", TOKEN)
-    arguments = [sys.executable, "-m", "runvis_core.cli", "serve", "--port", "0", "--url", told]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            line = server.stdout.readline()
-            assert line.startswith("RunVis serves at "), server.communicate(timeout=20)
-            yield line.split()[-1]
-        finally:
-            server.terminate()
-            _, said = server.communicate(timeout=20)
-        assert server.returncode == 0, said
+    with request.getfixturevalue("serving")(told) as server:
+        yield server
 
 
 @pytest.fixture
