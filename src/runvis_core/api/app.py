@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from runvis_core.api import (
     admin,
@@ -36,6 +36,7 @@ from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
 from runvis_core.api.paths import API, RawNames
 from runvis_core.api.problems import install_problems
+from runvis_core.api.queries import check_query
 from runvis_core.api.rates import RateLimiter
 from runvis_core.api.request_log import RequestLog
 from runvis_core.api.state import ServerState
@@ -98,11 +99,9 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         docs_url=None,
         redoc_url=None,
     )
-    for module in ROUTED:
-        app.include_router(module.router, prefix=API)
-    app.include_router(ledger.tile_router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
+    routers = [*((module.router, API) for module in ROUTED), (ledger.tile_router, ""), (health.router, "")]
+    for router, prefix in [*routers, (metrics.router, "")]:
+        app.include_router(router, prefix=prefix, dependencies=[Depends(check_query)])
     app.state.metrics = numbers
     app.state.tail = LogTail(
         lambda after, limit: list_raw_entries(store, after=after, limit=limit),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request
@@ -81,41 +81,42 @@ def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _fault(request: Request, fault: dict[str, Any]) -> dict[str, Any]:
-    parameter = ".".join(str(part) for part in fault["loc"][1:2]) or "request"
-    said: dict[str, Any] = {"parameter": parameter, "reason": fault["msg"]}
+    if fault["type"] == "json_invalid":
+        reason = f"it is no JSON: {fault['ctx']['error']}, at character {fault['loc'][-1]}"
+        return {"parameter": "body", "reason": reason, "allowed": "a JSON object"}
+    parameter = ".".join(str(part) for part in fault["loc"][1:2]) or str(fault["loc"][0])
     context = fault.get("ctx", {})
+    # The check's own words, without the name of Python's error.
+    said: dict[str, Any] = {"parameter": parameter, "reason": str(context.get("error") or fault["msg"])}
     if fault["type"] == "extra_forbidden":
-        allowed = _allowed_parameters(request)
+        allowed = _names_beside(request, "body" if fault["loc"][0] == "body" else "query")
         return said | {"reason": f"there is no such parameter; there are {', '.join(allowed)}", "allowed": allowed}
-    if "expected" in context:
-        return said | {"allowed": context["expected"]}
-    if fault["type"].startswith("timezone_aware"):
-        return said | {"allowed": "a time with its zone, e.g. 2024-05-01T12:00:00Z"}
+    for name in ("allowed", "expected"):
+        if name in context:
+            return said | {"allowed": context[name]}
     bounds = {name: context[name] for name in ("ge", "le", "gt", "lt", "min_length", "max_length") if name in context}
     return said | ({"allowed": bounds} if bounds else {})
 
 
-def _allowed_parameters(request: Request) -> list[str]:
-    names: list[str] = []
-    for parameter in request.scope["route"].dependant.query_params:
-        model: Any = parameter.field_info.annotation
-        names += _fields_of(model) or [parameter.alias]
-    return names
+def _names_beside(request: Request, place: str) -> list[str]:
+    dependant = request.scope["route"].dependant
+    parameters = dependant.body_params if place == "body" else dependant.query_params
+    return [name for parameter in parameters for name in fields_of(parameter)]
 
 
-def _fields_of(model: Any) -> list[str]:
-    """Return the fields of a model; none for what is no model."""
-    return [*cast("type[BaseModel]", model).model_fields] if _is_model(model) else []
-
-
-def _is_model(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)
+def fields_of(parameter: Any) -> dict[str, Any]:
+    """Return by name the type of each field that a route's parameter stands for: itself, or those of its model."""
+    annotation: Any = parameter.field_info.annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {name: field.annotation for name, field in annotation.model_fields.items()}
+    return {parameter.alias: annotation}
 
 
 def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kinds = {404: "no-such-path", 405: "method-not-allowed"}
-    return problem(error.status_code, kinds.get(error.status_code, "refused"), str(error.detail))
+    kind = kinds.get(error.status_code, "refused")
+    return problem(error.status_code, kind, str(error.detail), headers=dict(error.headers) if error.headers else None)
 
 
 def _on_bug(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from runvis_core.api.paths import DefinitionName
 from runvis_core.api.state import state_of
-from runvis_core.services.calendar import AskedMoment
+from runvis_core.services.calendar import AskedEnd, AskedMoment
 from runvis_core.services.filters import DefinitionFilter, Dimension, StatFilter
 from runvis_core.services.grids import DEFAULT_RUNS, MAX_RUNS, get_grid
 from runvis_core.services.health import get_health
@@ -24,7 +24,7 @@ class TrendQuery(DefinitionFilter):
     """Which definition, and which time."""
 
     since: AskedMoment | None = Field(default=None, description="From then on; 14 days before `until` if left out.")
-    until: AskedMoment | None = Field(default=None, description="Before then; now if left out.")
+    until: AskedEnd | None = Field(default=None, description="Before then; now if left out.")
     step: Literal["hour", "day"] = Field(default="day", description="How long one point is.")
 
 

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from runvis_core.cli.exits import Exit
-from runvis_core.cli.options import DeploymentOption, EngineOption, LimitOption, OutputOption, UrlOption, parse_moment
+from runvis_core.cli.options import (
+    DeploymentOption,
+    EngineOption,
+    LimitOption,
+    OutputOption,
+    UrlOption,
+    parse_moment,
+    understand,
+)
 from runvis_core.cli.output import Format, cell, console, print_one, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
@@ -45,8 +53,8 @@ def completeness_command(
 
       runvis completeness --by definition --definition etl -o json
     """
-    filters = CompletenessFilter(
-        by=by, engine=engine, deployment=deployment, definition=definition, since=since, until=until
+    filters = understand(
+        CompletenessFilter, by=by, engine=engine, deployment=deployment, definition=definition, since=since, until=until
     )
     with open_source(url) as source:
         found = source.get_completeness(filters, limit=limit)

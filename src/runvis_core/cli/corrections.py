@@ -16,6 +16,7 @@ from runvis_core.cli.options import (
     OutputOption,
     UrlOption,
     parse_moment,
+    understand,
 )
 from runvis_core.cli.output import Format, cell, console, print_page, table
 from runvis_core.cli.source import open_source
@@ -57,7 +58,9 @@ def list_command(
 
       runvis corrections list --definition etl.load -o jsonl
     """
-    filters = CorrectionFilter(engine=engine, deployment=deployment, definition=definition, since=since, until=until)
+    filters = understand(
+        CorrectionFilter, engine=engine, deployment=deployment, definition=definition, since=since, until=until
+    )
     with open_source(url) as source:
         page = source.list_corrections(filters, limit=limit, cursor=cursor)
     if output is not Format.TABLE:

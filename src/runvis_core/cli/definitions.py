@@ -16,6 +16,7 @@ from runvis_core.cli.options import (
     LimitOption,
     OutputOption,
     UrlOption,
+    check_span,
     parse_moment,
 )
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, state_text, table
@@ -121,6 +122,7 @@ def trend_command(
 
       runvis definitions trend etl --hourly --since 24h -o json
     """
+    check_span(since, until)
     filters = DefinitionFilter(engine=engine, deployment=deployment)
     step = Dimension.HOUR if hourly else Dimension.DAY
     with open_source(url) as source:

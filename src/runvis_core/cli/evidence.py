@@ -41,7 +41,8 @@ def evidence_command(
         subject = Subject.model_validate({**said, "since": since, "until": until or datetime.now(UTC)})
     except ValidationError as error:
         fault = error.errors()[0]
-        raise typer.BadParameter(fault["msg"], param_hint=f"--{fault['loc'][0]}") from error
+        option = {"since": "--from", "until": "--to"}.get(str(fault["loc"][0]), f"--{fault['loc'][0]}")
+        raise typer.BadParameter(fault["msg"], param_hint=option) from error
     with open_source(url) as source:
         pack = source.collect_evidence(subject)
     write_pack(pack, output)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from runvis_core.cli.output import Format
+from runvis_core.cli.text import clean
+from runvis_core.model.state import State
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGO: Final = re.compile(r"(\d{1,6})([smhdw])")
@@ -46,6 +49,34 @@ def _read_moment(text: str) -> datetime:
 def parse_known_at(text: str) -> int | datetime:
     """Return the position of the log or the time that a person means."""
     return int(text) if text.strip().isdecimal() and len(text) < 19 else parse_moment(text)
+
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def understand(model: type[Asked], **given: Any) -> Asked:
+    """Return what a command's options ask for. Raises typer's `BadParameter`, which names the option at fault."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = "--" + str(fault["loc"][0]).replace("_", "-")
+        allowed = f"one of {', '.join(State)}" if option == "--state" else fault["msg"]
+        if isinstance(fault["input"], datetime):
+            raise typer.BadParameter(allowed, param_hint=option) from error
+        raise typer.BadParameter(
+            f"{clean(repr(fault['input']))} is not allowed: {allowed}", param_hint=option
+        ) from error
+
+
+def check_span(since: datetime | None, until: datetime | None) -> None:
+    """Raise typer's `BadParameter` for a span of time that ends before it begins."""
+    from runvis_core.services.calendar import check_order
+
+    try:
+        check_order(since, until)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--until") from None
 
 
 AsOfOption = Annotated[

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from runvis_core.cli.comparison_page import print_comparison
 from runvis_core.cli.exits import Group
@@ -22,12 +21,13 @@ from runvis_core.cli.options import (
     OutputOption,
     UrlOption,
     parse_moment,
+    understand,
 )
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, state_text, table, to_json
 from runvis_core.cli.run_page import print_run, print_tree
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
-from runvis_core.model.state import State, TriggerKind
+from runvis_core.model.state import TriggerKind
 from runvis_core.services.answers import EntryPage, EntryView, Page, RunSummary
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.labels import name_run
@@ -80,7 +80,8 @@ def list_command(
 
       runvis runs list --state Running --as-of 2024-05-01T06:00Z
     """
-    filters = _filters(
+    filters = understand(
+        RunFilter,
         engine=engine,
         deployment=deployment,
         definition=definition,
@@ -130,16 +131,6 @@ def _first_page(
         page = read(page.next_cursor, limit - len(items))
         items = [*items, *page.items]
     return page.model_copy(update={"items": items})
-
-
-def _filters(**given: Any) -> RunFilter:
-    try:
-        return RunFilter(**given)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        option = "--" + str(fault["loc"][0]).replace("_", "-")
-        states = f": one of {', '.join(State)}" if option == "--state" else f": {fault['msg']}"
-        raise typer.BadParameter(f"{clean(repr(fault['input']))} is not allowed{states}", param_hint=option) from error
 
 
 def _past(as_of: datetime | None, known_at: int | datetime | None) -> PastFilter:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from runvis_core.cli.options import DeploymentOption, EngineOption, OutputOption, UrlOption, parse_moment
+from runvis_core.cli.options import DeploymentOption, EngineOption, OutputOption, UrlOption, parse_moment, understand
 from runvis_core.cli.output import Format, cell, console, print_one, state_text, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import name_duration, name_moment
@@ -48,7 +48,8 @@ def stats_command(
 
       runvis stats --definition etl --by hour --since 24h -o json
     """
-    filters = StatFilter(
+    filters = understand(
+        StatFilter,
         engine=engine,
         deployment=deployment,
         definition=definition,

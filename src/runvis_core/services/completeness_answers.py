@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from runvis_core.services.answers import Answer, RunCompleteness
-from runvis_core.services.calendar import AskedMoment
+from runvis_core.services.calendar import AskedEnd, AskedMoment
 from runvis_core.services.filters import Word
 
 
@@ -141,4 +141,4 @@ class CompletenessFilter(BaseModel):
     since: AskedMoment | None = Field(
         default=None, description="From this moment on (with its time zone); by default the last seven days."
     )
-    until: AskedMoment | None = Field(default=None, description="Before this moment (with its time zone).")
+    until: AskedEnd | None = Field(default=None, description="Before this moment (with its time zone).")

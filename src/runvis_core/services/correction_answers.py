@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, Report
+from runvis_core.services.calendar import AskedEnd, AskedMoment
 from runvis_core.services.filters import Word
 
 
@@ -39,9 +40,9 @@ class CorrectionFilter(BaseModel):
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
     definition: Word | None = Field(default=None, description="The definition's whole name.")
-    since: AwareDatetime | None = Field(
+    since: AskedMoment | None = Field(
         default=None, description="Of runs that lists have from this moment on (with its time zone)."
     )
-    until: AwareDatetime | None = Field(
+    until: AskedEnd | None = Field(
         default=None, description="Of runs that lists have before this moment (with its time zone)."
     )

@@ -11,7 +11,7 @@ from typing import IO, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.errors import RunVisError, SettingsError
-from runvis_core.services.calendar import AskedMoment
+from runvis_core.services.calendar import AskedEnd, AskedMoment
 from runvis_core.services.filters import Word
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +26,7 @@ class Subject(BaseModel):
 
     definition: Word = Field(description="The definition's whole name.")
     since: AskedMoment = Field(description="Only runs that began at this moment or later.")
-    until: AskedMoment = Field(description="Only runs that began before this moment.")
+    until: AskedEnd = Field(description="Only runs that began before this moment.")
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
 

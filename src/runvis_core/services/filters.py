@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from runvis_core.model.state import State, TriggerKind
-from runvis_core.services.calendar import AskedMoment
+from runvis_core.services.calendar import AskedEnd, AskedMoment
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -57,7 +57,7 @@ class RunFilter(BaseModel):
     native_state: Word | None = Field(default=None, description="The engine's own word for the state.")
     tag: Word | None = Field(default=None, description="A tag of the run.")
     since: AskedMoment | None = Field(default=None, description="Runs from this moment on (with its time zone).")
-    until: AskedMoment | None = Field(default=None, description="Runs before this moment (with its time zone).")
+    until: AskedEnd | None = Field(default=None, description="Runs before this moment (with its time zone).")
     trigger: TriggerKind | None = Field(default=None, description="Why the run started.")
     top: bool = Field(default=False, description="Only runs that lie in no other run: no tasks, no subflows.")
     correlation: Word | None = Field(default=None, description="The correlation id, the run's own or an inherited one.")
@@ -101,7 +101,7 @@ class StatFilter(BaseModel):
     since: AskedMoment | None = Field(
         default=None, description="From the hour or day that has this moment; 14 days before `until` if left out."
     )
-    until: AskedMoment | None = Field(
+    until: AskedEnd | None = Field(
         default=None, description="To the end of the hour or day that has this moment; now if left out."
     )
     by: list[Dimension] = Field(

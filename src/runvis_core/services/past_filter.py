@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
-from runvis_core.services.calendar import AskedMoment
+from runvis_core.services.calendar import ALLOWED_MOMENT, AskedMoment
 from runvis_core.services.filters import RunFilter
 
-_NUMBER = re.compile(r"[+-]?[\d.]+")
+_NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
+_MOMENT: Final = TypeAdapter(AskedMoment)
 
 
-def _is_no_timestamp(value: object) -> object:
-    # A number is a position, never the seconds since some beginning.
+def _read_position_or_moment(value: object) -> object:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = int(value)
-    if isinstance(value, int) and not 0 <= value < 2**63:
-        raise ValueError("a position is a number from 0 on")
-    return value
+    if isinstance(value, int) and 0 <= value < 2**63:
+        return value
+    # One of the two, so that one fault is told of.
+    try:
+        return _MOMENT.validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0].get("ctx", {}).get("reason")
+        allowed = f"a position of the log, a whole number from 0 on, or {ALLOWED_MOMENT}"
+        said = {"reason": reason, "allowed": allowed}
+        raise PydanticCustomError("position_or_moment", "{reason}; say {allowed}", said) from error
 
 
-PositionOrMoment = Annotated[int | AskedMoment, BeforeValidator(_is_no_timestamp)]
+PositionOrMoment = Annotated[int | AskedMoment, BeforeValidator(_read_position_or_moment)]
 
 
 class PastFilter(BaseModel):

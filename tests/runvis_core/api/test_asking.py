@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
@@ -51,6 +52,18 @@ def test_a_list_is_narrowed_by_its_query(client: httpx.Client, store: Store, rec
         ("since=2026-11-24T08:00:00", "since", "zone"),
         ("since=0001-01-01T00:00:01%2B00:01", "since", "the year 1 lies outside of 2 to 9998"),
         ("as_of=9999-12-31T23:59:59-01:00", "as_of", "the year 9999"),
+        ("since=2024", "since", "a time with its zone, e.g. 2024-05-01T12:00:00Z"),
+        ("since=-1", "since", "a time with its zone"),
+        ("until=1.5", "until", "a time with its zone"),
+        ("since=20260101", "since", "a time with its zone"),
+        ("since=2026-11-24", "since", "a time with its zone"),
+        ("since=2026-13-24T00:00:00Z", "since", "a time with its zone"),
+        ("since=2026-11-24T08:00:00+02:00", "since", "%2B"),
+        ("known_at=1.5", "known_at", "a position of the log"),
+        ("known_at=99999999999999999999", "known_at", "a position of the log"),
+        ("known_at=abc", "known_at", "a position of the log"),
+        ("engine=airflow&engine=prefect", "engine", "one value"),
+        ("cursor=a&cursor=b", "cursor", "one value"),
         ("silent=perhaps", "silent", "boolean"),
         ("stat=Failed", "stat", "native_state"),
         ("tag=", "tag", "1"),
@@ -66,6 +79,55 @@ def test_a_wrong_parameter_is_named_with_what_is_allowed(
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["parameter"] == parameter
     assert said in answer.text
+
+
+def test_a_fault_is_told_of_once_and_in_our_words(client: httpx.Client) -> None:
+    for query in ("known_at=abc", "known_at=1.5", "engine=%00", "since=2024"):
+        said = client.get(f"/api/v1/runs?{query}").json()
+        assert len(said["errors"]) == 1
+        assert "Value error" not in said["detail"]
+        assert "Python" not in said["detail"]
+
+
+SPANS = [
+    *("runs", "stats", "corrections", "completeness", "definitions/etl/trend"),
+    "evidence?definition=etl",
+]
+
+
+@pytest.mark.parametrize("path", SPANS)
+def test_a_span_that_ends_before_it_begins_is_refused(client: httpx.Client, path: str) -> None:
+    path, _, query = path.partition("?")
+    span = "since=2026-11-25T00:00:00Z&until=2026-11-24T00:00:00Z"
+    answer = client.get(f"/api/v1/{path}?{query}{'&' if query else ''}{span}")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "until")
+    assert "since 2026-11-25T00:00:00+00:00" in answer.json()["detail"]
+
+
+def test_the_end_of_the_calendar_is_no_time_of_a_correction(client: httpx.Client) -> None:
+    answer = client.get("/api/v1/corrections", params={"until": "0001-01-01T00:00:00+14:00"})
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "until")
+
+
+def test_no_route_ignores_a_parameter(serve: Serve) -> None:
+    client = serve(token=None)
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    asked = [path for path, operations in paths.items() if "get" in operations]
+    assert len(asked) > 25
+    for path in asked:
+        answer = client.get(re.sub(r"{\w+}", str(LOAD_1), path), params={"as_off": "x"})
+        assert answer.status_code == 400, path
+        assert answer.json()["parameter"] == "as_off", path
+        assert "there is no such parameter" in answer.json()["detail"], path
+
+
+def test_a_body_that_is_no_json_is_named_as_the_body(serve: Serve) -> None:
+    client = serve(token=None)
+    answer = client.post("/api/v1/tokens", content=b'{"name": ', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "body")
+    answer = client.post("/api/v1/tokens", json={"name": "x", "scopes": ["read"], "dais": 3})
+    assert answer.json()["parameter"] == "dais"
+    assert "days" in answer.json()["errors"][0]["allowed"]
 
 
 def test_one_run_its_tree_and_its_entries(client: httpx.Client, store: Store, record: Record) -> None:

@@ -48,8 +48,8 @@ def test_a_store_and_its_server_answer_alike_about_any_name(
         ]
     with serving(url) as server:
         for command in commands:
-            format = ["-o", "jsonl" if "tail" in command else "json"]
-            of_store, of_server = (runvis(*_options(command, format), url=one) for one in (url, server))
+            printed = ["-o", "jsonl" if "tail" in command else "json"]
+            of_store, of_server = (runvis(*_options(command, printed), url=one) for one in (url, server))
             assert of_server.exit_code == of_store.exit_code, (command, of_server.stderr[-500:])
             assert of_server.stdout == of_store.stdout, command
             assert of_server.stderr == of_store.stderr, command
@@ -57,9 +57,9 @@ def test_a_store_and_its_server_answer_alike_about_any_name(
                 assert of_store.exit_code == 0, (command, of_store.output)
 
 
-def _options(command: list[str], format: list[str]) -> list[str]:
-    """Return the command with its format; what follows `--` is a name, whatever it begins with."""
+def _options(command: list[str], printed: list[str]) -> list[str]:
+    """Return the command with its format; what follows is a name, whatever it begins with."""
     words = 2 if command[0] != "search" else 1
     given = [one for one in command[words:] if one.startswith("--") and len(one) > 2]
     rest = [one for one in command[words:] if one not in given]
-    return [*command[:words], *given, *format, *rest]
+    return [*command[:words], *given, *printed, *rest]
