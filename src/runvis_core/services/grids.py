@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
+from pydantic import BaseModel
 from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, literal, select, tuple_
 
 from runvis_core.model.state import TriggerKind
@@ -85,8 +86,9 @@ def build_grid(
 ) -> Grid:
     """Return the grid of a definition's runs that a source finds; see `get_grid`."""
     connection = source.connection
-    before = None if cursor is None else _read_place(cursor, filters)
     row = find_definition(connection, name, filters)
+    of = _Shown(engine=row.engine, deployment=row.deployment, definition=row.definition, kind=row.definition_kind)
+    before = None if cursor is None else _read_place(cursor, of)
     found = source.find_runs(row, before, limit=limit + 1)
     shown, more = found[:limit][::-1], len(found) > limit
     versions = Versions(connection, shown, source.are_known)
@@ -114,15 +116,22 @@ def build_grid(
         rows=rows,
         step_count=step_count,
         first_step=first_step,
-        next_cursor=write_cursor([last.sort_at.isoformat(), str(last.run_id)], of=_LIST, filters=filters)
-        if last
-        else None,
+        next_cursor=write_cursor([last.sort_at.isoformat(), str(last.run_id)], of=_LIST, filters=of) if last else None,
         notes=notes,
     )
 
 
-def _read_place(cursor: str, filters: DefinitionFilter) -> Place:
-    sort_at, run_id = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_moment, UUID))
+class _Shown(BaseModel):
+    """Of which definition a grid is: what its cursors are bound to."""
+
+    engine: str
+    deployment: str
+    definition: str
+    kind: str
+
+
+def _read_place(cursor: str, of: _Shown) -> Place:
+    sort_at, run_id = read_cursor(cursor, of=_LIST, filters=of, kinds=(read_moment, UUID))
     return sort_at, run_id
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runvis_core.errors import NotFoundError, WideQuestionError
+from runvis_core.errors import CursorError, NotFoundError, WideQuestionError
 from runvis_core.model.event import DefinitionEvent, EventBase
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.identity import definition_version_id
@@ -344,3 +344,14 @@ def test_a_run_has_some_grace_before_it_is_missed() -> None:
     assert find_missed("@hourly", last_begun_at=at(1), now=at(HOUR + 361)) == [at(HOUR)]
     assert find_missed("@daily", last_begun_at=at(0), now=at(16 * HOUR + 3599)) == []
     assert find_missed("* * * * *", last_begun_at=at(0), now=at(DAY), limit=5) == [at(60 * n) for n in range(1, 6)]
+
+
+def test_a_grids_cursor_is_of_its_definition_alone(store: Store, record: Record) -> None:
+    for definition in ("etl", "other"):
+        for place in range(3):
+            record(store, a_run(f"{definition} {place}", begins=place * 60, definition=definition))
+    now = MORNING + timedelta(hours=1)
+    cursor = get_grid(store, "etl", DefinitionFilter(), limit=2, now=now).next_cursor
+    assert len(get_grid(store, "etl", DefinitionFilter(), limit=2, cursor=cursor, now=now).columns) == 1
+    with pytest.raises(CursorError):
+        get_grid(store, "other", DefinitionFilter(), limit=2, cursor=cursor, now=now)
