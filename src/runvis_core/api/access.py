@@ -210,6 +210,9 @@ class AccessControl:
 
     def _refusal(self, asked: Asked) -> Response:
         if not self._bearers.are_needed:
+            match = self._routes.find(asked.method, asked.path)
+            if match.scopes is None and is_loopback(_host_of(asked.headers)):
+                return _no_route(match)
             return problem(
                 403,
                 "forbidden",
@@ -241,11 +244,8 @@ def _unreachable(error: UnreachableError) -> Response:
 
 def _find_refusal(match: Match, principal: Principal) -> Response | None:
     """Return the reply that refuses a principal; None if they may."""
-    if not match.methods:
-        return problem(404, "no-such-path", "there is nothing at this path")
     if match.scopes is None:
-        allowed = ", ".join(sorted(match.methods))
-        return problem(405, "method-not-allowed", f"this path takes {allowed}", headers={"Allow": allowed})
+        return _no_route(match)
     missing = match.scopes - principal.scopes
     if missing:
         return problem(
@@ -255,6 +255,13 @@ def _find_refusal(match: Match, principal: Principal) -> Response | None:
             needed=sorted(missing),
         )
     return None
+
+
+def _no_route(match: Match) -> Response:
+    if not match.methods:
+        return problem(404, "no-such-path", "there is nothing at this path")
+    allowed = ", ".join(sorted(match.methods))
+    return problem(405, "method-not-allowed", f"this path takes {allowed}", headers={"Allow": allowed})
 
 
 def _is_local(asked: Asked) -> bool:

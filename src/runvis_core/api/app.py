@@ -32,6 +32,7 @@ from runvis_core.api.access import AccessControl, BearerTokens, Door
 from runvis_core.api.committer import Committer
 from runvis_core.api.examples import Application
 from runvis_core.api.headers import SecurityHeaders
+from runvis_core.api.heads import Heads
 from runvis_core.api.log_tail import LogTail
 from runvis_core.api.metrics import Metrics, RequestTimes
 from runvis_core.api.paths import API, RawNames
@@ -110,6 +111,7 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
     )
     install_problems(app)
     # The last one added is the outermost: a refusal has the headers, is timed and is in the log too.
+    app.add_middleware(Heads)
     app.add_middleware(
         AccessControl,
         bearers=bearers,

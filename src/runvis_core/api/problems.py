@@ -116,7 +116,11 @@ def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kinds = {404: "no-such-path", 405: "method-not-allowed"}
     kind = kinds.get(error.status_code, "refused")
-    return problem(error.status_code, kind, str(error.detail), headers=dict(error.headers) if error.headers else None)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        # A GET is a HEAD too, see `heads`.
+        headers["Allow"] = "GET, HEAD"
+    return problem(error.status_code, kind, str(error.detail), headers=headers)
 
 
 def _on_bug(request: Request, error: Exception) -> Response:

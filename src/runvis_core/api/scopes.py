@@ -84,9 +84,10 @@ class RouteTable:
         """Return what a method needs at a path."""
         said = [(route, listed, scope) for pattern, route, listed, scope in self._routes if pattern.match(path)]
         asked = "GET" if method == "HEAD" else method
-        scopes = frozenset(scope for _, listed, scope in said if listed == asked)
+        scopes = frozenset(scope for _, method, scope in said if method == asked)
+        listed = frozenset(method for _, method, _ in said)
         route = max((route for route, _, _ in said), key=len, default=None)
-        return Match(scopes or None, frozenset(listed for _, listed, _ in said), route)
+        return Match(scopes or None, listed | {"HEAD"} if "GET" in listed else listed, route)
 
 
 def name_scopes(scopes: Iterable[Scope]) -> str:

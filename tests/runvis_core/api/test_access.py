@@ -277,3 +277,28 @@ def test_a_weak_token_is_refused(token: str) -> None:
 )
 def test_what_is_this_machine(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/api/v1/runs", "/api/v1/stream", "/api/v1/evidence?definition=x", "/"]
+)
+def test_a_head_is_what_a_get_would_be_without_its_body(serve: Serve, path: str) -> None:
+    client = serve()
+    head = client.head(path)
+    with client.stream("GET", path) as got:
+        assert head.status_code == got.status_code
+        assert head.headers.get("Content-Type") == got.headers.get("Content-Type")
+        assert head.headers.get("Content-Length") == got.headers.get("Content-Length")
+    assert head.content == b""
+    # The connection is good for the next one.
+    assert client.get("/health/live").json() == {"status": "live"}
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_a_method_that_a_path_does_not_take_is_told_which_it_takes(serve: Serve, token: str | None) -> None:
+    client = serve(token=token)
+    for method in ("OPTIONS", "PUT", "DELETE"):
+        assert client.request(method, "/api/v1/nothing").status_code == 404
+        answer = client.request(method, "/api/v1/events")
+        assert (answer.status_code, answer.headers.get("Allow")) == (405, "GET, HEAD, POST")
+        assert client.request(method, "/health/live").headers["Allow"] == "GET, HEAD"
