@@ -7,15 +7,21 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from runvis_core.api.access import StillMay
 from runvis_core.api.log_tail import Choice, LogTail, Place
 from runvis_core.api.problems import ProblemError
+from runvis_core.api.state import state_of
 from runvis_core.errors import UnreachableError
+from runvis_core.model.event import EVENT_KINDS
 from runvis_core.services.filters import Word
+from runvis_core.services.names import get_run_id
 from runvis_core.services.problems import INVALID
+from runvis_core.store.database import Store
 
 router = APIRouter()
 
@@ -24,6 +30,16 @@ RETRY_MILLISECONDS: Final = 2000
 MAX_POSITION: Final = 2**63 - 1
 CHECK_SECONDS: Final = 2.0
 """How often a stream asks whether who reads it still may: their token may be revoked, or their session over."""
+LAST_EVENT_ID: Final = "Last-Event-ID"
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in EVENT_KINDS:
+        raise PydanticCustomError("kind", "there is no such kind; there are {allowed}", {"allowed": [*EVENT_KINDS]})
+    return kind
+
+
+KindWord = Annotated[str, AfterValidator(_known_kind)]
 
 
 class StreamQuery(BaseModel):
@@ -36,13 +52,13 @@ class StreamQuery(BaseModel):
     )
     engine: Word | None = Field(default=None, description="Only this engine's facts.")
     deployment: Word | None = Field(default=None, description="Only those of this installation of an engine.")
-    kind: list[Word] = Field(default_factory=list[str], description="Only these kinds of facts: state, failure, …")
-    run: Word | None = Field(default=None, description="Only facts about the run of this whole id.")
+    kind: list[KindWord] = Field(default_factory=list[str], description="Only these kinds of facts: state, failure, …")
+    run: Word | None = Field(default=None, description="Only facts about this run, named as for `runs/{name}`.")
 
-    @property
-    def choice(self) -> Choice:
-        """What that chooses of the log."""
-        return Choice(self.engine, self.deployment, frozenset(self.kind), self.run)
+    async def choose(self, store: Store) -> Choice:
+        """Return what that chooses of the log. Raises `NotFoundError` for a run that there is not."""
+        run = None if self.run is None else str(await run_in_threadpool(get_run_id, store, self.run))
+        return Choice(self.engine, self.deployment, frozenset(self.kind), run)
 
 
 @router.get(
@@ -63,11 +79,15 @@ async def get_stream(
     the stream lives. Who comes back with `Last-Event-ID` misses nothing.
     """
     tail: LogTail = request.app.state.tail
+    choice = await query.choose(state_of(request).store)
+    parameter = "after" if last_event_id is None else LAST_EVENT_ID
     after = query.after if last_event_id is None else _position(last_event_id)
     if after is None:
         after = await tail.find_head()
+    else:
+        await _check_place(tail, after, parameter)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    told = _events(tail, query.choice, after, request.state.still_may)
+    told = _events(tail, choice, after, request.state.still_may)
     return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
 
@@ -76,10 +96,21 @@ def _position(last_event_id: str) -> int:
         raise ProblemError(
             400,
             INVALID,
-            "Last-Event-ID: it is no position of the log; send the id of the last event as it came, or leave it out",
-            parameter="Last-Event-ID",
+            f"{LAST_EVENT_ID}: it is no position of the log; send the id of the last event as it came, or leave it out",
+            parameter=LAST_EVENT_ID,
         )
     return int(last_event_id)
+
+
+async def _check_place(tail: LogTail, after: int, parameter: str) -> None:
+    try:
+        head = await tail.find_head()
+    except UnreachableError:
+        # Who comes back is let in, and comes back again: a browser that is refused never does.
+        return
+    if after > head:
+        detail = f"{parameter}: the log ends at position {head}; begin there or before"
+        raise ProblemError(400, INVALID, detail, parameter=parameter, allowed={"ge": 0, "le": head})
 
 
 async def _events(tail: LogTail, choice: Choice, after: int, still_may: StillMay) -> AsyncIterator[bytes]:

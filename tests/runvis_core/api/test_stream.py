@@ -84,6 +84,35 @@ def test_a_wrong_last_event_id_is_refused(client: httpx.Client, position: str) -
     assert (answer.status_code, answer.json()["parameter"]) == (400, "Last-Event-ID")
 
 
+@pytest.mark.parametrize(
+    ("query", "status", "parameter", "said"),
+    [
+        ("kind=stat", 400, "kind", "failure"),
+        ("after=4", 400, "after", "position 3"),
+        ("run=nobody", 404, None, "there is no run"),
+    ],
+)
+def test_what_no_entry_can_be_is_refused(
+    client: httpx.Client, store: Store, record: Record, query: str, status: int, parameter: str | None, said: str
+) -> None:
+    record(store, metrics(0, 3))
+    answer = client.get(f"/api/v1/stream?{query}")
+    assert (answer.status_code, answer.json().get("parameter")) == (status, parameter)
+    assert said in answer.text
+    ahead = client.get("/api/v1/stream", headers={"Last-Event-ID": "4"})
+    assert (ahead.status_code, ahead.json()["parameter"]) == (400, "Last-Event-ID")
+
+
+def test_a_stream_takes_a_run_by_any_of_its_names(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    told: list[list[int]] = []
+    for name in (str(LOAD_1), str(LOAD_1)[:8]):
+        asked = {"after": 0, "kind": "state", "run": name}
+        with client.stream("GET", "/api/v1/stream", params=asked, timeout=PATIENCE) as answer:
+            told.append(take(answer, 1))
+    assert told[0] == told[1]
+
+
 def test_a_stream_tells_only_what_is_asked_for(client: httpx.Client, store: Store, record: Record) -> None:
     record(store, a_story())
     asked: dict[str, Any] = {"after": 0, "kind": ["failure", "state"], "run": str(LOAD_1), "engine": "airflow"}
