@@ -280,6 +280,10 @@ REST_WORDS: Final = """
     request but the health checks needs `Authorization: Bearer …`. A list is `{"items": […], "next_cursor": …}`: give
     `next_cursor` back as `cursor`, with the same filters, for the next page. No list says how long it is. Times are
     RFC 3339 with their zone, durations are seconds.
+
+    A name in a path is encoded, a slash in it as `%2F`. One with slashes that nobody encoded is found too, unless a
+    longer path of those below is meant by it. HEAD is served wherever GET is. A parameter that a path does not have,
+    and a second value for one that has one value, are refused.
 """
 PROBLEM_WORDS: Final = """
     An error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, and what helps to put it

@@ -52,3 +52,8 @@ def test_the_answers_of_runs_definitions_and_statistics_have_examples() -> None:
         "/api/v1/search",
         "/api/v1/stats",
     }
+
+
+def test_no_list_is_shown_empty_but_those_that_the_story_has_nothing_for() -> None:
+    empty = {path for path, example in EXAMPLES.items() if example["answer"].get("items") == []}
+    assert empty == {"/api/v1/checkpoints", "/api/v1/notices", "/api/v1/loops/{node_id}/turns"}

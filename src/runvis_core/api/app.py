@@ -30,7 +30,7 @@ from runvis_core.api import (
 )
 from runvis_core.api.access import AccessControl, BearerTokens, Door
 from runvis_core.api.committer import Committer
-from runvis_core.api.examples import Application
+from runvis_core.api.document import Application
 from runvis_core.api.headers import SecurityHeaders
 from runvis_core.api.heads import Heads
 from runvis_core.api.log_tail import LogTail

@@ -39,10 +39,45 @@ _BATCH_SCHEMA: Final[dict[str, Any]] = {
                         "events": {"type": "array", "maxItems": 1000, "items": {"type": "object"}},
                         "heartbeats": {"type": "array", "maxItems": 1000, "items": {"type": "object"}},
                     },
-                }
+                },
+                "example": {
+                    "events": [
+                        {
+                            "kind": "state",
+                            "engine": "airflow",
+                            "deployment": "prod",
+                            "witness": "worker",
+                            "run_id": "6f4c2a1e-0d43-5b7e-9a55-0c6a1b0f8f11",
+                            "occurred_at": "2026-11-24T08:00:00Z",
+                            "state": "Running",
+                            "native_state": "running",
+                        }
+                    ]
+                },
             }
         },
-    }
+    },
+    "responses": {
+        "200": {
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/BatchAnswer"},
+                    "example": {
+                        "outcomes": [
+                            {
+                                "index": 0,
+                                "status": "stored",
+                                "event_id": "0b6d3c52-7a55-5c0e-8c06-5f6f3f1f2a77",
+                                "position": 1,
+                                "marks": [],
+                            }
+                        ],
+                        "paused": False,
+                    },
+                }
+            }
+        }
+    },
 }
 
 

@@ -7,7 +7,6 @@ from importlib.resources import files
 from typing import Any, Final
 
 import orjson
-from fastapi import FastAPI
 
 FILE: Final = "examples.json"
 """By path: the query that was asked, and the answer."""
@@ -17,16 +16,6 @@ FILE: Final = "examples.json"
 def read_examples() -> dict[str, dict[str, Any]]:
     """Return the examples by the path of their route."""
     return orjson.loads((files("runvis_core.api") / FILE).read_bytes())
-
-
-class Application(FastAPI):
-    """A FastAPI application whose document has the examples."""
-
-    def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, made once."""
-        if self.openapi_schema is None:
-            add_examples(super().openapi())
-        return super().openapi()
 
 
 def add_examples(document: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from runvis_core.api.state import state_of
 from runvis_core.errors import UnreachableError
 from runvis_core.model.event import EVENT_KINDS
 from runvis_core.services.filters import Word
-from runvis_core.services.names import get_run_id
+from runvis_core.services.names import Within, find_run_id
 from runvis_core.services.problems import INVALID
 from runvis_core.store.database import Store
 
@@ -57,7 +57,10 @@ class StreamQuery(BaseModel):
 
     async def choose(self, store: Store) -> Choice:
         """Return what that chooses of the log. Raises `NotFoundError` for a run that there is not."""
-        run = None if self.run is None else str(await run_in_threadpool(get_run_id, store, self.run))
+        run = None
+        if self.run is not None:
+            within = Within(engine=self.engine, deployment=self.deployment)
+            run = str(await run_in_threadpool(find_run_id, store, self.run, within))
         return Choice(self.engine, self.deployment, frozenset(self.kind), run)
 
 

@@ -67,12 +67,6 @@ def resolve_run(connection: Connection, name: str, within: Within = ANYWHERE) ->
     raise NotFoundError(_none_such(name, near), near=_ids_of(near))
 
 
-def get_run_id(store: Store, name: str) -> UUID:
-    """Return the id of the run that `name` means. Raises `NotFoundError`."""
-    with reading(store) as connection:
-        return resolve_run(connection, name)
-
-
 def find_runs_named(connection: Connection, name: str, *, abbreviated: bool) -> list[UUID]:
     """Return the runs that have this id, native id or alias; several where an engine's ids are no ids.
 

@@ -190,6 +190,29 @@ def test_the_api_describes_itself(client: httpx.Client) -> None:
     assert {"post", "get"} <= set(described["paths"]["/api/v1/events"])
 
 
+def test_the_api_describes_its_problems_and_who_may_ask(serve: Serve) -> None:
+    client = serve(token=None)
+    described = client.get("/api/v1/openapi.json").json()
+    assert described["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
+    assert "HTTPValidationError" not in described["components"]["schemas"]
+    properties = set(described["components"]["schemas"]["Problem"]["properties"])
+    assert set(client.get("/api/v1/runs?since=2024").json()) <= properties
+    assert set(client.get("/api/v1/runs/nobody").json()) <= properties
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            assert {"400", "default"} <= set(operation["responses"]), (method, path)
+            for status, answer in operation["responses"].items():
+                if not status.startswith("2"):
+                    assert list(answer["content"]) == ["application/problem+json"], (method, path, status)
+    batch = described["paths"]["/api/v1/events"]["post"]
+    example = batch["requestBody"]["content"]["application/json"]["example"]
+    answer = client.post("/api/v1/events", json=example).json()
+    assert [sorted(outcome) for outcome in answer["outcomes"]] == [
+        sorted(outcome) for outcome in batch["responses"]["200"]["content"]["application/json"]["example"]["outcomes"]
+    ]
+    assert {"413", "415", "422"} <= set(batch["responses"])
+
+
 def test_health_says_whether_the_store_can_be_read(client: httpx.Client, store: Store) -> None:
     assert client.get("/health/live").json() == {"status": "live"}
     assert client.get("/health/ready").json() == {"status": "ready"}
