@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from runvis_core.errors import RunVisError, SettingsError, UnreachableError
+from runvis_core.errors import NotFoundError, RunVisError, SettingsError, UnreachableError
 from runvis_core.services.answers import (
     Check,
     DefinitionDetail,
@@ -39,6 +39,7 @@ from runvis_core.services.decision_answers import (
     TokenView,
 )
 from runvis_core.services.evidence_pack import Pack, Subject, read_pack
+from runvis_core.services.exports import follow_pages
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.lineage_answers import EdgeProofs, Lineage, LineageQuery, Loop, LoopTurn, PastEdgeQuery
@@ -47,7 +48,7 @@ from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
-from runvis_core.settings import Settings
+from runvis_core.settings import Settings, load_settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 PREFIX: Final = "/api/v1/"
@@ -56,10 +57,22 @@ IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
 M = TypeVar("M", bound=BaseModel)
 
 
+def iterate(read: Callable[[str | None], Page[M]]) -> Iterator[M]:
+    """Yield the items of all pages of a list, each page when it is asked for; `read` is given the cursor of each.
+
+    `iterate(lambda cursor: client.list_runs(filters, limit=200, cursor=cursor))`
+    """
+    for page in follow_pages(read, None):
+        yield from page.items
+
+
 class Client:
     """Asks the server at `settings.url`. A context manager, which closes the connections."""
 
-    def __init__(self, settings: Settings, *, timeout: httpx.Timeout = TIMEOUT) -> None:
+    def __init__(self, settings: Settings | str, *, timeout: httpx.Timeout = TIMEOUT) -> None:
+        """`settings` may be the server's address alone; the token and the rest are then read as everywhere."""
+        if isinstance(settings, str):
+            settings = load_settings(url=settings)
         self.url = (settings.url or "").rstrip("/")
         self._settings = settings
         try:
@@ -160,9 +173,9 @@ class Client:
         """Return what a query names."""
         return self._read(Found, "search", q=query)
 
-    def list_checkpoints(self, *, limit: int) -> CheckpointPage:
-        """Return the last checkpoints, the newest first."""
-        return self._read(CheckpointPage, "checkpoints", limit=limit)
+    def list_checkpoints(self, *, limit: int, before: int | None = None) -> CheckpointPage:
+        """Return the last checkpoints, or the last before a number, the newest first."""
+        return self._read(CheckpointPage, "checkpoints", limit=limit, before=before)
 
     def prove_run(self, name: str) -> bytes:
         """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
@@ -333,6 +346,9 @@ def _error(url: str, response: httpx.Response) -> RunVisError:
         problem = {}
     detail = str(problem.get("detail") or response.reason_phrase)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     error = ERRORS.get(str(problem.get("type")))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    if error is NotFoundError:
+        near: Any = problem.get("near")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return NotFoundError(detail, near=[str(name) for name in near] if isinstance(near, list) else ())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if error is not None:
         return error(detail)
     if response.status_code in (401, 403):

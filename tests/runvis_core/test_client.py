@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from runvis_core.client import Client
+from runvis_core.client import Client, iterate
 from runvis_core.errors import CursorError, NotFoundError, RunVisError, SettingsError, UnreachableError
+from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.problems import PREFIX
 from runvis_core.settings import load_settings
@@ -138,3 +139,34 @@ def test_asking_a_server_needs_no_store() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_an_address_alone_makes_a_client_that_iterates_all_pages(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNVIS_TOKEN", "a-token-of-some-length")
+    far.token = "a-token-of-some-length"
+    cursors: list[str | None] = []
+
+    def read(cursor: str | None) -> Page[RunSummary]:
+        cursors.append(cursor)
+        page = client.list_runs(RunFilter(engine="airflow"), limit=2, cursor=cursor)
+        return page.model_copy(update={"next_cursor": {None: "a", "a": "b"}.get(cursor)})
+
+    with Client(far.url) as client:
+        assert list(iterate(read)) == []
+    assert cursors == [None, "a", "b"]
+    assert far.asked[-1] == "/api/v1/runs?engine=airflow&limit=2&cursor=b"
+
+
+def test_what_was_perhaps_meant_is_told(far: Far) -> None:
+    far.status = 404
+    far.body = b'{"type": "%snot-found", "detail": "no such run", "near": ["one", "other"]}' % PREFIX.encode()
+    with Client(far.url) as client, pytest.raises(NotFoundError) as caught:
+        client.get_run("on")
+    assert caught.value.near == ["one", "other"]
+
+
+def test_checkpoints_are_paged_by_their_number(far: Far) -> None:
+    far.body = b'{"items": [], "next_before": null}'
+    with Client(far.url) as client:
+        client.list_checkpoints(limit=3, before=7)
+    assert far.asked == ["/api/v1/checkpoints?limit=3&before=7"]
