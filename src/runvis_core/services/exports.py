@@ -6,16 +6,18 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel
 
 from runvis_core.services.answers import Page, RunSummary
 
+Item = TypeVar("Item", bound=BaseModel)
+
 PAGE_SIZE: Final = 200
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How a text begins that a spreadsheet takes for a formula."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a text begins that a spreadsheet takes for a formula; full-width signs are the same to some."""
 
 RUN_COLUMNS: Final = (
     *("run_id", "engine", "deployment", "definition", "kind", "attempt", "state", "effective_state", "native_state"),
@@ -23,12 +25,12 @@ RUN_COLUMNS: Final = (
     *("correlation_id", "queued_at", "started_at", "ended_at", "duration_seconds", "failure.error_type"),
     *("failure.line", "presumed", "corrected", "clock_suspect", "event_count", "witnesses", "reads", "writes"),
     *("artifacts", "metrics", "parameters", "context.conf", "context.tags", "context.owner", "context.native_url"),
-    *("context.code", "context.environment", "context.engine"),
+    *("context.code", "context.environment", "context.engine", "corrects", "completeness", "cut"),
 )
 """The columns of a CSV of runs; a part of a field is named after a dot."""
 
 
-def follow_pages(read: Callable[[str | None], Page[RunSummary]], cursor: str | None) -> Iterator[Page[RunSummary]]:
+def follow_pages(read: Callable[[str | None], Page[Item]], cursor: str | None) -> Iterator[Page[Item]]:
     """Yield a list's pages from the one after `cursor` on, each when it is asked for."""
     while True:
         page = read(cursor)
@@ -81,4 +83,5 @@ def _cell(value: Any) -> Any:
         return None
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     text = text.replace("\x00", "\ufffd")
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    # Some leave out the blanks before it.
+    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from runvis_core.model.event import EventBase, MetricEvent
 from runvis_core.model.state import State
+from runvis_core.services.answers import RunSummary
 from runvis_core.services.comparison_answers import Comparison
 from runvis_core.services.exports import RUN_COLUMNS, csv_lines
 from runvis_core.services.search_answers import Found
@@ -134,6 +135,8 @@ def test_a_list_comes_as_csv(told: httpx.Client) -> None:
     assert answer.headers["Content-Type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
     assert tuple(rows[0]) == RUN_COLUMNS
+    # All that the list has, with the parts of some fields in columns of their own.
+    assert {column.partition(".")[0] for column in RUN_COLUMNS} == RunSummary.model_fields.keys()
     assert [row["effective_state"] for row in rows] == ["Failed", "Succeeded", "Running", "Succeeded"]
     assert (rows[0]["failure.line"], rows[0]["duration_seconds"]) == ("upstream returned 0 rows", "10.0")
 
@@ -159,6 +162,8 @@ def test_what_is_wrong_with_the_question_is_said_before_a_file_begins(told: http
         ("@sum", "'@sum"),
         ("\tx", "'\tx"),
         ("plain - and =", "plain - and ="),
+        (" =1+1", "' =1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
         (-5.5, "-5.5"),
         (None, '""'),
         (True, "true"),
