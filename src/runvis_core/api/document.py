@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from fastapi import FastAPI
 
@@ -10,7 +10,6 @@ from runvis_core.api.examples import add_examples
 from runvis_core.api.problems import MEDIA_TYPE
 from runvis_core.api.scopes import OPEN_PATHS
 from runvis_core.services.problems import INVALID, PREFIX
-from runvis_core.store.outcome import Status
 
 _PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
@@ -39,42 +38,10 @@ _PROBLEM: Final[dict[str, Any]] = {
             "description": "The ids or names of what was perhaps meant, or of all that was meant.",
         },
         "needed": {"type": "array", "items": {"type": "string"}, "description": "The scopes that the token lacks."},
-        "outcomes": {"type": "array", "items": {"$ref": "#/components/schemas/Outcome"}},
+        "outcomes": {"type": "array", "items": {"$ref": "#/components/schemas/OutcomeView"}},
     },
     "additionalProperties": True,
 }
-_OUTCOME: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "Outcome",
-    "description": "What became of one item of a batch.",
-    "required": ["index", "status", "marks"],
-    "properties": {
-        "index": {"type": "integer", "description": "The item's place in the batch, from 0 on."},
-        "status": {"type": "string", "enum": [*get_args(Status)]},
-        "event_id": {"type": "string", "format": "uuid"},
-        "position": {"type": "integer", "description": "Of the entry that the item is recorded in."},
-        "field": {"type": "string", "description": "Of a refused item: the place of the fault."},
-        "reason": {"type": "string", "description": "Of a refused item: why."},
-        "marks": {"type": "array", "items": {"type": "string"}},
-    },
-}
-_BATCH_ANSWER: Final[dict[str, Any]] = {
-    "type": "object",
-    "title": "BatchAnswer",
-    "description": "What became of each item of a batch.",
-    "required": ["outcomes", "paused"],
-    "properties": {
-        "outcomes": {"type": "array", "items": {"$ref": "#/components/schemas/Outcome"}},
-        "paused": {"type": "boolean", "description": "Whether the server takes nothing now: send it again later."},
-        "heartbeats": {
-            "type": "array",
-            "description": "The heartbeats that were refused, each with its place among those that were sent.",
-            "items": {"type": "object"},
-        },
-    },
-}
-_SCHEMAS: Final = {"Problem": _PROBLEM, "Outcome": _OUTCOME, "BatchAnswer": _BATCH_ANSWER}
-
 _ALWAYS: Final = {
     400: "A parameter is unknown, or has a value that is not allowed; `parameter` and `allowed` say more.",
     401: "There is no token, or it is not valid.",
@@ -128,7 +95,7 @@ def complete(document: dict[str, Any]) -> None:
     schemas = components.setdefault("schemas", {})
     for name in _NEVER_SAID:
         schemas.pop(name, None)
-    schemas |= _SCHEMAS
+    schemas["Problem"] = _PROBLEM
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     # Without tokens the server serves its own machine.
     document["security"] = [{"token": []}, {}]

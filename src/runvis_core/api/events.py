@@ -17,7 +17,7 @@ from runvis_core.api.batches import Batch, parse_batch, read_body
 from runvis_core.api.committer import CrowdedError
 from runvis_core.api.problems import ProblemError
 from runvis_core.api.state import principal_of, state_of
-from runvis_core.services.answers import EntryPage
+from runvis_core.services.answers import BatchAnswer, EntryPage
 from runvis_core.services.entries import list_entries, list_last_entries
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT
 from runvis_core.services.ingest import record_heartbeats
@@ -61,7 +61,6 @@ _BATCH_SCHEMA: Final[dict[str, Any]] = {
         "200": {
             "content": {
                 "application/json": {
-                    "schema": {"$ref": "#/components/schemas/BatchAnswer"},
                     "example": {
                         "outcomes": [
                             {
@@ -94,7 +93,7 @@ class EntryQuery(BaseModel):
 
 # Not a thread's work: a sender waits for the transaction that its batch shares, and a waiting thread would be one less
 # for readers. And no model of the body: the store's door reads each item, once.
-@router.post("/events", openapi_extra=_BATCH_SCHEMA)
+@router.post("/events", responses={200: {"model": BatchAnswer}}, openapi_extra=_BATCH_SCHEMA)
 async def post_events(request: Request) -> Response:
     """Take a batch of events and heartbeats: what is known already is known, what is no event is refused, item by item.
 

@@ -6,7 +6,7 @@ Times are aware UTC, durations are seconds. What a list leaves out of a run is c
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
@@ -469,3 +469,40 @@ class Check(Answer):
     """`ok`, `warning` or `problem`."""
     detail: str
     remedy: str | None = None
+
+
+class OutcomeView(Answer):
+    """What became of one item of a batch."""
+
+    index: int
+    """The item's place in the batch, from 0 on."""
+    status: Literal["stored", "known", "attested", "conflict", "refused"]
+    event_id: UUID | None = None
+    position: int | None = None
+    """Of the entry that the item is recorded in; of the known one, where it said nothing new."""
+    field: str | None = None
+    """Of a refused item: the place of the fault."""
+    reason: str | None = None
+    """Of a refused item: why."""
+    marks: list[str] = Field(default_factory=list[str])
+
+
+class HeartbeatFault(Answer):
+    """A heartbeat that was refused."""
+
+    index: int
+    """Its place among those that were sent, from 0 on."""
+    status: Literal["refused"]
+    field: str
+    reason: str
+
+
+class BatchAnswer(Answer):
+    """What became of a batch."""
+
+    outcomes: list[OutcomeView]
+    """Of each item, in their order."""
+    paused: bool
+    """Whether the server takes nothing now: send the batch again later."""
+    heartbeats: list[HeartbeatFault] = Field(default_factory=list[HeartbeatFault])
+    """Those that were refused."""
