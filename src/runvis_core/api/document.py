@@ -118,6 +118,8 @@ def _problems_of(path: str, method: str) -> dict[int, str]:
     said = {**_ALWAYS}
     if "{" in path or path.endswith(_NAMING):
         said |= _OF_NAMES
+    if path.endswith("/runs"):
+        said |= {406: "`Accept` names no type that runs come as; `allowed` are those."}
     if "/proofs/{" in path or path.startswith(("/checkpoint", "/tile/")):
         said |= _OF_LEDGER
     if method == "post":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Annotated, Final
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from runvis_core.api.paths import RunName
+from runvis_core.api.problems import ProblemError
 from runvis_core.api.state import principal_of, state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
 from runvis_core.services.asking import get_run_at, get_tree_at, list_runs_at
@@ -41,8 +43,16 @@ class RunEntryQuery(BaseModel):
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
 
 
+JSON: Final = "application/json"
 JSON_LINES: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
+_OFFERED: Final = {
+    **dict.fromkeys((JSON, "application/*", "*/*"), JSON),
+    **dict.fromkeys((JSON_LINES, "application/jsonl", "application/json-lines"), JSON_LINES),
+    **dict.fromkeys((CSV, "text/*"), CSV),
+}
+"""By what a caller may name: what it gets."""
+_QUALITY: Final = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
 @router.get(
@@ -52,7 +62,7 @@ def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunS
     """Return runs, newest first: as they are, or as they were in the past that is asked about.
 
     With `Accept: application/x-ndjson` or `text/csv` the list comes as a file: all runs from the cursor on, or `limit`
-    of them if that is given. That a file was taken out is an entry of the audit trail.
+    of them if that is given; what can't be given is a 406. That a file was taken out is an entry of the audit trail.
     """
     store, now = state_of(request).store, datetime.now(UTC)
     filters = RunFilter.model_validate(query.model_dump(exclude={"limit", "cursor", *PastFilter.model_fields}))
@@ -75,16 +85,30 @@ def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunS
 
 
 def _wanted_type(accept: str) -> str | None:
-    """Return which file the caller prefers to a page; None for a page."""
-    named = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-    for name in named:
-        if name in (JSON_LINES, "application/jsonl", "application/json-lines"):
-            return JSON_LINES
-        if name == CSV:
-            return CSV
-        if name in ("application/json", "*/*"):
-            return None
-    return None
+    """Return which file the caller prefers to a page; None for a page. Raises `ProblemError` where it takes neither.
+
+    Of what it likes equally the one that it names first counts.
+    """
+    weighed = _weighed(accept)
+    refused = {_OFFERED.get(name) for name, quality in weighed if not quality}
+    for name, quality in sorted(weighed, key=lambda one: -one[1]):
+        if quality and name in _OFFERED and _OFFERED[name] not in refused:
+            return None if _OFFERED[name] == JSON else _OFFERED[name]
+    if not weighed:
+        return None
+    allowed = [JSON, JSON_LINES, CSV]
+    raise ProblemError(406, "not-acceptable", f"Accept: runs come as {', '.join(allowed)}", allowed=allowed)
+
+
+def _weighed(accept: str) -> list[tuple[str, float]]:
+    """Return the types that a caller names, each with how much it likes it: nothing for one that it does not take."""
+    found: list[tuple[str, float]] = []
+    for part in accept.split(","):
+        name, *parameters = (word.strip().lower() for word in part.split(";"))
+        said = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+        if name:
+            found.append((name, float(said) if _QUALITY.fullmatch(said) else 0.0))
+    return found
 
 
 # A native id may have slashes in it that nobody encoded, so the longer paths come first. The longest of all: the

@@ -141,9 +141,31 @@ def test_a_list_comes_as_csv(told: httpx.Client) -> None:
     assert (rows[0]["failure.line"], rows[0]["duration_seconds"]) == ("upstream returned 0 rows", "10.0")
 
 
-@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/csv", "text/html", ""])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *("*/*", "application/json", "application/json, text/csv", "text/html, */*;q=0.1", ""),
+        *(
+            "text/csv;q=0.1, application/json",
+            "text/csv;q=0, */*",
+            "application/x-ndjson;q=0.5, application/json;q=0.9",
+        ),
+    ],
+)
 def test_who_wants_no_file_gets_a_page(told: httpx.Client, accept: str) -> None:
     assert len(told.get("/api/v1/runs", headers={"Accept": accept}).json()["items"]) == 6
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/png", "text/csv;q=0", "text/csv;q=x"])
+def test_what_no_list_comes_as_is_not_acceptable(told: httpx.Client, accept: str) -> None:
+    answer = told.get("/api/v1/runs", headers={"Accept": accept})
+    assert answer.status_code == 406
+    assert answer.json()["allowed"] == ["application/json", "application/x-ndjson", "text/csv"]
+
+
+def test_the_type_that_is_liked_most_is_given(told: httpx.Client) -> None:
+    answer = told.get("/api/v1/runs", headers={"Accept": "application/json;q=0.2, text/csv;q=0.9"})
+    assert answer.headers["Content-Type"].startswith("text/csv")
 
 
 def test_what_is_wrong_with_the_question_is_said_before_a_file_begins(told: httpx.Client) -> None:
