@@ -73,8 +73,21 @@ def read_name(text: str) -> str:
 
 def _check(data: bytes, of: str, filters: BaseModel) -> bytes:
     # No secret is needed: a cursor opens nothing that its reader may not see, it must only not be mistaken for another.
-    said = b"\x00".join((of.encode(), filters.model_dump_json().encode("utf-8", "replace"), data))
+    said = b"\x00".join((of.encode(), one_form(filters).encode("utf-8", "replace"), data))
     return hashlib.sha256(said).digest()[:_CHECK_BYTES]
+
+
+def one_form(filters: BaseModel) -> str:
+    """Return what the filters ask for, the same however it was written."""
+    said = {name: _one_value(value) for name, value in filters.model_dump().items()}
+    return json.dumps(said, ensure_ascii=False, default=str)
+
+
+def _one_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    # Several mean any of them, in any order.
+    return sorted({str(one) for one in cast("list[Any]", value)}) if isinstance(value, list) else value
 
 
 def _foreign(of: str) -> CursorError:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runvis_core.errors import CursorError
-from runvis_core.services.cursors import read_cursor, read_moment, read_name, read_position, write_cursor
+from runvis_core.model.state import State
+from runvis_core.services.cursors import one_form, read_cursor, read_moment, read_name, read_position, write_cursor
 from runvis_core.services.filters import DefinitionFilter, RunFilter
 
 PLACES = st.lists(st.text(), min_size=1, max_size=4)
@@ -61,7 +62,7 @@ def test_a_very_long_cursor_is_refused_before_it_is_read() -> None:
 
 def forged(data: bytes) -> str:
     """Return a cursor with the check that belongs to it: no secret is needed for that."""
-    check = hashlib.sha256(b"\x00".join((b"runs", RunFilter().model_dump_json().encode(), data))).digest()[:12]
+    check = hashlib.sha256(b"\x00".join((b"runs", one_form(RunFilter()).encode(), data))).digest()[:12]
     return base64.urlsafe_b64encode(check + data).decode().rstrip("=")
 
 
@@ -96,3 +97,15 @@ def test_a_forged_cursor_is_a_place_of_the_list_s_kinds_or_refused(data: bytes, 
     assert len(place) == len(kinds)
     for part, kind in zip(place, kinds, strict=True):
         assert isinstance(part, {read_moment: datetime, read_position: int, read_name: str, UUID: UUID}[kind])
+
+
+def test_a_cursor_is_good_for_the_same_question_written_otherwise() -> None:
+    moment = datetime(2026, 11, 24, 8, tzinfo=UTC)
+    one = RunFilter(state=[State.FAILED, State.RUNNING], since=moment)
+    same = RunFilter(
+        state=[State.RUNNING, State.FAILED, State.RUNNING], since=moment.astimezone(timezone(timedelta(hours=2)))
+    )
+    cursor = write_cursor(["a"], of="runs", filters=one)
+    assert read_cursor(cursor, of="runs", filters=same, kinds=(str,)) == ["a"]
+    with pytest.raises(CursorError):
+        read_cursor(cursor, of="runs", filters=RunFilter(state=[State.FAILED], since=moment), kinds=(str,))
