@@ -346,9 +346,9 @@ def _error(url: str, response: httpx.Response) -> RunVisError:
         problem = {}
     detail = str(problem.get("detail") or response.reason_phrase)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     error = ERRORS.get(str(problem.get("type")))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    if error is NotFoundError:
+    if error is not None and issubclass(error, NotFoundError):
         near: Any = problem.get("near")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return NotFoundError(detail, near=[str(name) for name in near] if isinstance(near, list) else ())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return error(detail, near=[str(name) for name in near] if isinstance(near, list) else ())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if error is not None:
         return error(detail)
     if response.status_code in (401, 403):

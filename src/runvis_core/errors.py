@@ -11,6 +11,7 @@ RunVisError
 │   ├── SchemaVersionError   the store's schema is not the one that this version works on
 │   └── LogRuleError         the database refused what would bend the record
 ├── NotFoundError            there is no such run, definition, …
+│   └── AmbiguousError       there are several of that name
 ├── PastError                the past that was asked about can't be told of
 ├── CursorError              a cursor was not made by this list
 ├── WideQuestionError        an answer would need more than a server reads at once
@@ -83,6 +84,10 @@ class NotFoundError(RunVisError):
         super().__init__(message)
         self.near = list(near)
         self.labels = list(labels) or self.near
+
+
+class AmbiguousError(NotFoundError):
+    """There are several of that name, and no one that is meant. `near` are all of them, or the first ones."""
 
 
 class PastError(RunVisError):

@@ -31,6 +31,7 @@ class Exit(IntEnum):
     USAGE = 2
     """The command line or a setting is wrong."""
     NOT_FOUND = 3
+    """There is no such thing, or there are several of that name."""
     UNREACHABLE = 4
     """The store or the server can't be reached."""
 

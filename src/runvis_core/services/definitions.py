@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, and_, func, select, tuple_
 
-from runvis_core.errors import NotFoundError
+from runvis_core.errors import AmbiguousError, NotFoundError
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, DefinitionVersion, Page, RunRef
 from runvis_core.services.cursors import read_cursor, read_name, write_cursor
 from runvis_core.services.filters import DefinitionFilter, is_storable
@@ -147,7 +147,7 @@ def find_definition(connection: Connection, name: str, filters: DefinitionFilter
         return rows[0]
     if rows:
         named = ", ".join(f"{row.engine} {row.deployment} ({row.definition_kind})" for row in rows)
-        raise NotFoundError(
+        raise AmbiguousError(
             f"the name {name!r} is that of several definitions; say which engine and deployment: {named}"
         )
     near = _find_near(connection, name)

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Select, select
 
 from runvis_core.emit.current import dataset_name
-from runvis_core.errors import NotFoundError
+from runvis_core.errors import AmbiguousError, NotFoundError
 from runvis_core.lineage.facts import Node
 from runvis_core.services.lineage_answers import LineageQuery
 from runvis_core.store.tables import lineage_nodes
@@ -39,7 +39,7 @@ def resolve_node(connection: Connection, query: LineageQuery, has_node: ColumnEl
         if len(found) == 1:
             return found[0]
         if found:
-            raise NotFoundError(
+            raise AmbiguousError(
                 f"{name!r} means several: {_listed(found)}; say which by engine and deployment, or by its id",
                 near=_ids_of(found),
                 labels=_labels_of(found),

@@ -10,10 +10,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Select, bindparam, select
 
-from runvis_core.errors import NotFoundError
+from runvis_core.errors import AmbiguousError, NotFoundError
 from runvis_core.services.filters import Word, is_storable
-from runvis_core.services.reading import RUN_ID, reading
+from runvis_core.services.reading import RUN_ID, RUN_IDS, reading
 from runvis_core.store.database import Store
+from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import aliases, corrections, runs
 from runvis_core.store.types import Id
 
@@ -48,7 +49,7 @@ def find_run_id(store: Store, name: str, within: Within) -> UUID:
 def resolve_run(connection: Connection, name: str, within: Within = ANYWHERE) -> UUID:
     """Return the id of the run that `name` means; a provisional run is followed to what it became.
 
-    Raises `NotFoundError`, naming near ones, if there is none, or naming all of them if there are several.
+    Raises `NotFoundError`, naming near ones, if there is none, and `AmbiguousError`, naming them, if there are several.
     """
     if not name or len(name) > _MAX_NAME or not is_storable(name):
         raise NotFoundError("there is no run of that name: an id has 6 to 36 characters, a native id at most 1,000")
@@ -57,7 +58,7 @@ def resolve_run(connection: Connection, name: str, within: Within = ANYWHERE) ->
         if len(found) == 1:
             return _follow_became(connection, found[0])
         if found:
-            raise NotFoundError(
+            raise AmbiguousError(
                 f"{name!r} means several runs; give more of an id: {_named(found)}", near=_ids_of(found)
             )
     if within != ANYWHERE:
@@ -97,6 +98,7 @@ _BOUNDS: Final = (bindparam("first", type_=Id()), bindparam("last", type_=Id()))
 _OF_ID: Final = select(*_COLUMNS).where(runs.c.run_id.between(*_BOUNDS)).order_by(runs.c.run_id).limit(_SHOWN)
 _CORRECTED: Final = select(corrections.c.run_id).where(corrections.c.correction_id.between(*_BOUNDS)).limit(_SHOWN)
 _OF_CORRECTION: Final = select(*_COLUMNS).where(runs.c.run_id.in_(_CORRECTED)).limit(_SHOWN)
+_OF_IDS: Final = select(*_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS)).order_by(runs.c.run_id).limit(_SHOWN)
 _OF_WHOLE_ID: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
 
 
@@ -187,6 +189,8 @@ def _neighbours(connection: Connection, name: str) -> list[Any]:
         ]
         near = _all(connection, beside)
         found = [row for row in near if _share(str(row.run_id), name.lower()) >= 4]
+        if bounds[0] == bounds[1]:
+            found = found or [*connection.execute(_OF_IDS, {RUN_IDS.key: _mistyped(bounds[0].hex)})]
         if found:
             return found
     native_id = runs.c.native_id
@@ -197,6 +201,16 @@ def _neighbours(connection: Connection, name: str) -> list[Any]:
     ]
     query = select(*_COLUMNS).where(native_id.in_(named)).order_by(runs.c.first_position.desc())
     return _latest_attempts(connection.execute(query.limit(100)))
+
+
+def _mistyped(digits: str) -> list[UUID]:
+    """Return the ids that differ from these digits in one."""
+    return [
+        UUID(digits[:place] + digit + digits[place + 1 :])
+        for place, right in enumerate(digits)
+        for digit in "0123456789abcdef"
+        if digit != right
+    ]
 
 
 def _all(connection: Connection, queries: Iterable[Any]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from runvis_core.errors import (
+    AmbiguousError,
     CursorError,
     LedgerError,
     LogRuleError,
@@ -20,6 +21,7 @@ PREFIX: Final = "urn:runvis:problem:"
 INVALID: Final = "invalid-request"
 
 STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
+    AmbiguousError: ("ambiguous", 404),
     NotFoundError: ("not-found", 404),
     CursorError: ("cursor", 400),
     PastError: ("past", 400),
@@ -29,7 +31,7 @@ STATUSES: Final[dict[type[RunVisError], tuple[str, int]]] = {
     LogRuleError: ("log-rule", 409),
     SettingsError: ("settings", 400),
 }
-"""By error: the last word of its problem's type, and the HTTP status."""
+"""By error: the last word of its problem's type, and the HTTP status; what is more special stands first."""
 
 ERRORS: Final[dict[str, type[RunVisError]]] = {PREFIX + name: error for error, (name, _) in STATUSES.items()}
 """By a problem's type: the error that a client raises."""

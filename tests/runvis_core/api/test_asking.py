@@ -172,6 +172,22 @@ def test_what_is_not_there_is_a_404_that_names_what_is_near(client: httpx.Client
     assert client.delete("/api/v1/runs").status_code == 405
 
 
+def test_one_wrong_digit_of_an_id_is_found_near(client: httpx.Client, store: Store, record: Record) -> None:
+    record(store, a_story())
+    for place in (0, 9, 35):
+        wrong = "0" if str(ETL)[place] != "0" else "1"
+        answer = client.get(f"/api/v1/runs/{str(ETL)[:place]}{wrong}{str(ETL)[place + 1 :]}")
+        assert (answer.status_code, str(ETL) in answer.json()["near"]) == (404, True), place
+
+
+def test_a_name_of_several_is_ambiguous(client: httpx.Client, store: Store, record: Record) -> None:
+    for place in range(2):
+        run = a_run(f"run {place}", begins=place)
+        record(store, [run[0].model_copy(update={"native_id": "same"}), *run[1:]])
+    answer = client.get("/api/v1/runs/same").json()
+    assert (answer["type"], len(answer["near"])) == ("urn:runvis:problem:ambiguous", 2)
+
+
 def test_definitions_are_listed_and_shown(client: httpx.Client, store: Store, record: Record) -> None:
     record(store, a_story())
     listed = client.get("/api/v1/definitions", params={"engine": "airflow", "limit": 2}).json()
