@@ -12,7 +12,14 @@ from tests.runvis_core.web.conftest import LONG, TOKEN, running
 from tests.runvis_core.web.histories import BAD, FLOW, GOOD, STAGE_2, a_shop
 from tests.runvis_core.web.test_pages import ADDRESSES, loop_events, wide_tree
 
-from runvis_core.model.event import DatasetEvent, DefinitionEvent, EventBase, FailureEvent, IdentityEvent, StateEvent
+from runvis_core.model.event import (
+    DatasetEvent,
+    DefinitionEvent,
+    EventBase,
+    FailureEvent,
+    IdentityEvent,
+    StateEvent,
+)
 from runvis_core.model.state import State
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
@@ -255,6 +262,18 @@ def test_what_failed_first_is_in_the_first_screen_however_wide_the_run_is(
         row = page.locator(f"tr[data-run='{run}']").first
         expect(row).to_be_in_viewport()
         expect(row).to_contain_text("broken" if run != STAGE_2 else "stage")
+
+
+@pytest.mark.parametrize("message", ["a line\n" * 41, "a word " * 800], ids=["lines", "words"])
+def test_what_failed_first_is_in_the_first_screen_under_however_long_a_message(
+    look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None], message: str
+) -> None:
+    said = make(FailureEvent, run_id=a_run_id("wide.broken"), seconds=509, error_type="E", content={"message": message})
+    record(sqlite_store, [*wide_tree(groups=1, tasks=20), *_a_late_failure(), said])
+    page = look(f"/runs/{a_run_id('wide.broken')}")
+    expect(page.locator(f"tr[data-run='{a_run_id('wide.broken')}']").first).to_be_in_viewport()
+    page.locator("section[aria-labelledby=failure] summary").press("Enter")
+    expect(page.locator("section[aria-labelledby=failure] pre")).to_be_visible()
 
 
 def _a_late_failure() -> Iterator[EventBase]:
