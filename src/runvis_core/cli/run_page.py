@@ -291,7 +291,8 @@ def _grow(branch: Tree, node: TreeNode) -> None:
     for child in node.children:
         _grow(branch.add(_label(child, carried_over=child.carried_over)), child)
     if node.cut_children:
-        branch.add(Text(f"… {node.cut_children} more", style="dim"))
+        failed = f", {node.cut_failed} failed" if node.cut_failed else ""
+        branch.add(Text(f"… {node.cut_children} more{failed}", style="dim"))
     for started in node.caused:
         _grow(branch.add(Text("⇒ started ", style="magenta").append_text(_label(started))), started)
     if node.cut_caused:

@@ -338,7 +338,9 @@ class TreeNode(RunRef):
     """True if the run above is a reopened parent that keeps this try of an earlier attempt."""
     children: list[TreeNode] = Field(default_factory=list["TreeNode"])
     cut_children: int = 0
-    """How many children are not shown."""
+    """How many children are not shown; of more than can be shown those that failed come first, then the earliest."""
+    cut_failed: int = 0
+    """How many things among the children that are not shown failed, by their last attempts."""
     caused: list[TreeNode] = Field(default_factory=list["TreeNode"])
     """Runs that this one started, here or in another engine, each with what ran inside it and what it started."""
     cut_caused: int = 0

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from runvis_core.services.answers import Page, RunDetail, RunSummary, TreeNode
 from runvis_core.services.filters import RunFilter
-from runvis_core.services.past_details import get_past_run_detail
+from runvis_core.services.past_details import get_drawn_past_run, get_past_run_detail
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_runs import list_past_runs
 from runvis_core.services.past_trees import get_past_tree
-from runvis_core.services.run_details import get_run
+from runvis_core.services.run_details import DrawnRun, get_drawn_run, get_run
 from runvis_core.services.run_trees import get_tree
 from runvis_core.services.runs import list_runs
 from runvis_core.store.database import Store
@@ -30,6 +30,13 @@ def get_run_at(store: Store, name: str, past: PastFilter, *, now: datetime) -> R
     if past.is_present:
         return get_run(store, name, now=now)
     return get_past_run_detail(store, name, past, now=now)
+
+
+def get_drawn_run_at(store: Store, name: str, past: PastFilter, *, now: datetime) -> DrawnRun:
+    """Return what `get_run_at` does, and what a drawing needs beyond it."""
+    if past.is_present:
+        return get_drawn_run(store, name, now=now)
+    return get_drawn_past_run(store, name, past, now=now)
 
 
 def get_tree_at(store: Store, name: str, past: PastFilter, *, now: datetime) -> TreeNode:

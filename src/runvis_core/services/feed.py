@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import Answer, FailureView, Page, RunSummary
@@ -192,10 +192,10 @@ def find_failed_inside(connection: Connection, run_ids: Sequence[UUID]) -> dict[
     }
 
 
-@cache
-def _first_failures() -> Any:
+def is_tried_again() -> ColumnElement[bool]:
+    """Return the condition that a run has a later attempt under the same parent."""
     later = runs.alias("later")
-    tried_again = (
+    return (
         select(later.c.run_id)
         .where(
             later.c.native_key == runs.c.native_key,
@@ -206,6 +206,10 @@ def _first_failures() -> Any:
         )
         .exists()
     )
+
+
+@cache
+def _first_failures() -> Any:
     # One that is presumed lost has no end; the databases don't agree on where what is not known stands.
     order = (runs.c.ended_at.nulls_last(), runs.c.first_position)
     numbered = (
@@ -221,7 +225,7 @@ def _first_failures() -> Any:
             is_among(runs.c.parent_run_id, RUN_IDS),
             runs.c.effective_state.in_(FAILED),
             runs.c.became_run_id.is_(None),
-            ~tried_again,
+            ~is_tried_again(),
         )
         # By state SQLite would look through all that ever failed.
         .with_hint(runs, "INDEXED BY runs_parent", "sqlite")

@@ -22,6 +22,7 @@ from runvis_core.services.answers import (
     LinkView,
     RunDetail,
     TestimonyView,
+    TreeNode,
 )
 from runvis_core.services.definitions import find_version
 from runvis_core.services.judgement import JUDGED_KINDS, find_judgement
@@ -36,6 +37,7 @@ from runvis_core.services.run_details import (
     MAX_ITEMS,
     SAID_KINDS,
     TRANSITION_KINDS,
+    DrawnRun,
     find_log,
     find_said,
     find_transitions,
@@ -51,13 +53,24 @@ def get_past_run_detail(store: Store, name: str, asked: PastFilter, *, now: date
 
     Raises `NotFoundError` where there is no such run or it was not there yet, and `PastError`.
     """
+    return get_drawn_past_run(store, name, asked, now=now).run
+
+
+def get_drawn_past_run(store: Store, name: str, asked: PastFilter, *, now: datetime) -> DrawnRun:
+    """Return what `get_past_run_detail` does, and what a drawing needs beyond it."""
     with reading_past(store, asked, now=now) as (connection, past):
         runs = PastRuns(connection, past)
-        return describe_past_run(runs, get_past_run(runs, name), name)
+        found = get_past_run(runs, name)
+        tree = build_past_tree(runs, found)
+        return DrawnRun(_describe(runs, found, name, tree.top), tree.facts, tree.unshown)
 
 
 def describe_past_run(runs: PastRuns, run: PastRun, name: str) -> RunDetail:
     """Return all that was known about a run, which was asked for by a name."""
+    return _describe(runs, run, name, build_past_tree(runs, run).top)
+
+
+def _describe(runs: PastRuns, run: PastRun, name: str, tree: TreeNode) -> RunDetail:
     (summary,) = summarise_past(runs, [run], whole=True)
     connection, past = runs.connection, runs.past
     run_id, record = run.row.run_id, run.record
@@ -88,7 +101,7 @@ def describe_past_run(runs: PastRuns, run: PastRun, name: str) -> RunDetail:
         aliases=_aliases(record),
         said=find_said(connection, run_id, _of_kinds(run, SAID_KINDS)),
         log=find_log(connection, run_id, record.context),
-        tree=build_past_tree(runs, run),
+        tree=tree,
     )
 
 

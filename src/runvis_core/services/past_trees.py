@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
+
+from sqlalchemy import select
 
 from runvis_core.model.state import Relation
 from runvis_core.services.answers import TreeNode
-from runvis_core.services.past import PastRun, PastRuns, reading_past
+from runvis_core.services.past import PastRun, PastRuns, covers, reading_past
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_kin import find_by_key, find_past_caused, links_of
 from runvis_core.services.past_names import get_past_run
 from runvis_core.services.reading import chunks
 from runvis_core.services.run_refs import run_ref_fields
-from runvis_core.services.run_trees import MAX_CAUSED, MAX_CHILDREN, MAX_DEPTH, MAX_LEVELS, MAX_NODES
+from runvis_core.services.run_trees import (
+    MAX_CAUSED,
+    MAX_CHILDREN,
+    MAX_DEPTH,
+    MAX_LEVELS,
+    MAX_NODES,
+    Tree,
+    facts_of,
+)
+from runvis_core.services.spans import SpanFacts
+from runvis_core.services.unshown import Unshown, describe_unshown, pick_shown
 from runvis_core.store.database import Store
 from runvis_core.store.tables import run_intervals
 
@@ -25,12 +37,25 @@ def get_past_tree(store: Store, name: str, asked: PastFilter, *, now: datetime) 
     """Return a run and what ran inside it, as it was. Raises `NotFoundError` if it was not there, and `PastError`."""
     with reading_past(store, asked, now=now) as (connection, past):
         runs = PastRuns(connection, past)
-        return build_past_tree(runs, get_past_run(runs, name))
+        return build_past_tree(runs, get_past_run(runs, name)).top
 
 
-def build_past_tree(runs: PastRuns, top: PastRun) -> TreeNode:
+def build_past_tree(runs: PastRuns, top: PastRun) -> Tree:
     """Return the tree under a run as it was, shown as that of the present is; what is cut is counted."""
-    return _Tree(runs, top).node()
+    tree = _Tree(runs, top)
+    # Whether a heartbeat is overdue is told of today only.
+    return Tree(tree.node(), tree.facts(), [], tree.unshown())
+
+
+class _Edge(NamedTuple):
+    parent: UUID
+    child: PastRun
+    carried: bool
+    """Whether the child is a try that was carried over."""
+
+
+def _by_time(edge: _Edge) -> tuple[Any, ...]:
+    return (edge.child.row.sort_at, edge.child.row.run_id, edge.carried, edge.parent)
 
 
 class _Tree:
@@ -40,6 +65,9 @@ class _Tree:
         self._found: dict[UUID, PastRun] = {top.row.run_id: top}
         self._children: dict[UUID, list[tuple[UUID, bool]]] = defaultdict(list)
         self._cut: dict[UUID, int] = defaultdict(int)
+        self._cut_failed: dict[UUID, int] = defaultdict(int)
+        self._unshown: dict[UUID, list[Any]] = defaultdict(list)
+        """By parent: rows of what was cut."""
         self._caused: dict[UUID, list[UUID]] = defaultdict(list)
         self._cut_caused: dict[UUID, int] = defaultdict(int)
         tops, room = [top], MAX_DEPTH
@@ -80,28 +108,39 @@ class _Tree:
         return new
 
     def _read_level(self, parents: Sequence[PastRun]) -> list[PastRun]:
-        below: list[PastRun] = []
-        edges = self._below(parents)
-        order = [(child, parent, carried) for parent, children in edges.items() for child, carried in children]
-        shown: dict[UUID, int] = defaultdict(int)
+        new: dict[UUID, _Edge] = {}
+        edges = [edge for parent, children in self._below(parents).items() for edge in self._fit(parent, children)]
         # One that is both inside and carried over is inside.
-        for child, parent, carried in sorted(
-            order, key=lambda edge: (edge[0].row.sort_at, edge[0].row.run_id, edge[2], edge[1])
-        ):
-            shown[parent] += 1
-            if shown[parent] > MAX_CHILDREN:
-                self._cut[parent] += 1
-                continue
-            run_id = child.row.run_id
-            if run_id in self._found:
-                continue  # in a loop of parents, or carried over by two of them: shown where it was met first
-            if len(self._found) >= MAX_NODES:
-                self._cut[parent] += 1
-                continue
-            self._found[run_id] = child
-            self._children[parent].append((run_id, carried))
-            below.append(child)
-        return below
+        for edge in sorted(edges, key=_by_time):
+            # In a loop of parents, or carried over by two of them: shown where it was met first.
+            if edge.child.row.run_id not in self._found:
+                new.setdefault(edge.child.row.run_id, edge)
+        shown = self._leave_out(list(new.values()), MAX_NODES - len(self._found))
+        for edge in shown:
+            run_id = edge.child.row.run_id
+            self._found[run_id] = edge.child
+            self._children[edge.parent].append((run_id, edge.carried))
+        return [edge.child for edge in shown]
+
+    def _fit(self, parent: UUID, children: Sequence[tuple[PastRun, bool]]) -> list[_Edge]:
+        """Return those children of one run that are shown."""
+        edges = {child.row.run_id: _Edge(parent, child, carried) for child, carried in children}
+        # One that is both inside and carried over is inside.
+        edges |= {child.row.run_id: _Edge(parent, child, carried) for child, carried in children if not carried}
+        return self._leave_out(sorted(edges.values(), key=_by_time), MAX_CHILDREN)
+
+    def _leave_out(self, edges: list[_Edge], room: int) -> list[_Edge]:
+        """Return those of some runs, given in the order of time, for which there is room; count the others."""
+        if len(edges) <= room:
+            return edges
+        picked = pick_shown([edge.child.row for edge in edges], room)
+        failed = set(picked.failed)
+        for place, edge in enumerate(edges):
+            if place not in picked.kept and edge.child.row.run_id not in self._found:
+                self._unshown[edge.parent].append(edge.child.row)
+                self._cut[edge.parent] += 1
+                self._cut_failed[edge.parent] += place in failed
+        return [edge for place, edge in enumerate(edges) if place in picked.kept]
 
     def _below(self, parents: Sequence[PastRun]) -> dict[UUID, list[tuple[PastRun, bool]]]:
         """Return by parent its children, each with whether it is a try that was carried over; each pair once."""
@@ -118,6 +157,28 @@ class _Tree:
             by_parent[parent_id].append((child, carried))
         return by_parent
 
+    def facts(self) -> dict[UUID, SpanFacts]:
+        """Return what a drawing needs of all runs of the tree."""
+        return {run_id: facts_of(run.row) for run_id, run in self._found.items()}
+
+    def unshown(self) -> dict[UUID, Unshown]:
+        """Return by run what of its children the tree leaves out."""
+        holding = self._find_holding([row.run_id for rows in self._unshown.values() for row in rows])
+        for rows in self._unshown.values():
+            for row in rows:
+                row.has_children = row.run_id in holding
+        return {run_id: describe_unshown(self._unshown[run_id], cut=cut) for run_id, cut in self._cut.items() if cut}
+
+    def _find_holding(self, run_ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these runs had something inside."""
+        column, holding = run_intervals.c, set[UUID]()
+        for chunk in chunks(run_ids):
+            query = select(column.parent_run_id).where(*covers(self._runs.past), column.parent_run_id.in_(chunk))
+            query = query.where(column.became_run_id.is_(None)).distinct()
+            query = query.with_hint(run_intervals, "INDEXED BY run_intervals_parent", "sqlite")
+            holding.update(self._runs.connection.scalars(query))
+        return holding
+
     def node(self, run_id: UUID | None = None, *, carried_over: bool = False) -> TreeNode:
         """Return the tree from a run on, by default from the top."""
         run = self._found[run_id] if run_id is not None else self._top
@@ -127,6 +188,7 @@ class _Tree:
             carried_over=carried_over,
             children=[self.node(child, carried_over=carried) for child, carried in self._children.get(own, ())],
             cut_children=self._cut.get(own, 0),
+            cut_failed=self._cut_failed.get(own, 0),
             caused=[self.node(started) for started in self._caused.get(own, ())],
             cut_caused=self._cut_caused.get(own, 0),
         )

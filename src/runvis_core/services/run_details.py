@@ -33,6 +33,7 @@ from runvis_core.services.run_summaries import Context, as_text, find_contexts, 
 from runvis_core.services.run_trees import UNDER, build_tree
 from runvis_core.services.silence import find_silent_among, is_overdue
 from runvis_core.services.spans import SpanFacts
+from runvis_core.services.unshown import Unshown
 from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies
 
@@ -109,6 +110,8 @@ class DrawnRun(NamedTuple):
     run: RunDetail
     facts: dict[UUID, SpanFacts]
     """By run, of all that the tree shows."""
+    unshown: dict[UUID, Unshown]
+    """By run, what of its children the tree leaves out."""
 
 
 def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
@@ -151,7 +154,7 @@ def get_drawn_run(store: Store, name: str, *, now: datetime) -> DrawnRun:
             tree=tree.top,
         )
         silent_facts = {found: tree.facts[found]._replace(is_silent=True) for found in silent}
-        return DrawnRun(run, {**tree.facts, **silent_facts})
+        return DrawnRun(run, {**tree.facts, **silent_facts}, tree.unshown)
 
 
 def _find_told(connection: Connection, run_id: UUID) -> list[list[LoggedEntry]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -13,10 +14,12 @@ from sqlalchemy import Connection, and_, bindparam, exists, func, literal, selec
 from runvis_core.model.state import Relation, State, Verdict
 from runvis_core.services.ancestry import HAS_CAUSED, find_caused
 from runvis_core.services.answers import TreeNode
+from runvis_core.services.feed import FAILED, is_tried_again
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import LISTED, RUN_ID, RUN_IDS, chunks, has_row, plain_rows, reading
 from runvis_core.services.run_refs import REF_COLUMNS, run_ref_fields
 from runvis_core.services.spans import SpanFacts
+from runvis_core.services.unshown import MAX_TIMED, Unshown, describe_unshown, drop_retried, pick_shown
 from runvis_core.store.database import Store
 from runvis_core.store.id_lists import id_list, is_among
 from runvis_core.store.tables import links, runs
@@ -26,6 +29,8 @@ MAX_NODES: Final = 2000
 """How many runs a tree shows."""
 MAX_CHILDREN: Final = 500
 """How many children a tree shows of each run."""
+MAX_WIDE: Final = 8
+"""Of how many runs on one level that have more children than are shown the others are asked for."""
 MAX_CAUSED: Final = 50
 """How many runs that it started a tree shows of each run."""
 MAX_LEVELS: Final = 64
@@ -36,11 +41,13 @@ MAX_DEPTH: Final = 90
 _INNER: Final = runs.alias("inner")
 _HAS_CHILDREN: Final = has_row(_INNER.c.parent_run_id == runs.c.run_id, _INNER.c.became_run_id.is_(None))
 _HAS_CARRIED: Final = has_row(links.c.run_id == runs.c.run_id, links.c.relation == Relation.CARRIED_OVER.value)
-UNDER: Final = (_HAS_CHILDREN.label("has_children"), _HAS_CARRIED.label("has_carried"), HAS_CAUSED)
+_HOLDS: Final = _HAS_CHILDREN.label("has_children")
+UNDER: Final = (_HOLDS, _HAS_CARRIED.label("has_carried"), HAS_CAUSED)
 """Whether there is anything under a run in its tree: most have nothing, and are not asked for it."""
 _COLUMNS: Final = (
     *REF_COLUMNS,
     runs.c.native_key,
+    runs.c.sort_at,
     runs.c.retry_expected_at,
     runs.c.presumed,
     runs.c.clock_suspect,
@@ -48,11 +55,24 @@ _COLUMNS: Final = (
 )
 
 
-# Built once each: to build such a statement takes longer than to run it.
-_TOP: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
-_STARTED: Final = select(runs.c.sort_at, *_COLUMNS).where(
-    is_among(runs.c.run_id, RUN_IDS), runs.c.became_run_id.is_(None)
+_TIMES: Final = (
+    runs.c.run_id,
+    runs.c.engine,
+    runs.c.deployment,
+    runs.c.native_key,
+    runs.c.attempt,
+    runs.c.effective_state,
+    runs.c.native_state,
+    runs.c.queued_at,
+    runs.c.started_at,
+    runs.c.ended_at,
+    _HOLDS,
 )
+"""What is read of a run that there may be no room for."""
+# Built once each: to build such a statement takes longer than to run it.
+_BY_IDS: Final = select(*_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS))
+_TOP: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
+_STARTED: Final = select(*_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS), runs.c.became_run_id.is_(None))
 
 
 def get_tree(store: Store, name: str) -> TreeNode:
@@ -70,43 +90,70 @@ class Tree(NamedTuple):
     """By run, of all that the tree shows."""
     going_on: list[UUID]
     """Those of them of which nobody has said that they ended."""
+    unshown: dict[UUID, Unshown]
+    """By run, what of its children the tree leaves out; of runs with all of their children there is nothing."""
 
 
 def build_tree(connection: Connection, top: Any) -> Tree:
     """Return the tree under the run of a row: what it contains, the earliest first, what each started, and so on.
 
     The row has at least `REF_COLUMNS`, those of `SpanFacts`, and `UNDER`. Each run is shown once, where it was met
-    first, so that runs which started one another in a circle end it. What is left out is counted.
+    first, so that runs which started one another in a circle end it. What is left out is counted; where
+    there is no room for all children of a run, those that failed are shown before others.
     """
     run_id: UUID = top.run_id
-    found = _Found({run_id: top}, defaultdict(list), defaultdict(int), defaultdict(list), defaultdict(int))
+    found = _Found({run_id: top})
     tops, room = [run_id], MAX_DEPTH
     while tops:
         inside, levels = _read_contained(connection, tops, found, most=min(MAX_LEVELS, room))
         room -= levels + 1
         tops = _read_caused(connection, [*tops, *inside], found, may_go_on=room > 0)
-    facts = {id_: _facts(row) for id_, row in found.rows.items()}
+    facts = {id_: facts_of(row) for id_, row in found.rows.items()}
     # Compared as text: a tree has thousands of runs.
     going_on = [id_ for id_, row in found.rows.items() if row.effective_state not in _ENDED]
-    return Tree(_node(run_id, found, carried_over=False), facts, going_on)
+    unshown = {id_: describe_unshown(found.unshown[id_], cut=cut) for id_, cut in found.cut.items() if cut}
+    return Tree(_node(run_id, found, carried_over=False), facts, going_on, unshown)
 
 
 _ENDED: Final = frozenset(state.value for state in State if state.is_terminal)
 
 
-def _facts(row: Any) -> SpanFacts:
+def facts_of(row: Any) -> SpanFacts:
+    """Return what a drawing needs of a run, by its row."""
     presumed = Verdict(row.presumed) if row.presumed else None
     return SpanFacts(row.native_key, row.retry_expected_at, presumed, bool(row.clock_suspect))
 
 
-class _Found(NamedTuple):
+@dataclass(slots=True)
+class _Found:
     rows: dict[UUID, Any]
-    children: dict[UUID, list[tuple[UUID, bool]]]
+    children: dict[UUID, list[tuple[UUID, bool]]] = field(default_factory=lambda: defaultdict(list))
     """By parent: the child, and whether it is a try that was carried over."""
-    cut: dict[UUID, int]
-    caused: dict[UUID, list[UUID]]
+    cut: dict[UUID, int] = field(default_factory=lambda: defaultdict(int))
+    cut_failed: dict[UUID, int] = field(default_factory=lambda: defaultdict(int))
+    """How many things of those that were cut failed, as far as it is known."""
+    unshown: dict[UUID, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    """By parent: rows of what was cut, as far as they were read."""
+    caused: dict[UUID, list[UUID]] = field(default_factory=lambda: defaultdict(list))
     """By cause."""
-    cut_caused: dict[UUID, int]
+    cut_caused: dict[UUID, int] = field(default_factory=lambda: defaultdict(int))
+
+    def count_untimed(self) -> int:
+        """Return of how many more runs that aren't shown the times may be read."""
+        return MAX_TIMED - sum(map(len, self.unshown.values()))
+
+    def leave_out(self, parent: UUID, rows: Sequence[Any], failed: int) -> None:
+        """Count children of which the rows are known, and how many things of them failed."""
+        self.unshown[parent] += rows
+        self.cut[parent] += len(rows)
+        self.cut_failed[parent] += failed
+
+
+class _Edge(NamedTuple):
+    parent: UUID
+    row: Any
+    carried: bool
+    """Whether the child is a try that was carried over."""
 
 
 def _read_contained(connection: Connection, tops: list[UUID], found: _Found, *, most: int) -> tuple[list[UUID], int]:
@@ -189,47 +236,141 @@ def _level() -> Any:
 
 
 @cache
-def _contained() -> tuple[Any, Any]:
-    """Select what one run contains, and how much that is."""
+def _rest() -> Any:
+    """Select the times of those children for which a level has no room."""
+    edges = child_edges()
+    order = (edges.c.sort_at, edges.c.child, edges.c.carried)
+    query = select(edges.c.carried, *_TIMES).join(runs, runs.c.run_id == edges.c.child).order_by(*order)
+    return query.limit(bindparam("left")).offset(bindparam("most"))
+
+
+@cache
+def _failed() -> Any:
+    """Select the children that failed in their last attempt, the earliest first, and how many there are."""
+    edges = child_edges()
+    query = select(edges.c.carried, func.count().over().label("total"), *_COLUMNS)
+    query = query.join(runs, runs.c.run_id == edges.c.child)
+    query = query.where(runs.c.effective_state.in_(FAILED), ~is_tried_again())
+    return query.order_by(edges.c.sort_at, edges.c.child, edges.c.carried).limit(bindparam("most"))
+
+
+@cache
+def _contained() -> tuple[Any, Any, Any]:
+    """Select what one run contains, how much that is, and the times of that for which there is no room."""
     parent = bindparam("parent", type_=Id())
     inside = (runs.c.parent_run_id == parent, runs.c.became_run_id.is_(None))
-    query = select(*_COLUMNS).where(*inside).order_by(runs.c.sort_at, runs.c.run_id).limit(bindparam("most"))
-    query = query.with_hint(runs, "INDEXED BY runs_parent", "sqlite")
-    return query, select(func.count()).select_from(runs).where(*inside)
+    order = (runs.c.sort_at, runs.c.run_id)
+    query = select(*_COLUMNS).where(*inside).order_by(*order).limit(bindparam("most"))
+    rest = select(literal(0).label("carried"), *_TIMES).where(*inside).order_by(*order)
+    rest = rest.limit(bindparam("left")).offset(bindparam("most"))
+    by_parent = "INDEXED BY runs_parent"
+    return (
+        query.with_hint(runs, by_parent, "sqlite"),
+        select(func.count()).select_from(runs).where(*inside),
+        rest.with_hint(runs, by_parent, "sqlite"),
+    )
 
 
-def _children(connection: Connection, parents: list[UUID], found: _Found) -> Iterator[tuple[UUID, Any, bool]]:
-    """Yield of what ran right inside runs the parent, the row, and whether it was carried over; count what is cut."""
+def _children(connection: Connection, parents: list[UUID], found: _Found) -> list[_Edge]:
+    """Return what ran right inside runs and is shown, the earliest first; count what is cut."""
     if len(parents) == 1 and not found.rows[parents[0]].has_carried:
         # One that contains a thousand is most often alone on its level, and an index has what it contains in order.
-        query, count = _contained()
+        query, count, rest = _contained()
         (parent,) = parents
         rows = plain_rows(connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}))
-        if len(rows) > MAX_CHILDREN:
-            found.cut[parent] += (connection.scalar(count, {"parent": parent}) or 0) - MAX_CHILDREN
-        yield from ((parent, row, False) for row in rows[:MAX_CHILDREN])
-        return
+        edges = [_Edge(parent, row, False) for row in rows]
+        if len(edges) <= MAX_CHILDREN:
+            return edges
+        total = connection.scalar(count, {"parent": parent}) or 0
+        return _fit(connection, edges[:MAX_CHILDREN], total, rest, {"parent": parent}, found)
+    edges: list[_Edge] = []
+    wide: dict[UUID, int] = {}
     for chunk in chunks(parents, LISTED):
         for row in plain_rows(connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN})):
-            if row.place == 1:
-                found.cut[row.parent] += max(0, row.total - MAX_CHILDREN)
-            yield row.parent, row, bool(row.carried)
+            edges.append(_Edge(row.parent, row, bool(row.carried)))
+            if row.total > MAX_CHILDREN:
+                wide[row.parent] = row.total
+    return _fit_level(connection, edges, wide, found) if wide else edges
+
+
+def _fit_level(connection: Connection, edges: list[_Edge], wide: dict[UUID, int], found: _Found) -> list[_Edge]:
+    """Return the children of runs of which some have more than are shown; by the parent, these with how many."""
+    fitting = [edge for edge in edges if edge.parent not in wide]
+    for number, (parent, total) in enumerate(wide.items()):
+        own = [edge for edge in edges if edge.parent == parent]
+        if number < MAX_WIDE:
+            fitting += _fit(connection, own, total, _rest(), {PARENTS.key: [parent]}, found)
+        else:
+            found.cut[parent] += total - len(own)
+            fitting += own
+    return sorted(fitting, key=lambda edge: (edge.row.sort_at, edge.row.run_id, edge.carried, edge.parent))
+
+
+def _fit(
+    connection: Connection, edges: list[_Edge], total: int, rest: Any, of_parent: dict[str, Any], found: _Found
+) -> list[_Edge]:
+    """Return those children of one run that are shown, of `total`, of which the earliest are given.
+
+    `rest` selects the others for a parent; they are read if they are not too many.
+    """
+    parent = edges[0].parent
+    left = total - len(edges)
+    if left > found.count_untimed():
+        return _fit_failed(connection, edges, total, found)
+    later = plain_rows(connection.execute(rest, {**of_parent, "left": left, "most": len(edges)}))
+    known = {edge.row.run_id for edge in edges}
+    # One that is both inside and carried over is inside, and one that was met before is shown there.
+    later = [row for row in later if row.run_id not in known and row.run_id not in found.rows]
+    rows = [*(edge.row for edge in edges), *later]
+    picked = pick_shown(rows, MAX_CHILDREN)
+    found.leave_out(parent, [row for place, row in enumerate(rows) if place not in picked.kept], len(picked.failed))
+    shown = [edge for place, edge in enumerate(edges) if place in picked.kept]
+    new = {rows[place].run_id: bool(rows[place].carried) for place in sorted(picked.kept) if place >= len(edges)}
+    for chunk in chunks(new, LISTED):
+        full = {row.run_id: row for row in plain_rows(connection.execute(_BY_IDS, {RUN_IDS.key: chunk}))}
+        shown += [_Edge(parent, full[run_id], new[run_id]) for run_id in chunk]
+    return shown
+
+
+def _fit_failed(connection: Connection, edges: list[_Edge], total: int, found: _Found) -> list[_Edge]:
+    """Return the children of one run that failed and then the earliest, where there are too many to read all."""
+    parent = edges[0].parent
+    rows = plain_rows(connection.execute(_failed(), {PARENTS.key: [parent], "most": MAX_CHILDREN}))
+    failed = {row.run_id: _Edge(parent, row, bool(row.carried)) for row in rows}
+    kept = {row.run_id for row in drop_retried([edge.row for edge in edges], set(failed))}
+    earliest = [edge for edge in edges if edge.row.run_id in kept and edge.row.run_id not in failed]
+    shown = [*failed.values(), *earliest[: MAX_CHILDREN - len(failed)]]
+    found.cut[parent] += total - len(shown)
+    found.cut_failed[parent] += (rows[0].total if rows else 0) - len(rows)
+    return sorted(shown, key=lambda edge: (edge.row.sort_at, edge.row.run_id))
 
 
 def _read_level(connection: Connection, parents: list[UUID], found: _Found) -> list[UUID]:
-    below: list[UUID] = []
     rows, children = found.rows, found.children
-    for parent, row, carried in _children(connection, parents, found):
-        run_id = row.run_id
-        if run_id in rows:
-            continue  # in a loop of parents, or carried over by two of them: shown where it was met first
-        if len(rows) >= MAX_NODES:
-            found.cut[parent] += 1
-            continue
-        rows[run_id] = row
-        children[parent].append((run_id, carried))
-        below.append(run_id)
-    return below
+    new: dict[UUID, _Edge] = {}
+    for edge in _children(connection, parents, found):
+        run_id = edge.row.run_id
+        # In a loop of parents, or carried over by two of them: shown where it was met first.
+        if run_id not in rows:
+            new.setdefault(run_id, edge)
+    for edge in _trim(new, found):
+        rows[edge.row.run_id] = edge.row
+        children[edge.parent].append((edge.row.run_id, edge.carried))
+    return [run_id for run_id in new if run_id in rows]
+
+
+def _trim(new: dict[UUID, _Edge], found: _Found) -> Iterable[_Edge]:
+    """Return those runs of a level for which the tree has room; count the others."""
+    room = MAX_NODES - len(found.rows)
+    if len(new) <= room:
+        return new.values()
+    edges = list(new.values())
+    picked = pick_shown([edge.row for edge in edges], room)
+    failed = set(picked.failed)
+    for place, edge in enumerate(edges):
+        if place not in picked.kept:
+            found.leave_out(edge.parent, [edge.row], int(place in failed))
+    return [edge for place, edge in enumerate(edges) if place in picked.kept]
 
 
 @cache
@@ -277,5 +418,6 @@ def _node(run_id: UUID, found: _Found, *, carried_over: bool) -> TreeNode:
         **fields,
         carried_over=carried_over,
         cut_children=found.cut.get(run_id, 0),
+        cut_failed=found.cut_failed.get(run_id, 0),
         cut_caused=found.cut_caused.get(run_id, 0),
     )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import pytest
@@ -10,14 +10,18 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent
-from runvis_core.model.state import Relation
-from runvis_core.services import run_trees
+from runvis_core.model.state import Relation, State
+from runvis_core.services import past_trees, run_trees
 from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
+from runvis_core.services.asking import get_drawn_run_at
+from runvis_core.services.past_filter import PastFilter
+from runvis_core.services.run_details import get_drawn_run
 from runvis_core.services.run_trees import PARENTS, UNDER, child_edges, get_tree
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
-from runvis_core.testing.factories import a_run_id, make
+from runvis_core.testing.factories import a_run_id, at, make
+from runvis_core.testing.runs import a_run
 
 Record = Callable[[Store, Iterable[EventBase]], None]
 
@@ -56,6 +60,128 @@ def test_what_is_cut_is_counted(store: Store, record: Record, monkeypatch: pytes
     tree = get_tree(store, str(a_run_id("a")))
     assert list(shape(tree)) == ["c00", "c01", "c02", "c03", "c04"], "the earliest ones are shown"
     assert tree.cut_children == 7
+
+
+def a_wide_run(*, cut_all: bool = False) -> list[EventBase]:
+    """Twelve tasks one after the other, of which the tenth failed twice and the eleventh at first."""
+    events = a_run("a", begins=0, seconds=200, state=State.FAILED)
+    for n in range(12):
+        last = State.FAILED if n == 9 else State.SUCCEEDED
+        if n in (9, 10):
+            events += a_run(f"c{n:02}/1", begins=10 * n, seconds=2, state=State.FAILED, inside="a", key=f"c{n:02}")
+        again = {"attempt": 2, "key": f"c{n:02}"} if n in (9, 10) else {}
+        events += a_run(f"c{n:02}", begins=10 * n + 4, seconds=6, state=last, inside="a", **again)
+    if cut_all:
+        events += a_run("below", begins=60, seconds=1, inside="c06")
+    return events
+
+
+def shown_of(tree: TreeNode) -> list[str]:
+    names = {a_run_id(name): name for name in [f"c{n:02}{end}" for n in range(12) for end in ("", "/1")]}
+    return [names[below.run_id] for below in tree.children]
+
+
+@pytest.mark.parametrize("timed", [100, 0], ids=["the others are read", "they are too many to be read"])
+def test_what_failed_is_shown_first_where_not_all_children_are(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch, timed: int
+) -> None:
+    monkeypatch.setattr(run_trees, "MAX_CHILDREN", 5)
+    monkeypatch.setattr(run_trees, "MAX_TIMED", timed)
+    record(store, a_wide_run())
+    drawn = get_drawn_run(store, str(a_run_id("a")), now=at(1000))
+    tree = drawn.run.tree
+    if timed:
+        assert shown_of(tree) == ["c00", "c01", "c02", "c09/1", "c09"], "all attempts of what failed, and the earliest"
+    else:
+        assert shown_of(tree) == ["c00", "c01", "c02", "c03", "c09"]
+    assert (tree.cut_children, tree.cut_failed) == (9, 0)
+    unshown = drawn.unshown[tree.run_id]
+    assert unshown.is_whole is bool(timed)
+    assert len(unshown.things) == (8 if timed else 0)
+
+
+@pytest.mark.parametrize("timed", [100, 0])
+def test_how_many_failed_of_what_is_cut_is_counted(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch, timed: int
+) -> None:
+    monkeypatch.setattr(run_trees, "MAX_CHILDREN", 5)
+    monkeypatch.setattr(run_trees, "MAX_TIMED", timed)
+    failed = [a_run(f"c{n:02}", begins=10 * n, state=State.FAILED, inside="a") for n in range(2, 9)]
+    record(store, [*a_run("a", begins=0), *a_run("c00", begins=1, inside="a"), *chain.from_iterable(failed)])
+    tree = get_tree(store, str(a_run_id("a")))
+    assert shown_of(tree) == ["c02", "c03", "c04", "c05", "c06"]
+    assert (tree.cut_children, tree.cut_failed) == (3, 2)
+
+
+def test_what_failed_is_shown_first_under_each_of_several_runs_and_within_the_bound_for_all(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_trees, "MAX_CHILDREN", 3)
+    groups = [child("a", of=None), child("p", of="a", seconds=1), child("q", of="a", seconds=2)]
+    tasks = [
+        a_run(
+            f"{group}{n}",
+            begins=10 * n + (group == "q"),
+            state=State.FAILED if n == 7 else State.SUCCEEDED,
+            inside=group,
+        )
+        for group in "pq"
+        for n in range(8)
+    ]
+    record(store, [*groups, *chain.from_iterable(tasks)])
+
+    def told() -> list[tuple[list[str], int, int]]:
+        names = {a_run_id(f"{group}{n}"): f"{group}{n}" for group in "pq" for n in range(8)}
+        above = get_tree(store, str(a_run_id("a"))).children
+        return [([names[one.run_id] for one in node.children], node.cut_children, node.cut_failed) for node in above]
+
+    assert told() == [(["p0", "p1", "p7"], 5, 0), (["q0", "q1", "q7"], 5, 0)]
+    monkeypatch.setattr(run_trees, "MAX_NODES", 3 + 3)
+    assert told() == [(["p0", "p7"], 6, 0), (["q7"], 7, 0)]
+
+
+def test_a_reopened_parent_with_more_tries_than_are_shown_shows_the_failed_one(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_trees, "MAX_CHILDREN", 5)
+    kept = [
+        make(
+            LinkEvent,
+            run_id=a_run_id("again"),
+            seconds=300,
+            relation=Relation.CARRIED_OVER,
+            target_run_id=a_run_id(name),
+        )
+        for name in ("c00", "c01", "c02", "c03", "c04", "c05", "c06")
+    ]
+    tried = a_run("c11/1", begins=320, state=State.FAILED, inside="again")
+    record(store, [*a_wide_run(), *a_run("again", begins=300), *kept, *tried])
+    drawn = get_drawn_run(store, str(a_run_id("again")), now=at(1000))
+    tree = drawn.run.tree
+    assert shown_of(tree) == ["c00", "c01", "c02", "c03", "c11/1"]
+    assert [node.carried_over for node in tree.children] == [True, True, True, True, False]
+    assert tree.cut_children == 3
+    assert drawn.unshown[tree.run_id].is_whole
+
+
+def test_a_tree_of_the_past_has_the_same_children(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (run_trees, past_trees):
+        monkeypatch.setattr(module, "MAX_CHILDREN", 5)
+    record(store, a_wide_run(cut_all=True))
+    end = PastFilter(known_at=store.log.head().position)
+    now = get_drawn_run(store, str(a_run_id("a")), now=at(1000))
+    then = get_drawn_run_at(store, str(a_run_id("a")), end, now=at(1000))
+    assert then.run.tree == now.run.tree
+    assert then.facts == now.facts
+    own = now.run.run_id
+    assert not now.unshown[own].is_whole, "one that is not shown has something inside"
+    assert not then.unshown[own].is_whole
+    times = [
+        [[(run.started_at, run.ended_at) for run in thing] for thing in one.unshown[own].things] for one in (now, then)
+    ]
+    assert times[0] == times[1]
 
 
 def test_a_tree_has_a_bound_for_all_its_runs_together(

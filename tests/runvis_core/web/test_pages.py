@@ -404,6 +404,33 @@ def test_a_thousand_spans_weigh_little_and_what_is_beyond_is_folded(
     assert rows + folded == 1 + 5 + 5 * 300
 
 
+def test_a_run_with_more_tasks_than_are_shown_shows_what_failed_and_where_its_time_went(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    broken = (700, 701, 750)
+    events = a_run("wide", begins=0, seconds=8000, state=State.FAILED)
+    for number in range(800):
+        state = State.FAILED if number in broken else State.SUCCEEDED
+        task = {"definition": f"etl.t{number:03}", "kind": "task", "inside": "wide"}
+        events += a_run(f"t{number}", begins=10 * number, state=state, **task)
+    record(store, events)
+    pages = serve()
+    address = f"/runs/{a_run_id('wide')}"
+    pinned = f"known_at={find_head(store)}"
+    for query, then in (("", ""), (f"?{pinned}", f"&{pinned}")):
+        page = read(pages, f"{address}{query}")
+        shown = [attributes["data-run"] for attributes in page.of("tr") if "data-run" in attributes]
+        assert {str(a_run_id(f"t{number}")) for number in (*broken, 0, 496)} <= set(shown)
+        assert "501 rows, and 300 runs not shown, from" in page.text
+        labels = [attributes.get("aria-label") for attributes in page.of("svg") if "budget" in str(attributes)]
+        assert labels == [
+            "Running 2 h 13 m, Waiting to try again 0 ms, Waiting for a worker 0 ms, Nothing going on 0 ms"
+        ]
+        inside = f"/runs?parent={a_run_id('wide')}&all=true{then}"
+        assert inside in list(links_of(page))
+        assert f"/runs/{a_run_id('t799')}{query}" in [href.partition("#")[0] for href in links_of(read(pages, inside))]
+
+
 def wide_tree(*, groups: int, tasks: int) -> Iterator[EventBase]:
     def run(name: str, parent: str | None, seconds: float) -> Iterator[EventBase]:
         fields: dict[str, Any] = {"run_id": a_run_id(name), "witness": Witness.SCHEDULER}

@@ -208,6 +208,15 @@ def test_a_page_without_a_past_refuses_to_be_asked_about_it(pages: httpx.Client,
         assert address in {href.replace("%2F", "/") for href in links_of(page)}
 
 
+@pytest.mark.parametrize(("second", "counted"), [(30, 3), (1, 3), (0, 2), (133, 3), (134, 4)])
+def test_as_many_entries_are_listed_of_a_run_as_were_counted(pages: httpx.Client, second: int, counted: int) -> None:
+    moment = (at(second)).isoformat().replace("+00:00", "Z")
+    address = f"/runs/{BAD}?as_of={moment}"
+    assert f"{counted} entries, told by" in read(pages, address).text
+    listed = pages.get(address).text.partition('id="events"')[2]
+    assert listed.count('<tr><th scope="row"') == counted
+
+
 def test_the_control_leads_to_other_moments(pages: httpx.Client) -> None:
     page = read(pages, f"/runs/{EXTRACT}")
     leads = {href for href in links_of(page) if href.startswith(f"/runs/{EXTRACT}?")}

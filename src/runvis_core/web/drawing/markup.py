@@ -143,7 +143,8 @@ def _fall_row(row: Row, after: str, *, is_root: bool = False, is_first: bool = F
     name += ' <abbr title="A clock was off">◷</abbr>' if row.clock_suspect else ""
     if row.folded:
         failed = f", {row.folded_failed} failed" if row.folded_failed else ""
-        name += f' <a class="quiet" href="{href}">+{row.folded} inside{failed}</a>'
+        there = f"/runs?parent={row.folded_in}&amp;all=true{_and(after)}" if row.folded_in else href
+        name += f' <a class="quiet" href="{there}">+{row.folded} inside{failed}</a>'
     state = _tries(row.attempts, after) if len(row.attempts) > 1 else chip(row.look)
     return (
         f'<tr data-run="{run_id}" class="d{row.depth}{classes}">\n'
@@ -154,6 +155,11 @@ def _fall_row(row: Row, after: str, *, is_root: bool = False, is_first: bool = F
         f'<td class="axis">{_axis(row)}</td>\n'
         "</tr>\n"
     )
+
+
+def _and(after: str) -> str:
+    """Return what links have after a path for links that have a query already."""
+    return f"&amp;{after[1:]}" if after else ""
 
 
 def _tries(attempts: Iterable[tuple[int | None, UUID, Look]], after: str) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
+from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import RunRef, TreeNode
 from runvis_core.services.spans import SpanFacts
+from runvis_core.services.unshown import Unshown, UnshownRun
 from runvis_core.web.drawing.intervals import Interval
 from runvis_core.web.drawing.looks import Look, is_presumed, look_at
 
 _NO_FACTS: Final = SpanFacts()
+_NOTHING: Final[Mapping[UUID, Unshown]] = {}
+_UNTOLD: Final = Unshown([], is_whole=False)
 
 
 @dataclass(slots=True)
@@ -26,8 +30,14 @@ class Span:
     facts: list[SpanFacts]
     depth: int
     inside: list[Span] = field(default_factory=list["Span"])
+    unshown: list[Unshown] = field(default_factory=list[Unshown])
+    """What the tree left out right inside, of each attempt that has more inside than is shown."""
     cut: int = 0
     """How many runs inside the tree left out."""
+    cut_failed: int = 0
+    """How many things of them failed."""
+    cut_in: UUID | None = None
+    """The attempt of which they are, or most of them."""
     is_caused: bool = False
     """Started by the span above, not contained in it."""
     is_critical: bool = False
@@ -51,10 +61,9 @@ class Span:
         return self.look.key in ("failed", "timedout") or is_presumed(self.facts[-1].presumed)
 
     @property
-    def never_ran(self) -> bool:
-        """Whether it ended without having begun."""
-        state = self.last.effective_state
-        return self.last.started_at is None and state is not None and state.is_terminal
+    def is_told(self) -> bool:
+        """Whether of all right inside it is known when it was."""
+        return not self.cut or all(unshown.is_whole for unshown in self.unshown)
 
     def walk(self) -> Iterator[Span]:
         """Yield this span and all inside, as rows stand under each other."""
@@ -70,21 +79,29 @@ class Span:
                 yield from span.walk_own()
 
 
-def spans_of(tree: TreeNode, facts: Mapping[UUID, SpanFacts]) -> Span:
-    """Return the spans of a tree."""
-    return _span([tree], facts, 0)
+def spans_of(tree: TreeNode, facts: Mapping[UUID, SpanFacts], unshown: Mapping[UUID, Unshown] = _NOTHING) -> Span:
+    """Return the spans of a tree; `unshown` is by run what it leaves out."""
+    return _span([tree], facts, unshown, 0)
 
 
-def _span(attempts: list[TreeNode], facts: Mapping[UUID, SpanFacts], depth: int) -> Span:
+def _span(
+    attempts: list[TreeNode], facts: Mapping[UUID, SpanFacts], unshown: Mapping[UUID, Unshown], depth: int
+) -> Span:
     if len(attempts) > 1:
         attempts = sorted(attempts, key=lambda node: (node.attempt or 0, node.started_at is None, node.started_at or 0))
     known = [facts.get(node.run_id, _NO_FACTS) for node in attempts]
-    span = Span([*attempts], known, depth, cut=sum(node.cut_children for node in attempts))
+    span = Span([*attempts], known, depth)
+    for node in attempts:
+        if node.cut_children:
+            span.unshown.append(unshown.get(node.run_id, _UNTOLD))
+            span.cut += node.cut_children
+            span.cut_failed += node.cut_failed
+            span.cut_in = max(attempts, key=lambda one: one.cut_children).run_id
     inside = [child for node in attempts for child in node.children]
-    span.inside += [_span(group, facts, depth + 1) for group in _groups(inside, facts)]
+    span.inside += [_span(group, facts, unshown, depth + 1) for group in _groups(inside, facts)]
     for node in attempts:
         for started in node.caused:
-            span.inside.append(replace(_span([started], facts, depth + 1), is_caused=True))
+            span.inside.append(replace(_span([started], facts, unshown, depth + 1), is_caused=True))
     return span
 
 
@@ -103,8 +120,8 @@ def extent_of(root: Span, *, now: datetime) -> Interval | None:
     None if nothing is known to have waited or run.
     """
     moments: list[datetime] = []
-    for span in root.walk_own():
-        for run in span.attempts:
+    for attempts, _ in _told(root):
+        for run in attempts:
             # What never began has no place in time but its due time, which must not stretch the axis.
             if run.started_at is not None:
                 moments += [moment for moment in (run.started_at, run.queued_at, run.ended_at) if moment is not None]
@@ -130,43 +147,63 @@ def is_live(run: RunRef) -> bool:
     return run.effective_state is None or not run.effective_state.is_terminal
 
 
+def is_all_told(root: Span) -> bool:
+    """Return whether of all inside of a span it is known when it was, be it shown or not."""
+    return all(span.is_told for span in root.walk_own())
+
+
+def _told(root: Span) -> Iterator[tuple[Sequence[RunRef | UnshownRun], bool]]:
+    """Yield of each thing inside the attempts, shown or not, and whether it has nothing inside."""
+    for span in root.walk_own():
+        yield span.attempts, not span.cut and all(inner.is_caused for inner in span.inside)
+        for unshown in span.unshown:
+            for thing in unshown.things:
+                yield thing, True
+
+
 def going_on(root: Span, *, end: datetime) -> dict[str, list[Interval]]:
     """Return when something ran, waited for its next attempt, or waited for a worker: only what has nothing inside."""
     running: list[Interval] = []
     retry: list[Interval] = []
     queued: list[Interval] = []
-    for span in root.walk_own():
-        is_leaf = all(inner.is_caused for inner in span.inside)
-        for run in span.attempts:
+    for attempts, is_leaf in _told(root):
+        for run in attempts:
             if run.started_at is not None:
                 if run.queued_at is not None:
                     queued.append((run.queued_at, run.started_at))
                 if is_leaf:
                     running.append((run.started_at, run.ended_at or end))
-        for run, after in pairwise(span.attempts):
+        for run, after in pairwise(attempts):
             if run.ended_at is not None:
                 retry.append((run.ended_at, after.queued_at or after.started_at or run.ended_at))
     return {"running": running, "retry": retry, "queued": queued}
 
 
 def mark_critical(root: Span) -> None:
-    """Mark the chain of spans which ended the root when it ended: none of them could have ended later unnoticed."""
+    """Mark the chain of spans which ended the root when it ended: none of them could have ended later unnoticed.
+
+    It may lead through what isn't shown. Where it isn't known when all inside was, nothing inside is marked.
+    """
     root.is_critical = True
+    if not root.is_told:
+        return
     until = root.last.ended_at
     # From the last to the first: each is the one that ended last before the next began.
-    for span in sorted(_ended(root), key=_end_of, reverse=True):
-        if until is None or _end_of(span) <= until:
-            mark_critical(span)
-            until = span.attempts[0].queued_at or span.attempts[0].started_at
+    for ended, begun, span in sorted(_ended(root), key=itemgetter(0), reverse=True):
+        if until is None or ended <= until:
+            if span is not None:
+                mark_critical(span)
+            until = begun
 
 
-def _ended(root: Span) -> list[Span]:
-    return [span for span in root.inside if span.last.ended_at and span.last.started_at and not span.is_caused]
-
-
-def _end_of(span: Span) -> datetime:
-    assert span.last.ended_at is not None
-    return span.last.ended_at
+def _ended(root: Span) -> Iterator[tuple[datetime, datetime, Span | None]]:
+    """Yield of what ran right inside and ended its end, its beginning, and its span if it is shown."""
+    things = [(span.attempts, span) for span in root.inside if not span.is_caused]
+    unshown = [(thing, None) for one in root.unshown for thing in one.things]
+    for attempts, span in (*things, *unshown):
+        first, last = attempts[0], attempts[-1]
+        if last.ended_at is not None and last.started_at is not None:
+            yield last.ended_at, first.queued_at or first.started_at or last.started_at, span
 
 
 def first_failed(root: Span) -> Span | None:
@@ -176,10 +213,13 @@ def first_failed(root: Span) -> Span | None:
 
 
 def count_not_run(root: Span) -> int:
-    """Return how many spans inside ended without having begun, skipped by decision ones left out."""
-    return sum(
-        span.never_ran and span.last.native_state != "skipped" and span.last.effective_state is State.CANCELLED
-        for inner in root.inside
-        if not inner.is_caused
-        for span in inner.walk_own()
-    )
+    """Return how many things inside ended without having begun, skipped by decision ones left out.
+
+    Where not all inside is told it is at least so many.
+    """
+    inside = (attempts for attempts, _ in _told(root) if attempts is not root.attempts)
+    return sum(_is_not_run(attempts[-1]) for attempts in inside)
+
+
+def _is_not_run(run: RunRef | UnshownRun) -> bool:
+    return run.effective_state == State.CANCELLED and run.started_at is None and run.native_state != "skipped"

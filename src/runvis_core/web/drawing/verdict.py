@@ -12,7 +12,7 @@ from runvis_core.services.feed import FAILED, InsideFailure, says_why
 from runvis_core.services.labels import name_run
 from runvis_core.services.silence import is_going_on
 from runvis_core.web.drawing.looks import look_of
-from runvis_core.web.drawing.spans import Span, count_not_run
+from runvis_core.web.drawing.spans import Span, count_not_run, is_all_told
 from runvis_core.web.drawing.text import count_of, first_line, name_duration, name_moment, shorten
 
 _LONGEST_REASON: Final = 200
@@ -94,4 +94,5 @@ def _failed(run: RunDetail, root: Span, failed_inside: InsideFailure | None, sta
 
 def _not_run(root: Span) -> str:
     count = count_not_run(root)
-    return f"; {count_of(count, 'step')} not run" if count else ""
+    at_least = "" if is_all_told(root) else "at least "
+    return f"; {at_least}{count_of(count, 'step')} not run" if count else ""

@@ -11,7 +11,16 @@ from runvis_core.services.answers import RunRef
 from runvis_core.services.labels import name_run
 from runvis_core.web.drawing.intervals import Interval, share_time
 from runvis_core.web.drawing.looks import Look
-from runvis_core.web.drawing.spans import Span, begin_of, extent_of, first_failed, going_on, is_live, mark_critical
+from runvis_core.web.drawing.spans import (
+    Span,
+    begin_of,
+    extent_of,
+    first_failed,
+    going_on,
+    is_all_told,
+    is_live,
+    mark_critical,
+)
 from runvis_core.web.drawing.text import name_duration
 
 MAX_ROWS: Final = 1000
@@ -65,6 +74,8 @@ class Row(NamedTuple):
     folded: int
     """How many rows inside are not shown."""
     folded_failed: int
+    folded_in: UUID | None
+    """The run of whose children some are shown on no page of a run; None where the row's own page shows the rest."""
 
 
 class Tick(NamedTuple):
@@ -80,8 +91,11 @@ class Waterfall(NamedTuple):
     rows: list[Row]
     ticks: list[Tick]
     extent: Interval | None
-    shares: dict[str, float]
-    total: int
+    shares: dict[str, float] | None
+    """None where it is not known of all inside when it was."""
+    unshown: int
+    """How many more there are than rows."""
+    unshown_failed: int
     has_hand_off: bool
     has_skew: bool
     first_failed: Row | None
@@ -96,7 +110,9 @@ def draw_waterfall(root: Span, *, now: datetime, max_rows: int = MAX_ROWS) -> Wa
     shown, hidden = _fold(root, max_rows, total)
     scale = _Scale(*extent) if extent else None
     rows = [_row(span, above, scale, hidden.get(id(span), (0, 0))) for span, above in shown]
-    shares = share_time(*extent, going_on(root, end=extent[1])) if extent else {}
+    shares: dict[str, float] | None = {}
+    if extent:
+        shares = share_time(*extent, going_on(root, end=extent[1])) if is_all_told(root) else None
     failed = first_failed(root)
     is_far = failed is not None and all(span is not failed for span, _ in shown[:NEAR])
     row = next((row for row, (span, _) in zip(rows, shown, strict=True) if span is failed), None) if is_far else None
@@ -106,7 +122,8 @@ def draw_waterfall(root: Span, *, now: datetime, max_rows: int = MAX_ROWS) -> Wa
         ticks=scale.ticks() if scale else [],
         extent=extent,
         shares=shares,
-        total=total,
+        unshown=sum(one.folded for one in rows),
+        unshown_failed=sum(one.folded_failed for one in rows),
         has_hand_off="hand" in kinds,
         has_skew="skew" in kinds,
         first_failed=row,
@@ -178,7 +195,9 @@ def _row(span: Span, above: Span | None, scale: _Scale | None, hidden: tuple[int
         clock_suspect=any(facts.clock_suspect for facts in span.facts),
         after_seconds=after,
         folded=hidden[0] + span.cut,
-        folded_failed=hidden[1],
+        folded_failed=hidden[1] + span.cut_failed,
+        # The page of the whole is the one that folds it.
+        folded_in=span.cut_in or (last.run_id if above is None else None),
     )
 
 
@@ -273,7 +292,10 @@ def _show(
         else:
             inside = list(inner.walk())
             count, failed = hidden.get(id(span), (0, 0))
-            hidden[id(span)] = (count + len(inside), failed + sum(one.has_failed for one in inside))
+            hidden[id(span)] = (
+                count + sum(1 + one.cut for one in inside),
+                failed + sum(one.has_failed + one.cut_failed for one in inside),
+            )
 
 
 def _find_failures(span: Span, above: tuple[Span, ...]) -> Iterator[tuple[Span, ...]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 import orjson
 from starlette.requests import Request
@@ -13,15 +12,14 @@ from starlette.responses import Response
 
 from runvis_core.model.state import State
 from runvis_core.services.answers import EntryView, RunDetail
-from runvis_core.services.asking import get_run_at
+from runvis_core.services.asking import get_drawn_run_at
 from runvis_core.services.compare import find_last_success
 from runvis_core.services.entries import find_last_position, find_run_entries
-from runvis_core.services.feed import InsideFailure, says_why
+from runvis_core.services.feed import is_unexplained
 from runvis_core.services.names import ANYWHERE, Within, find_run_id
 from runvis_core.services.past_feed import find_failed_inside_at
 from runvis_core.services.reading import reading
-from runvis_core.services.run_details import get_drawn_run
-from runvis_core.services.spans import SpanFacts, find_parents
+from runvis_core.services.spans import find_parents
 from runvis_core.store.database import Store
 from runvis_core.store.view import share_view
 from runvis_core.web.drawing.spans import spans_of
@@ -52,12 +50,14 @@ def show_run(request: Request) -> Response:
     now = now_of(request)
     after = number(given.pop("after", None), "after")
     with share_view(store):
-        run, facts = _find(store, name, pin, real_now)
+        run, facts, unshown = get_drawn_run_at(store, name, asked_of(pin), now=real_now)
         if name != str(run.run_id):
             return redirect(with_query(f"/runs/{run.run_id}", everything))
         lists = LongLists(f"/runs/{run.run_id}", given, pin.query if pin else {}, LISTS)
         events = _events(store, run, after, pin)
-        inside = find_failed_inside_at(store, run.run_id, asked_of(pin), now=real_now)
+        reason = None
+        if is_unexplained(run):
+            reason = find_failed_inside_at(store, run.run_id, asked_of(pin), now=real_now)
         above = find_parents(store, run.run_id) if run.parent_run_id and not pin else []
         actions = [] if pin else _actions(store, run)
         moment = control_moment(
@@ -67,7 +67,7 @@ def show_run(request: Request) -> Response:
             around=(run.queued_at or run.started_at, run.ended_at),
             last_position=find_last_position(store, run.run_id, until=pin.position if pin else None),
         )
-    root = spans_of(run.tree, facts)
+    root = spans_of(run.tree, facts, unshown)
     return render(
         request,
         "run.html",
@@ -76,14 +76,14 @@ def show_run(request: Request) -> Response:
         live=live,
         moment=moment,
         above=above,
-        verdict=judge_run(run, root, inside, now=now),
+        verdict=judge_run(run, root, reason, now=now),
         is_silent=is_silent(run),
         fall=draw_waterfall(root, now=now),
         lists=_lists(run, lists),
         sources=len({word.witness for word in run.testimony}),
         agreeing=_count_agreeing(run),
         actions=actions,
-        reason=_reason_inside(run, inside),
+        reason=reason,
         events=events,
     )
 
@@ -107,35 +107,28 @@ def _lists(run: RunDetail, lists: LongLists) -> dict[str, Part]:
     }
 
 
-def _find(store: Store, name: str, pin: Pin | None, now: datetime) -> tuple[RunDetail, Mapping[UUID, SpanFacts]]:
-    """Return the run, and what the drawing of its tree needs beyond it."""
-    if pin is None:
-        return get_drawn_run(store, name, now=now)
-    # What is known of a run's attempts today says nothing of what was known then.
-    return get_run_at(store, name, pin.asked, now=now), {}
-
-
 def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[str, Any]:
     with reading(store) as connection:
         page = find_run_entries(connection, run.run_id, after=after, limit=ENTRIES)
-    known = [entry for entry in page.items if pin is None or entry.position <= pin.position]
+    recorded = [entry for entry in page.items if pin is None or entry.position <= pin.position]
     more = with_query(f"/runs/{run.run_id}", {"after": page.after, **(pin.query if pin else {})})
     return {
-        "entries": [_entry(entry) for entry in known],
-        "next_href": f"{more}#events" if len(known) == ENTRIES else None,
+        "entries": [_entry(entry) for entry in recorded if pin is None or _had_happened(entry, pin)],
+        "next_href": f"{more}#events" if len(recorded) == ENTRIES else None,
     }
+
+
+def _had_happened(entry: EntryView, pin: Pin) -> bool:
+    """Return whether what an entry tells belongs to the past of a page, by the rule of `happened_at`."""
+    moment = pin.asked.as_of
+    occurred_at = datetime.fromisoformat(entry.event["occurred_at"])
+    return moment is None or min(occurred_at, entry.recorded_at) <= moment
 
 
 def _count_agreeing(run: RunDetail) -> int:
     """Return how many sources' last word on the end is the state that is in effect."""
     words = {word.witness: word.state for word in sorted(run.testimony, key=lambda word: word.position)}
     return sum(state is run.effective_state for state in words.values())
-
-
-def _reason_inside(run: RunDetail, inside: InsideFailure | None) -> InsideFailure | None:
-    """Return what failed inside if that is the reason, and the run has none of its own."""
-    has_failed = run.effective_state in (State.FAILED, State.TIMED_OUT)
-    return inside if has_failed and not says_why(run.failure) else None
 
 
 def _actions(store: Store, run: RunDetail) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def a_row(**said: object) -> Row:
     row = Row(
         run_id=RUN_ID, label=HOSTILE, engine=HOSTILE, kind=None, depth=1, look=LOOK, attempts=[(1, RUN_ID, LOOK)],
         waited_seconds=None, ran_seconds=2.0, bars=[BAR], after_seconds=None, is_critical=False, is_caused=False,
-        crosses=True, clock_suspect=False, folded=0, folded_failed=0,
+        crosses=True, clock_suspect=False, folded=0, folded_failed=0, folded_in=None,
     )  # fmt: skip
     return row._replace(**said)  # pyright: ignore[reportArgumentType]
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runvis_core.model.state import State
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.spans import SpanFacts
+from runvis_core.services.unshown import Unshown
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at
 from runvis_core.web.drawing.intervals import share_time
 from runvis_core.web.drawing.spans import Span, count_not_run, extent_of, spans_of
@@ -206,3 +207,29 @@ def test_an_instant_is_given_to_the_first_of_what_was_going_on() -> None:
 def test_a_span_that_failed_for_another_s_sake_is_no_failure_of_its_own() -> None:
     tree = node("dag", state=State.CANCELLED, native_state="upstream_failed")
     assert not Span([tree], [SpanFacts()], 0).has_failed
+
+
+def test_the_time_of_what_is_not_shown_counts() -> None:
+    children = (node("dag.a", 0, 10), node("dag.failed", 60, 70, queued=50, state=State.FAILED))
+    tree = node("dag", 0, 100, children=children, cut_children=4, cut_failed=1)
+    hidden = [
+        [node("dag.b", 10, 20, state=State.FAILED, attempt=1), node("dag.b", 25, 40, attempt=2)],
+        [node("dag.c", 80, 100)],
+        [node("dag.never", ended=100, state=State.CANCELLED)],
+    ]
+    root = spans_of(tree, {}, {tree.run_id: Unshown(hidden, is_whole=True)})
+    fall = draw_waterfall(root, now=NOW)
+    assert fall.shares == {"running": 10 + 10 + 15 + 10 + 20, "retry": 5, "queued": 10, "idle": 20}
+    assert (fall.unshown, fall.unshown_failed) == (4, 1)
+    assert fall.rows[0].folded_in == tree.run_id
+    # The last one that is not shown began after the failed one had ended.
+    assert [row.label for row in fall.rows if row.is_critical] == ["dag", "a", "failed"]
+    assert count_not_run(root) == 1
+
+
+def test_of_what_is_not_known_whole_no_budget_is_told_and_nothing_is_underlined() -> None:
+    tree = node("dag", 0, 100, children=(node("dag.a", 0, 10),), cut_children=4)
+    for unshown in ({}, {tree.run_id: Unshown([[node("dag.b", 10, 20)]], is_whole=False)}):
+        fall = draw_waterfall(spans_of(tree, {}, unshown), now=NOW)
+        assert fall.shares is None
+        assert [row.label for row in fall.rows if row.is_critical] == ["dag"]
