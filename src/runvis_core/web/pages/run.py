@@ -40,6 +40,7 @@ def show_run(request: Request) -> Response:
     """Show all that is, or was, known about a run. A native id or the beginning of an id leads to the run's address."""
     name, store = request.path_params["name"], store_of(request)
     given: dict[str, Any] = asked(request)
+    after = number(given.get("after"), "after")
     within = understand(Within, {field: given.pop(field) for field in Within.model_fields if field in given})
     if within != ANYWHERE:
         return redirect(with_query(f"/runs/{find_run_id(store, name, within)}", given))
@@ -48,7 +49,7 @@ def show_run(request: Request) -> Response:
     pin = take_pin(request, given)
     live = take_live(request, given) if pin is None else None
     now = now_of(request)
-    after = number(given.pop("after", None), "after")
+    given.pop("after", None)
     with share_view(store):
         run, facts, unshown = get_drawn_run_at(store, name, asked_of(pin), now=real_now)
         if name != str(run.run_id):
