@@ -199,6 +199,8 @@ class TestimonyView(Report):
     event_id: UUID | None = None
     kind: str | None = None
     """What it rests on: a transition that was told (`state`), or the engine's books (`snapshot`)."""
+    leaf_hash: str | None = None
+    """The hash of the entry that says so, which a checkpoint covers."""
 
 
 class CorrectionView(Answer):

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import select
 
 from runvis_core.model.event import AliasEvent, LinkEvent
-from runvis_core.model.run import Record, Testimony
+from runvis_core.model.run import Record
 from runvis_core.model.state import Relation
 from runvis_core.services.answers import (
     AliasView,
@@ -21,7 +21,6 @@ from runvis_core.services.answers import (
     LateFactView,
     LinkView,
     RunDetail,
-    TestimonyView,
     TreeNode,
 )
 from runvis_core.services.definitions import find_version
@@ -41,6 +40,7 @@ from runvis_core.services.run_details import (
     find_log,
     find_said,
     find_transitions,
+    view_testimony,
 )
 from runvis_core.services.run_refs import attempt_fields
 from runvis_core.store.database import Store
@@ -76,7 +76,7 @@ def _describe(runs: PastRuns, run: PastRun, name: str, tree: TreeNode) -> RunDet
     run_id, record = run.row.run_id, run.record
     logged = {entry.position: entry for entry in run.logged}
     transitions = find_transitions(_of_kinds(run, TRANSITION_KINDS), until=past.moment)
-    testimony = [_testimony(word, logged) for word in record.testimonies[:MAX_ITEMS]]
+    testimony = [view_testimony(word, logged[word.position]) for word in record.testimonies[:MAX_ITEMS]]
     return RunDetail(
         **dict(summary),
         asked_for=name,
@@ -126,12 +126,6 @@ def _provisional(runs: PastRuns, run_id: UUID) -> list[UUID]:
     found = runs.load(runs.connection.scalars(query.order_by(links.c.position).limit(MAX_ITEMS)))
     became = [one.row for one in found if one.row.became_run_id == run_id]
     return [row.run_id for row in sorted(became, key=lambda row: (row.sort_at, row.run_id))]
-
-
-def _testimony(word: Testimony, logged: dict[int, LoggedEntry]) -> TestimonyView:
-    report: dict[str, Any] = {**dict(logged[word.position].report()), "occurred_at": word.occurred_at}
-    kind = logged[word.position].event["kind"]
-    return TestimonyView(**report, state=word.state, native_state=word.native_state, event_id=word.event_id, kind=kind)
 
 
 def _corrections(record: Record, logged: dict[int, LoggedEntry]) -> list[CorrectionView]:

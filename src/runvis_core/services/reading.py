@@ -16,6 +16,7 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, Integer, bindpa
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from runvis_core.errors import UnreachableError
+from runvis_core.model.encoding import leaf_hash
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Report
 from runvis_core.store.database import Store
@@ -68,6 +69,13 @@ class LoggedEntry(NamedTuple):
     recorded_at: datetime
     principal: str
     event: dict[str, Any]
+    data: bytes
+    """What was hashed."""
+
+    @property
+    def leaf_hash(self) -> str:
+        """The entry's hash in the ledger, in hexadecimal."""
+        return leaf_hash(self.data).hex()
 
     def report(self) -> Report:
         """Return who said this, when, and where it stands in the log."""
@@ -84,7 +92,7 @@ def read_envelope(position: int, data: bytes) -> LoggedEntry:
     """Return what an entry's bytes say."""
     envelope = orjson.loads(data)
     recorded_at = datetime.fromisoformat(envelope["recorded_at"])
-    return LoggedEntry(position, recorded_at, envelope["principal"], envelope["event"])
+    return LoggedEntry(position, recorded_at, envelope["principal"], envelope["event"], bytes(data))
 
 
 def find_entries(connection: Connection, positions: Iterable[int]) -> dict[int, LoggedEntry]:

@@ -224,19 +224,20 @@ def _with_durations(transitions: list[Transition]) -> list[Transition]:
 
 
 def _testimony(connection: Connection, run_id: UUID) -> list[TestimonyView]:
-    said: list[TestimonyView] = []
-    for row in connection.execute(_TESTIMONY, {RUN_ID.key: run_id}):
-        entry = read_envelope(row.position, row.entry)
-        said.append(
-            TestimonyView(
-                **{**dict(entry.report()), "occurred_at": row.occurred_at},
-                state=row.state,
-                native_state=row.native_state,
-                event_id=row.event_id,
-                kind=entry.event["kind"],
-            )
-        )
-    return said
+    said: Iterable[Any] = connection.execute(_TESTIMONY, {RUN_ID.key: run_id})
+    return [view_testimony(row, read_envelope(row.position, row.entry)) for row in said]
+
+
+def view_testimony(word: Any, entry: LoggedEntry) -> TestimonyView:
+    """Return what a row, or the fold, has of a word on a run's end, with what is said of the entry it stands in."""
+    return TestimonyView(
+        **{**dict(entry.report()), "occurred_at": word.occurred_at},
+        state=word.state,
+        native_state=word.native_state,
+        event_id=word.event_id,
+        kind=entry.event["kind"],
+        leaf_hash=entry.leaf_hash,
+    )
 
 
 def _corrections(connection: Connection, run_id: UUID) -> list[CorrectionView]:

@@ -163,7 +163,8 @@ def understand(model: type[Model], given: Mapping[str, Any]) -> Model:
             raise AskedError(parameter, f"there is no such parameter here; there are {there}") from error
         if fault["type"] in ("moment", "position_or_moment"):
             position = "a position of the log, as 120, or " if parameter == "known_at" else ""
-            raise AskedError(parameter, f"must be {position}a moment, {MOMENT}: {fault['ctx']['reason']}") from error
+            why = fault.get("ctx", {}).get("reason")
+            raise AskedError(parameter, f"must be {position}a moment, {MOMENT}: {why}") from error
         reason = fault["msg"][:1].lower() + fault["msg"][1:]
         raise AskedError(parameter, reason) from error
 

@@ -332,6 +332,11 @@ def test_a_run_shows_who_said_what_where_they_disagree(pages: httpx.Client) -> N
     page = read(pages, f"/runs/{FLOW}")
     assert "The sources disagree: recorded as Succeeded, and follower said Failed" in page.text
     assert "Failed | 1 of 2 sources" in page.text
+    assert re.search(r"Failed, was succeeded until .*\d\d:\d\d:\d\d", page.text)
+    assert "What decided: those who told how it ended disagree" in page.text
+    hashes = {word["leaf_hash"] for word in pages.get(f"/api/v1/runs/{FLOW}").json()["testimony"]}
+    assert len(hashes) == 2
+    assert hashes <= {attributes.get("title") for attributes in page.of("code")}
     assert "froze the run" in page.text
     assert "disagrees" in page.text
 
