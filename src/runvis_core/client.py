@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from runvis_core.errors import NotFoundError, RunVisError, SettingsError, UnreachableError
+from runvis_core.errors import NotFoundError, PastError, RunVisError, SettingsError, UnreachableError
 from runvis_core.services.answers import (
     Check,
     DefinitionDetail,
@@ -349,6 +349,9 @@ def _error(url: str, response: httpx.Response) -> RunVisError:
     if error is not None and issubclass(error, NotFoundError):
         near: Any = problem.get("near")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return error(detail, near=[str(name) for name in near] if isinstance(near, list) else ())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if error is PastError:
+        parameter, _, reason = detail.partition(": ")
+        return PastError(parameter, reason)
     if error is not None:
         return error(detail)
     if response.status_code in (401, 403):

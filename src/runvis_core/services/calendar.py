@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core import PydanticCustomError
@@ -48,15 +48,16 @@ def _read_moment(value: object, read: ValidatorFunctionWrapHandler) -> datetime:
     try:
         return read(value)
     except ValidationError as error:
-        fault = error.errors()[0]
         # Who asks is told of times, not of how they are read.
-        reason = str(fault.get("ctx", {}).get("error") or "there is no such time")
-        raise _no_moment(reason) from error
+        outside = error.errors()[0].get("ctx", {}).get("error")
+        if isinstance(outside, ValueError):
+            raise _no_moment(str(outside), kind="year") from error
+        raise _no_moment("there is no such time") from error
 
 
-def _no_moment(reason: str) -> PydanticCustomError:
+def _no_moment(reason: str, *, kind: Literal["moment", "year"] = "moment") -> PydanticCustomError:
     said = "{reason}; say {allowed}"
-    return PydanticCustomError("moment", said, {"reason": reason, "allowed": ALLOWED_MOMENT})
+    return PydanticCustomError(kind, said, {"reason": reason, "allowed": ALLOWED_MOMENT})
 
 
 def _after_since(until: datetime | None, info: ValidationInfo) -> datetime | None:

@@ -24,10 +24,11 @@ def _read_position_or_moment(value: object) -> object:
     try:
         return _MOMENT.validate_python(value)
     except ValidationError as error:
-        reason = error.errors()[0].get("ctx", {}).get("reason")
+        fault = error.errors()[0]
+        kind, reason = fault["type"], fault.get("ctx", {}).get("reason")
         allowed = f"a position of the log, a whole number from 0 on, or {ALLOWED_MOMENT}"
         said = {"reason": reason, "allowed": allowed}
-        raise PydanticCustomError("position_or_moment", "{reason}; say {allowed}", said) from error
+        raise PydanticCustomError("year" if kind == "year" else "moment", "{reason}; say {allowed}", said) from error
 
 
 PositionOrMoment = Annotated[int | AskedMoment, BeforeValidator(_read_position_or_moment)]

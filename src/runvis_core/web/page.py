@@ -155,13 +155,12 @@ def understand(model: type[Model], given: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        # Of what may be a position or a moment the last fault is that of the moment.
-        fault = error.errors()[-1]
+        fault = error.errors()[0]
         parameter = str(fault["loc"][0]) if fault["loc"] else "the address"
         if fault["type"] == "extra_forbidden":
             there = ", ".join(model.model_fields)
             raise AskedError(parameter, f"there is no such parameter here; there are {there}") from error
-        if fault["type"] in ("moment", "position_or_moment"):
+        if fault["type"] == "moment":
             position = "a position of the log, as 120, or " if parameter == "known_at" else ""
             why = fault.get("ctx", {}).get("reason")
             raise AskedError(parameter, f"must be {position}a moment, {MOMENT}: {why}") from error
