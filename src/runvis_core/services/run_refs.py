@@ -17,7 +17,6 @@ from runvis_core.store.tables import artifacts, corrections, datasets, metrics, 
 
 RUN_COLUMNS: Final = (
     runs.c.run_id,
-    runs.c.first_position,
     runs.c.engine,
     runs.c.deployment,
     runs.c.definition,

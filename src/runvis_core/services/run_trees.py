@@ -112,7 +112,7 @@ def build_tree(connection: Connection, top: Any) -> Tree:
     # Compared as text: a tree has thousands of runs.
     going_on = [id_ for id_, row in found.rows.items() if row.effective_state not in _ENDED]
     unshown = {id_: describe_unshown(found.unshown[id_], cut=cut) for id_, cut in found.cut.items() if cut}
-    return Tree(_node(run_id, found, carried_over=False), facts, going_on, unshown)
+    return Tree(TreeNode.model_validate(_node(run_id, found, carried_over=False)), facts, going_on, unshown)
 
 
 _ENDED: Final = frozenset(state.value for state in State if state.is_terminal)
@@ -406,18 +406,19 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
     return new
 
 
-def _node(run_id: UUID, found: _Found, *, carried_over: bool) -> TreeNode:
+def _node(run_id: UUID, found: _Found, *, carried_over: bool) -> dict[str, Any]:
+    """Return the fields of a `TreeNode`, with those of all under it: a tree has thousands, and is checked in one go."""
     row = found.rows[run_id]
     fields = run_ref_fields(row, corrected=bool(row.is_corrected))
-    # Most have nothing under them, and a tree has thousands: what is empty is left to the model.
+    # Most have nothing under them: what is empty is left to the model.
+    if carried_over:
+        fields["carried_over"] = True
     if inside := found.children.get(run_id):
         fields["children"] = [_node(child, found, carried_over=carried) for child, carried in inside]
     if started := found.caused.get(run_id):
         fields["caused"] = [_node(one, found, carried_over=False) for one in started]
-    return TreeNode(
-        **fields,
-        carried_over=carried_over,
-        cut_children=found.cut.get(run_id, 0),
-        cut_failed=found.cut_failed.get(run_id, 0),
-        cut_caused=found.cut_caused.get(run_id, 0),
-    )
+    if run_id in found.cut:
+        fields |= {"cut_children": found.cut[run_id], "cut_failed": found.cut_failed[run_id]}
+    if run_id in found.cut_caused:
+        fields["cut_caused"] = found.cut_caused[run_id]
+    return fields
