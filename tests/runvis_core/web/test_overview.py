@@ -71,7 +71,7 @@ def test_all_days_are_there_and_those_without_a_word_are_hatched(store: Store, r
     record(store, a_run("new", begins=TODAY, seconds=1))
     page = serve().get("/").text
     days = [a_day(page, number) for number in range(14)]
-    assert [re.findall(r'<td class="num">(?:<a [^>]+>)?(\d+)', day)[0] for day in days] == list("10000100000000")
+    assert [re.findall(r'<td class="num" data-label="Runs">(?:<a [^>]+>)?(\d+)', day)[0] for day in days] == list("10000100000000")
     assert ["hatch" in day for day in days] == [number not in (0, 5) for number in range(14)]
     begins = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     assert all(f">{begins - timedelta(days=n):%-d %b}<" in day for n, day in enumerate(days))
@@ -105,7 +105,7 @@ def test_only_some_sources_may_be_heard(
     page = serve().get("/").text
     assert 'href="#sources">1 of 2 sources heard from within the last hour</a>' in page
     sources = page[page.index('id="sources"') :]
-    assert re.findall(r'<td( class="hatch")?><time', sources)[:3:2] == [' class="hatch"', ""]
+    assert re.findall(r'<td( class="hatch")? data-label="[^"]+"><time', sources)[:3:2] == [' class="hatch"', ""]
 
 
 def test_before_the_first_run_it_says_who_was_heard_and_what_to_do_next(
