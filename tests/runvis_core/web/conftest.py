@@ -61,7 +61,9 @@ def serve(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         def start(*, token: str | None = None, **settings: Any) -> httpx.Client:
             made = load_settings(url="sqlite:///unused", token=token, **settings)
             address = stack.enter_context(running(store, made))
-            return stack.enter_context(httpx.Client(base_url=address, headers={"Accept": "text/html,*/*;q=0.8"}, timeout=LONG))
+            return stack.enter_context(
+                httpx.Client(base_url=address, headers={"Accept": "text/html,*/*;q=0.8"}, timeout=LONG)
+            )
 
         yield start
 
