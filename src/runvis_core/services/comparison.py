@@ -75,7 +75,7 @@ class _Found(NamedTuple):
 def compare_sides(left: Side, right: Side) -> Comparison:
     """Return what differs between two runs, ranked, and what does not."""
     pairs = pair_steps(left.tree, left.native_keys, right.tree, right.native_keys)
-    kept, cut = pairs[:MAX_STEPS], max(0, len(pairs) - MAX_STEPS)
+    kept = [pair for pair in pairs if not pair.is_left_out][:MAX_STEPS]
     found: list[_Found] = []
     equal: dict[Theme, set[str]] = defaultdict(set)
     steps: list[StepPair] = []
@@ -96,7 +96,7 @@ def compare_sides(left: Side, right: Side) -> Comparison:
         equal=_equal(equal, found),
         steps=steps,
         cut_differences=max(0, len(ranked) - MAX_DIFFERENCES),
-        cut_steps=cut,
+        cut_steps=len(pairs) - len(kept),
     )
 
 

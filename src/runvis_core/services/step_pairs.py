@@ -26,6 +26,8 @@ class Pair(NamedTuple):
     left_origin: datetime | None
     right_origin: datetime | None
     """The first evidence of the compared runs."""
+    is_left_out: bool = False
+    """Whether it is on one side alone, and the tree of the other has no room for all steps: it may be there, too."""
 
 
 def pair_steps(
@@ -64,9 +66,15 @@ def _pairs_below(pair: Pair, left_keys: Mapping[UUID, str], right_keys: Mapping[
         for index, our, their in _align(ours, theirs):
             label = f"{name}[{index}]" if are_several else name
             step = f"{pair.step}/{label}" if pair.step else label
-            inner = Pair(step, our, their, bool(pair.left and pair.right), pair.left_origin, pair.right_origin)
+            is_left_out = pair.is_left_out or (not our and _is_cut(pair.left)) or (not their and _is_cut(pair.right))
+            are_both = bool(pair.left and pair.right)
+            inner = Pair(step, our, their, are_both, pair.left_origin, pair.right_origin, is_left_out)
             yield inner
             yield from _pairs_below(inner, left_keys, right_keys)
+
+
+def _is_cut(nodes: Iterable[TreeNode]) -> bool:
+    return any(node.cut_children for node in nodes)
 
 
 class _Step(NamedTuple):

@@ -20,6 +20,7 @@ from runvis_core.model.event import (
 )
 from runvis_core.model.identity import definition_version_id
 from runvis_core.model.state import Relation, State
+from runvis_core.services import run_trees
 from runvis_core.services.answers import (
     ContextView,
     DatasetRef,
@@ -169,6 +170,22 @@ def test_a_mapped_step_that_one_run_lacks_moves_no_other(store: Store, record: R
             record(store, a_run(f"{tree} each {index}", begins=begins + 10, state=state, **mapped))
     found = compare_runs(store, str(a_run_id("one")), str(a_run_id("two")))
     assert [(one.theme, one.change, one.steps) for one in found.differences] == [("structure", "removed", ["each[0]"])]
+
+
+def test_a_step_for_which_one_tree_has_no_room_is_not_said_to_lack(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_trees, "MAX_CHILDREN", 5)
+    for tree, begins, failing in (("good", 0, None), ("bad", 1000, 8)):
+        record(store, a_run(tree, begins=begins, seconds=60))
+        for number in range(10):
+            state = State.FAILED if number == failing else State.SUCCEEDED
+            step = {"definition": f"etl.step_{number}", "kind": "task", "inside": tree}
+            record(store, a_run(f"{tree} {number}", begins=begins + number, state=state, **step))
+    found = compare_runs(store, str(a_run_id("good")), str(a_run_id("bad")))
+    assert [one.field for one in found.differences if one.theme == "structure"] == []
+    # The tree of the bad one shows the step that failed, and one of the earliest less.
+    assert found.cut_steps == 2
 
 
 def test_steps_of_two_engines_are_aligned_by_their_names(store: Store, record: Record) -> None:
