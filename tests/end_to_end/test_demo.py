@@ -68,7 +68,7 @@ def look_at(folder: Path) -> None:
         running(store, load_settings(url="sqlite:///unused")) as address,
         httpx.Client(base_url=address, headers={"Accept": "text/html"}, timeout=60, trust_env=False) as pages,
     ):
-        reason = "ValueError</bdi></strong>: its page has the traceback and the log."
+        reason = "ValueError</bdi></strong>: its page says more."
         overview = read(pages, "/")
         assert "1 definition failing" in overview
         assert "ValueError: order 4 was never paid" in overview
@@ -76,7 +76,8 @@ def look_at(folder: Path) -> None:
         assert "returns.pay_back</bdi></a><bdi>, ValueError: order 4 was never paid" in failed
         assert reason in failed
         compared = follow(pages, re.search(r'href="([^"]+)">What differs from the last that went well', failed))
-        assert "<bdi>conf.order</bdi></th><td><bdi>3</bdi></td><td><bdi>4</bdi></td>" in compared
+        both = '<td data-label="Left"><bdi>3</bdi></td><td data-label="Right"><bdi>4</bdi></td>'
+        assert f"<bdi>conf.order</bdi></th>{both}" in compared
         assert compared.count("in <bdi>notify</bdi>") == 1  # it did not run, and nobody told more of it
         loops = read(pages, "/graph")
         loop = follow(pages, re.search(r'<a class="go" href="([^"]+)"><bdi>restock<', loops))
