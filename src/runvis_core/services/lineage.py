@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from runvis_core.lineage.graph import nodes_in_loops
 from runvis_core.lineage.loops import Graph
 from runvis_core.lineage.nodes import node_of
-from runvis_core.lineage.tally import Key
+from runvis_core.lineage.tally import KEPT_RUNS, Key
 from runvis_core.services.answers import Page
 from runvis_core.services.lineage_answers import (
     Lineage,
@@ -39,13 +39,16 @@ EDGES_A_NODE: Final = 10
 """How many edges of a neighbourhood are shown for each node that it may have."""
 
 
-def get_lineage(store: Store, query: LineageQuery, past: PastFilter = PRESENT, *, now: datetime) -> Lineage:
+def get_lineage(
+    store: Store, query: LineageQuery, past: PastFilter = PRESENT, *, now: datetime, naming: int = KEPT_RUNS
+) -> Lineage:
     """Return what is within a depth of a node, or was in a past.
 
-    It costs one query for each level and direction, whatever the size of the graph. Raises `NotFoundError` for no such
+    It costs one query for each level and direction, whatever the size of the graph. In a past each edge names `naming`
+    of its last runs. Raises `NotFoundError` for no such
     node, or for several, and `PastError`.
     """
-    with reading_edges(store, past, now=now) as (edges, _):
+    with reading_edges(store, past, now=now, naming=naming) as (edges, _):
         node = resolve_node(edges.connection, query, edges.has_node())
         around = _Neighbourhood(edges, node.number, query)
         refs = _refs(edges.connection, around.depths)

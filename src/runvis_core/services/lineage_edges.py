@@ -74,9 +74,12 @@ class Edges(Protocol):
 
 
 @contextmanager
-def reading_edges(store: Store, past: PastFilter, *, now: datetime) -> Generator[tuple[Edges, Past | None]]:
+def reading_edges(
+    store: Store, past: PastFilter, *, now: datetime, naming: int = KEPT_RUNS
+) -> Generator[tuple[Edges, Past | None]]:
     """Open the edges as they are, or as they were in a past, with the lineage at the log's head.
 
+    In a past `naming` says how many of the last runs each edge names, at least one: each is a row to read.
     Raises `PastError` for a past that can't be told of, `UnreachableError` where the store can't be reached.
     """
     if past.is_present:
@@ -85,7 +88,7 @@ def reading_edges(store: Store, past: PastFilter, *, now: datetime) -> Generator
             yield PresentEdges(connection), None
     else:
         with reading_past(store, past, now=now, steps=[LINEAGE]) as (connection, found):
-            yield PastEdges(connection, found), found
+            yield PastEdges(connection, found, naming), found
 
 
 class PresentEdges:
@@ -135,9 +138,10 @@ class PresentEdges:
 class PastEdges:
     """The edges as they were: an edge stood once a fact of it was recorded and had happened."""
 
-    def __init__(self, connection: Connection, past: Past) -> None:
+    def __init__(self, connection: Connection, past: Past, naming: int) -> None:
         self.connection = connection
         self._past = past
+        self._naming = naming
 
     def leading(self, here: End, numbers: Sequence[int], *, limit: int) -> list[Edge]:
         """Return the edges that had nodes at one end."""
@@ -145,7 +149,7 @@ class PastEdges:
         place = query.selected_columns
         # Each edge has one row for each of the runs that are named, so that what is cut is beyond the limit.
         ordered = query.order_by(place[here], place[_LATER[here]], place.kind, place.latest)
-        return list(islice(_join_proofs(self.connection.execute(ordered.limit(limit * KEPT_RUNS))), limit))
+        return list(islice(_join_proofs(self.connection.execute(ordered.limit(limit * self._naming))), limit))
 
     def between(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[Edge]]:
         """Return the edges from one node to another, by both."""
@@ -204,7 +208,8 @@ class PastEdges:
             func.max(told.c.seen_at).over(partition_by=key).label("last_seen_at"),
         )
         counted = select(*key, told.c.run_id, *of_edge).where(told.c.again == 1).subquery()
-        return select(counted).where(counted.c.latest <= KEPT_RUNS)
+        said = (*(counted.c[name] for name in Edge._fields[:-1]), counted.c.run_id, counted.c.latest)
+        return select(*said).where(counted.c.latest <= self._naming)
 
 
 def _together(pairs: Iterable[tuple[int, int]]) -> Iterable[tuple[int, list[int]]]:
@@ -230,12 +235,12 @@ def _read_edge(row: Any) -> Edge:
 def _join_proofs(rows: Iterable[Any]) -> Iterator[Edge]:
     """Yield an edge for the rows of its last runs, which stand together."""
     edge: Edge | None = None
-    for row in rows:
-        if edge is None or edge.key != (row.source, row.target, row.kind):
+    for *said, run_id, _ in rows:
+        if edge is None or [*edge[:3]] != said[:3]:
             if edge is not None:
                 yield edge
-            edge = Edge(*(getattr(row, name) for name in Edge._fields[:-1]), last_run_ids=[])
-        edge.last_run_ids.append(str(row.run_id))
+            edge = Edge._make([*said, []])
+        edge.last_run_ids.append(str(run_id))
     if edge is not None:
         yield edge
 

@@ -91,7 +91,8 @@ def show_graph(request: Request) -> Response:
     if isinstance(opened, list):
         raise AskedError("open", "one group can be open at a time")
     query = understand(LineageQuery, {"max_nodes": MAX_FETCHED, **given, "depth": depth})
-    found = get_lineage(store, query, view.past, now=view.real_now)
+    # Nothing here names the runs of an edge.
+    found = get_lineage(store, query, view.past, now=view.real_now, naming=1)
     shown = {node.node_id for node in found.nodes}
     around = [loop for loop in loops if any(member.node_id in shown for member in loop.members)]
     kept = [found.node.node_id, *(node for loop in around for node in loop.cycle)]
