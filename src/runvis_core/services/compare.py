@@ -17,7 +17,8 @@ from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_refs import SUMMARY_COLUMNS
 from runvis_core.services.run_summaries import summarise
-from runvis_core.services.run_trees import UNDER, build_tree
+from runvis_core.services.run_trees import build_tree
+from runvis_core.services.tree_statements import UNDER
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
 from runvis_core.store.types import Id, Moment

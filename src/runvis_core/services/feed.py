@@ -95,9 +95,7 @@ def describe_runs(
             attempt_count=attempts.get(run.run_id, 1),
             failed_inside=failed.get(run.run_id),
             inside=inside.get(run.run_id, []),
-            silent=frozenset(one.run_id for one in shown[run.run_id] if one.run_id in silent)
-            if silent
-            else frozenset(),
+            silent=frozenset(silent.intersection(one.run_id for one in shown[run.run_id])),
             inside_attempt_counts=[attempts.get(one.run_id, 1) for one in inside.get(run.run_id, [])],
         )
         for run in found

@@ -21,9 +21,9 @@ from runvis_core.services.grid_missed import Missed, find_missed_in
 from runvis_core.services.grid_versions import Versions, find_schedule
 from runvis_core.services.paused import find_paused
 from runvis_core.services.reading import plain_rows, reading
-from runvis_core.services.run_refs import REF_COLUMNS, run_refs
-from runvis_core.services.run_trees import PARENTS, child_edges
+from runvis_core.services.run_refs import ATTEMPT_COLUMNS, REF_COLUMNS, run_refs
 from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, GridRow
+from runvis_core.services.tree_statements import PARENTS, child_edges
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
 from runvis_core.store.types import Id, Moment
@@ -185,20 +185,14 @@ class Named(NamedTuple):
 
 
 _CHILD_COLUMNS: Final = (
-    runs.c.run_id,
+    *ATTEMPT_COLUMNS,
     runs.c.sort_at,
     runs.c.engine,
     runs.c.deployment,
     runs.c.definition,
     runs.c.native_key,
     runs.c.native_id,
-    runs.c.attempt,
-    runs.c.state,
-    runs.c.effective_state,
-    runs.c.native_state,
     runs.c.queued_at,
-    runs.c.started_at,
-    runs.c.ended_at,
 )
 """What cells are made of: a grid reads thousands of such rows."""
 _DEFINITIONS: Final[BindParameter[Any]] = bindparam("definitions", expanding=True)

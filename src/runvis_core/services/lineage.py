@@ -45,8 +45,7 @@ def get_lineage(
     """Return what is within a depth of a node, or was in a past.
 
     It costs one query for each level and direction, whatever the size of the graph. In a past each edge names `naming`
-    of its last runs. Raises `NotFoundError` for no such
-    node, or for several, and `PastError`.
+    of its last runs. Raises `NotFoundError` for no such node, or for several, and `PastError`.
     """
     with reading_edges(store, past, now=now, naming=naming) as (edges, _):
         node = resolve_node(edges.connection, query, edges.has_node())

@@ -30,9 +30,10 @@ from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import RUN_ID, LoggedEntry, find_bodies, has_row, read_envelope, reading
 from runvis_core.services.run_refs import SUMMARY_COLUMNS, find_attempts, is_in
 from runvis_core.services.run_summaries import Context, as_text, find_contexts, summarise
-from runvis_core.services.run_trees import UNDER, build_tree
+from runvis_core.services.run_trees import build_tree
 from runvis_core.services.silence import find_silent_among, is_overdue
 from runvis_core.services.spans import SpanFacts
+from runvis_core.services.tree_statements import UNDER
 from runvis_core.services.unshown import Unshown
 from runvis_core.store.database import Store
 from runvis_core.store.tables import aliases, corrections, entries, links, liveness, run_late, runs, testimonies

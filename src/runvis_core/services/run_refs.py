@@ -15,23 +15,27 @@ from runvis_core.services.reading import RUN_IDS, chunks, has_row, plain_rows
 from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import artifacts, corrections, datasets, metrics, run_late, runs
 
-RUN_COLUMNS: Final = (
+ATTEMPT_COLUMNS: Final = (
     runs.c.run_id,
+    runs.c.attempt,
+    runs.c.state,
+    runs.c.effective_state,
+    runs.c.native_state,
+    runs.c.started_at,
+    runs.c.ended_at,
+)
+"""What is said of an attempt by its row alone."""
+RUN_COLUMNS: Final = (
+    *ATTEMPT_COLUMNS,
     runs.c.engine,
     runs.c.deployment,
     runs.c.definition,
     runs.c.definition_kind,
     runs.c.native_id,
-    runs.c.attempt,
-    runs.c.state,
-    runs.c.effective_state,
-    runs.c.native_state,
     runs.c.queued_at,
-    runs.c.started_at,
-    runs.c.ended_at,
     runs.c.parent_run_id,
 )
-"""What is said of a run by its row alone, and of an attempt."""
+"""What is said of a run by its row alone."""
 
 
 def is_in(table: Table, name: str) -> ColumnElement[bool]:
@@ -59,7 +63,7 @@ SUMMARY_COLUMNS: Final = (
 # Built once each: to build such a statement takes longer than to run it.
 _REFS: Final = select(*REF_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS))
 _ATTEMPTS: Final = (
-    select(*RUN_COLUMNS)
+    select(*ATTEMPT_COLUMNS)
     .where(
         runs.c.native_key == bindparam("native_key"),
         runs.c.engine == bindparam("engine"),

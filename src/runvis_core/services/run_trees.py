@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, literal, select, tuple_, union
+from sqlalchemy import Connection
 
-from runvis_core.model.state import Relation, State, Verdict
-from runvis_core.services.ancestry import HAS_CAUSED, find_caused
+from runvis_core.model.state import State, Verdict
+from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
-from runvis_core.services.feed import FAILED, is_tried_again
 from runvis_core.services.names import resolve_run
-from runvis_core.services.reading import LISTED, RUN_ID, RUN_IDS, chunks, has_row, plain_rows, reading
-from runvis_core.services.run_refs import REF_COLUMNS, run_ref_fields
+from runvis_core.services.reading import LISTED, RUN_ID, RUN_IDS, chunks, plain_rows, reading
+from runvis_core.services.run_refs import run_ref_fields
 from runvis_core.services.spans import SpanFacts
+from runvis_core.services.tree_statements import (
+    BY_IDS,
+    PARENTS,
+    STARTED,
+    TOP,
+    child_counts,
+    contained_in,
+    failed_of,
+    level_of,
+    rest_of,
+)
 from runvis_core.services.unshown import MAX_TIMED, Unshown, describe_unshown, drop_retried, pick_shown
 from runvis_core.store.database import Store
-from runvis_core.store.id_lists import id_list, is_among
-from runvis_core.store.tables import links, runs
-from runvis_core.store.types import Id
 
 MAX_NODES: Final = 2000
 """How many runs a tree shows."""
@@ -38,48 +44,11 @@ MAX_DEPTH: Final = 90
 """How deep a tree is in all, from child to child and from cause to what it started: no JSON is read much deeper."""
 
 
-_INNER: Final = runs.alias("inner")
-_HAS_CHILDREN: Final = has_row(_INNER.c.parent_run_id == runs.c.run_id, _INNER.c.became_run_id.is_(None))
-_HAS_CARRIED: Final = has_row(links.c.run_id == runs.c.run_id, links.c.relation == Relation.CARRIED_OVER.value)
-_HOLDS: Final = _HAS_CHILDREN.label("has_children")
-UNDER: Final = (_HOLDS, _HAS_CARRIED.label("has_carried"), HAS_CAUSED)
-"""Whether there is anything under a run in its tree: most have nothing, and are not asked for it."""
-_COLUMNS: Final = (
-    *REF_COLUMNS,
-    runs.c.native_key,
-    runs.c.sort_at,
-    runs.c.retry_expected_at,
-    runs.c.presumed,
-    runs.c.clock_suspect,
-    *UNDER,
-)
-
-
-_TIMES: Final = (
-    runs.c.run_id,
-    runs.c.engine,
-    runs.c.deployment,
-    runs.c.native_key,
-    runs.c.attempt,
-    runs.c.effective_state,
-    runs.c.native_state,
-    runs.c.queued_at,
-    runs.c.started_at,
-    runs.c.ended_at,
-    _HOLDS,
-)
-"""What is read of a run that there may be no room for."""
-# Built once each: to build such a statement takes longer than to run it.
-_BY_IDS: Final = select(*_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS))
-_TOP: Final = select(*_COLUMNS).where(runs.c.run_id == RUN_ID)
-_STARTED: Final = select(*_COLUMNS).where(is_among(runs.c.run_id, RUN_IDS), runs.c.became_run_id.is_(None))
-
-
 def get_tree(store: Store, name: str) -> TreeNode:
     """Return the run and what ran inside it. Raises `NotFoundError` if there is no such run."""
     with reading(store) as connection:
         run_id = resolve_run(connection, name)
-        return build_tree(connection, connection.execute(_TOP, {RUN_ID.key: run_id}).one()).top
+        return build_tree(connection, connection.execute(TOP, {RUN_ID.key: run_id}).one()).top
 
 
 class Tree(NamedTuple):
@@ -176,106 +145,11 @@ def _holds(row: Any) -> bool:
     return bool(row.has_children or row.has_carried)
 
 
-PARENTS: Final = id_list("parents")
-"""The runs that a statement is about."""
-
-
-@cache
-def child_edges() -> Any:
-    """Select `parent`, `child` with its `sort_at`, and whether it was carried over, of what ran right inside `PARENTS`.
-
-    To build such a statement takes longer than to run it, so each is built once.
-    """
-    parents, child = PARENTS, (runs.c.run_id.label("child"), runs.c.sort_at)
-    contained = select(runs.c.parent_run_id.label("parent"), *child, literal(0).label("carried"))
-    contained = contained.where(is_among(runs.c.parent_run_id, parents), runs.c.became_run_id.is_(None))
-    carried = select(links.c.run_id, *child, literal(1)).join(runs, runs.c.run_id == links.c.target_run_id)
-    carried = carried.where(is_among(links.c.run_id, parents), links.c.relation == Relation.CARRIED_OVER.value)
-    # One witness may know a try's id and another only its key: a union, and not of all, so that it is shown once.
-    return union(contained, carried, _carried_by_key(parents)).subquery("edges")
-
-
-def _carried_by_key(parents: Any) -> Any:
-    """Select the tries that a reopened parent names by native key: of each the last one before it was reopened."""
-    later = runs.alias("later")
-    of_key = and_(
-        runs.c.native_key == links.c.target_native_key,
-        runs.c.engine == links.c.engine,
-        runs.c.deployment == links.c.deployment,
-        runs.c.sort_at <= links.c.occurred_at,
-    )
-    is_followed = exists().where(
-        later.c.native_key == runs.c.native_key,
-        later.c.engine == runs.c.engine,
-        later.c.deployment == runs.c.deployment,
-        later.c.sort_at <= links.c.occurred_at,
-        tuple_(later.c.sort_at, later.c.first_position) > tuple_(runs.c.sort_at, runs.c.first_position),
-    )
-    return (
-        select(links.c.run_id, runs.c.run_id, runs.c.sort_at, literal(1))
-        .join(runs, of_key)
-        .where(is_among(links.c.run_id, parents), links.c.relation == Relation.CARRIED_OVER.value, ~is_followed)
-    )
-
-
-@cache
-def _level() -> Any:
-    edges = child_edges()
-    # One that is both inside and carried over is inside.
-    order = (edges.c.sort_at, edges.c.child, edges.c.carried)
-    # The rest of a row is looked up for those alone that are shown.
-    numbered = select(
-        edges,
-        func.row_number().over(partition_by=edges.c.parent, order_by=order).label("place"),
-        func.count().over(partition_by=edges.c.parent).label("total"),
-    ).subquery()
-    edge = numbered.c
-    query = select(edge.parent, edge.carried, edge.place, edge.total, *_COLUMNS)
-    query = query.join(runs, runs.c.run_id == edge.child).where(edge.place <= bindparam("most"))
-    return query.order_by(edge.sort_at, edge.child, edge.carried, edge.parent)
-
-
-@cache
-def _rest() -> Any:
-    """Select the times of those children for which a level has no room."""
-    edges = child_edges()
-    order = (edges.c.sort_at, edges.c.child, edges.c.carried)
-    query = select(edges.c.carried, *_TIMES).join(runs, runs.c.run_id == edges.c.child).order_by(*order)
-    return query.limit(bindparam("left")).offset(bindparam("most"))
-
-
-@cache
-def _failed() -> Any:
-    """Select the children that failed in their last attempt, the earliest first, and how many there are."""
-    edges = child_edges()
-    query = select(edges.c.carried, func.count().over().label("total"), *_COLUMNS)
-    query = query.join(runs, runs.c.run_id == edges.c.child)
-    query = query.where(runs.c.effective_state.in_(FAILED), ~is_tried_again())
-    return query.order_by(edges.c.sort_at, edges.c.child, edges.c.carried).limit(bindparam("most"))
-
-
-@cache
-def _contained() -> tuple[Any, Any, Any]:
-    """Select what one run contains, how much that is, and the times of that for which there is no room."""
-    parent = bindparam("parent", type_=Id())
-    inside = (runs.c.parent_run_id == parent, runs.c.became_run_id.is_(None))
-    order = (runs.c.sort_at, runs.c.run_id)
-    query = select(*_COLUMNS).where(*inside).order_by(*order).limit(bindparam("most"))
-    rest = select(literal(0).label("carried"), *_TIMES).where(*inside).order_by(*order)
-    rest = rest.limit(bindparam("left")).offset(bindparam("most"))
-    by_parent = "INDEXED BY runs_parent"
-    return (
-        query.with_hint(runs, by_parent, "sqlite"),
-        select(func.count()).select_from(runs).where(*inside),
-        rest.with_hint(runs, by_parent, "sqlite"),
-    )
-
-
 def _children(connection: Connection, parents: list[UUID], found: _Found) -> list[_Edge]:
     """Return what ran right inside runs and is shown, the earliest first; count what is cut."""
     if len(parents) == 1 and not found.rows[parents[0]].has_carried:
         # One that contains a thousand is most often alone on its level, and an index has what it contains in order.
-        query, count, rest = _contained()
+        query, count, rest = contained_in()
         (parent,) = parents
         rows = plain_rows(connection.execute(query, {"parent": parent, "most": MAX_CHILDREN + 1}))
         edges = [_Edge(parent, row, False) for row in rows]
@@ -286,7 +160,7 @@ def _children(connection: Connection, parents: list[UUID], found: _Found) -> lis
     edges: list[_Edge] = []
     wide: dict[UUID, int] = {}
     for chunk in chunks(parents, LISTED):
-        for row in plain_rows(connection.execute(_level(), {PARENTS.key: chunk, "most": MAX_CHILDREN})):
+        for row in plain_rows(connection.execute(level_of(), {PARENTS.key: chunk, "most": MAX_CHILDREN})):
             edges.append(_Edge(row.parent, row, bool(row.carried)))
             if row.total > MAX_CHILDREN:
                 wide[row.parent] = row.total
@@ -299,7 +173,7 @@ def _fit_level(connection: Connection, edges: list[_Edge], wide: dict[UUID, int]
     for number, (parent, total) in enumerate(wide.items()):
         own = [edge for edge in edges if edge.parent == parent]
         if number < MAX_WIDE:
-            fitting += _fit(connection, own, total, _rest(), {PARENTS.key: [parent]}, found)
+            fitting += _fit(connection, own, total, rest_of(), {PARENTS.key: [parent]}, found)
         else:
             found.cut[parent] += total - len(own)
             fitting += own
@@ -327,7 +201,7 @@ def _fit(
     shown = [edge for place, edge in enumerate(edges) if place in picked.kept]
     new = {rows[place].run_id: bool(rows[place].carried) for place in sorted(picked.kept) if place >= len(edges)}
     for chunk in chunks(new, LISTED):
-        full = {row.run_id: row for row in plain_rows(connection.execute(_BY_IDS, {RUN_IDS.key: chunk}))}
+        full = {row.run_id: row for row in plain_rows(connection.execute(BY_IDS, {RUN_IDS.key: chunk}))}
         shown += [_Edge(parent, full[run_id], new[run_id]) for run_id in chunk]
     return shown
 
@@ -335,7 +209,7 @@ def _fit(
 def _fit_failed(connection: Connection, edges: list[_Edge], total: int, found: _Found) -> list[_Edge]:
     """Return the children of one run that failed and then the earliest, where there are too many to read all."""
     parent = edges[0].parent
-    rows = plain_rows(connection.execute(_failed(), {PARENTS.key: [parent], "most": MAX_CHILDREN}))
+    rows = plain_rows(connection.execute(failed_of(), {PARENTS.key: [parent], "most": MAX_CHILDREN}))
     failed = {row.run_id: _Edge(parent, row, bool(row.carried)) for row in rows}
     kept = {row.run_id for row in drop_retried([edge.row for edge in edges], set(failed))}
     earliest = [edge for edge in edges if edge.row.run_id in kept and edge.row.run_id not in failed]
@@ -373,16 +247,10 @@ def _trim(new: dict[UUID, _Edge], found: _Found) -> Iterable[_Edge]:
     return [edge for place, edge in enumerate(edges) if place in picked.kept]
 
 
-@cache
-def _child_counts() -> Any:
-    edges = child_edges()
-    return select(edges.c.parent, func.count().label("children")).group_by(edges.c.parent)
-
-
 def _count_children(connection: Connection, parents: list[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(parents, LISTED):
-        counts.update((row.parent, row.children) for row in connection.execute(_child_counts(), {PARENTS.key: chunk}))
+        counts.update((row.parent, row.children) for row in connection.execute(child_counts(), {PARENTS.key: chunk}))
     return counts
 
 
@@ -391,7 +259,7 @@ def _read_caused(connection: Connection, run_ids: list[UUID], found: _Found, *, 
     pairs = find_caused(connection, [run_id for run_id in run_ids if found.rows[run_id].has_caused])
     rows: dict[UUID, Any] = {}
     for chunk in chunks([row.run_id for _, row in pairs], LISTED):
-        rows.update((row.run_id, row) for row in plain_rows(connection.execute(_STARTED, {RUN_IDS.key: chunk})))
+        rows.update((row.run_id, row) for row in plain_rows(connection.execute(STARTED, {RUN_IDS.key: chunk})))
     known = [(rows[row.run_id].sort_at, row.run_id, cause) for cause, row in pairs if row.run_id in rows]
     new: list[UUID] = []
     for _, run_id, cause in sorted(known):

@@ -17,7 +17,8 @@ from runvis_core.services.answers import TreeNode
 from runvis_core.services.asking import get_drawn_run_at
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.run_details import get_drawn_run
-from runvis_core.services.run_trees import PARENTS, UNDER, child_edges, get_tree
+from runvis_core.services.run_trees import get_tree
+from runvis_core.services.tree_statements import PARENTS, UNDER, child_edges
 from runvis_core.store.database import Store
 from runvis_core.store.tables import runs
 from runvis_core.testing.factories import a_run_id, at, make
