@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import select, text, update
-from tests.runvis_core.services.test_notify import Clock, Receiver, a_rule, ended, ids, send_all, wait_until
+from tests.runvis_core.services.notices import Clock, Receiver, a_rule, ended, ids, send_all, wait_until
 
 from runvis_core.model.event import EventBase
 from runvis_core.services.notify import queue, webhook
@@ -27,18 +27,6 @@ from runvis_core.store.tables import notices
 from runvis_core.testing.factories import a_run_id
 
 Record = Callable[[Store, Iterable[EventBase]], None]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def test_notices_that_a_receiver_keeps_refusing_let_the_others_pass_and_are_not_lost(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import pytest
+from tests.runvis_core.services.notices import Clock, Receiver, a_rule, ended, ids, send_all
 from tests.runvis_core.services.test_lineage import chain
-from tests.runvis_core.services.test_notify import Clock, Receiver, a_rule, ended, ids, send_all
 
 from runvis_core.model.event import EventBase, FailureEvent, NoteEvent, PresumptionEvent, StateEvent
 from runvis_core.model.state import State, Verdict, Witness
@@ -21,18 +21,6 @@ from runvis_core.store.steps import catch_up
 from runvis_core.testing.factories import a_run_id, make
 
 Record = Callable[[Store, Iterable[EventBase]], None]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def failed(name: str, message: str) -> list[EventBase]:
