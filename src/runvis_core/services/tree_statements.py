@@ -58,7 +58,7 @@ PARENTS: Final = id_list("parents")
 
 @cache
 def child_edges() -> Any:
-    """Select what ran right inside `PARENTS`: `parent`, `child` and its `sort_at`, and whether it was `carried` over."""
+    """Select what ran right inside `PARENTS`: `parent`, `child`, its `sort_at`, and if it was `carried` over."""
     parents, child = PARENTS, (runs.c.run_id.label("child"), runs.c.sort_at)
     contained = select(runs.c.parent_run_id.label("parent"), *child, literal(0).label("carried"))
     contained = contained.where(is_among(runs.c.parent_run_id, parents), runs.c.became_run_id.is_(None))
