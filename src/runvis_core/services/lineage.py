@@ -44,8 +44,8 @@ def get_lineage(
 ) -> Lineage:
     """Return what is within a depth of a node, or was in a past.
 
-    It costs one query for each level and direction, whatever the size of the graph. In a past each edge names `naming`
-    of its last runs. Raises `NotFoundError` for no such node, or for several, and `PastError`.
+    It costs a few queries for each level and direction, whatever the size of the graph. Each edge names `naming` of its
+    last runs. Raises `NotFoundError` for no such node, or for several, and `PastError`.
     """
     with reading_edges(store, past, now=now, naming=naming) as (edges, _):
         node = resolve_node(edges.connection, query, edges.has_node())
@@ -125,13 +125,15 @@ class _Neighbourhood:
             yield from found[:room]
 
 
-def list_loops(store: Store, past: PastFilter = PRESENT, *, limit: int, now: datetime) -> Page[Loop]:
+def list_loops(
+    store: Store, past: PastFilter = PRESENT, *, limit: int, now: datetime, naming: int = KEPT_RUNS
+) -> Page[Loop]:
     """Return the loops of the graph, or those of a past, those that turned last first, then the larger ones.
 
     The edges are read once. What is shown is bounded on any graph: each loop says how much of it is not shown, and a
-    note how many loops are not. Raises `PastError`.
+    note how many loops are not. Each edge names `naming` of its last runs. Raises `PastError`.
     """
-    with reading_edges(store, past, now=now) as (edges, then):
+    with reading_edges(store, past, now=now, naming=naming) as (edges, then):
         graph = edges.graph()
         turns = _Turns(edges)
         found = [_Found(members, turns) for members in graph.find_loops()]

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
@@ -25,6 +24,7 @@ from runvis_core.store.tables import lineage_edges, lineage_facts, lineage_nodes
 End = Literal["source", "target"]
 
 _LATER: Final[dict[str, str]] = {"source": "target", "target": "source"}
+_KEY: Final = (lineage_facts.c.source, lineage_facts.c.target, lineage_facts.c.kind)
 
 
 class Edge(NamedTuple):
@@ -79,13 +79,13 @@ def reading_edges(
 ) -> Generator[tuple[Edges, Past | None]]:
     """Open the edges as they are, or as they were in a past, with the lineage at the log's head.
 
-    In a past `naming` says how many of the last runs each edge names, at least one: each is a row to read.
+    `naming` says how many of the last runs each edge names, at most `KEPT_RUNS`; each has its cost.
     Raises `PastError` for a past that can't be told of, `UnreachableError` where the store can't be reached.
     """
     if past.is_present:
         catch_up(store, [LINEAGE])
         with reading(store) as connection:
-            yield PresentEdges(connection), None
+            yield PresentEdges(connection, naming), None
     else:
         with reading_past(store, past, now=now, steps=[LINEAGE]) as (connection, found):
             yield PastEdges(connection, found, naming), found
@@ -94,26 +94,20 @@ def reading_edges(
 class PresentEdges:
     """The edges as they are."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, naming: int) -> None:
         self.connection = connection
+        self._naming = naming
 
     def leading(self, here: End, numbers: Sequence[int], *, limit: int) -> list[Edge]:
         """Return the edges that have nodes at one end."""
         columns = lineage_edges.c
-        query = select(*_COLUMNS).where(columns[here].in_(numbers))
-        ordered = query.order_by(columns[here], columns[_LATER[here]], columns.kind).limit(limit)
-        return [_read_edge(row) for row in self.connection.execute(ordered)]
+        ordered = select(lineage_edges).order_by(columns[here], columns[_LATER[here]], columns.kind)
+        return list(self._read(ordered.where(columns[here].in_(numbers)).limit(limit)))
 
     def between(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[Edge]]:
         """Return the edges from one node to another, by both."""
-        columns = lineage_edges.c
-        pair = tuple_(columns.source, columns.target)
-
-        def read(chunk: list[tuple[int, int]]) -> Iterator[Edge]:
-            query = select(*_COLUMNS).where(pair.in_(chunk))
-            return (_read_edge(row) for row in self.connection.execute(query))
-
-        return _by_pair(pairs, read)
+        pair = tuple_(lineage_edges.c.source, lineage_edges.c.target)
+        return _by_pair(pairs, lambda chunk: self._read(select(lineage_edges).where(pair.in_(chunk))))
 
     def graph(self) -> Graph:
         """Return all of them. There are many: they come as few values, in the form that each driver reads soonest."""
@@ -134,6 +128,11 @@ class PresentEdges:
         """Return no condition: all turns count."""
         return []
 
+    def _read(self, query: Select[Any]) -> Iterator[Edge]:
+        for *said, last_runs in self.connection.execute(query).all():
+            named = [run_id for run_id, _ in orjson.loads(last_runs)[: self._naming]] if self._naming else []
+            yield Edge._make([*said, named])
+
 
 class PastEdges:
     """The edges as they were: an edge stood once a fact of it was recorded and had happened."""
@@ -145,36 +144,27 @@ class PastEdges:
 
     def leading(self, here: End, numbers: Sequence[int], *, limit: int) -> list[Edge]:
         """Return the edges that had nodes at one end."""
-        query = self._proofs(lineage_facts.c[here].in_(numbers))
-        place = query.selected_columns
-        # Each edge has one row for each of the runs that are named, so that what is cut is beyond the limit.
-        ordered = query.order_by(place[here], place[_LATER[here]], place.kind, place.latest)
-        return list(islice(_join_proofs(self.connection.execute(ordered.limit(limit * self._naming))), limit))
+        return self._read(lineage_facts.c[here].in_(numbers), (here, _LATER[here], "kind"), limit=limit)
 
     def between(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[Edge]]:
         """Return the edges from one node to another, by both."""
         pair = tuple_(lineage_facts.c.source, lineage_facts.c.target)
-
-        def read(chunk: list[tuple[int, int]]) -> Iterator[Edge]:
-            query = self._proofs(pair.in_(chunk))
-            place = query.selected_columns
-            ordered = query.order_by(place.source, place.target, place.kind, place.latest)
-            return _join_proofs(self.connection.execute(ordered))
-
-        return _by_pair(pairs, read)
+        return _by_pair(pairs, lambda chunk: self._read(pair.in_(chunk), ("source", "target", "kind")))
 
     def graph(self) -> Graph:
         """Return all of them."""
         edge, fact = lineage_edges.c, lineage_facts.c
-        query = select(edge.source, edge.target).where(edge.first_position <= self._past.position)
+        is_postgresql = self.connection.dialect.name == "postgresql"
+        targets = func.array_agg(edge.target) if is_postgresql else func.json_group_array(edge.target)
+        query = select(edge.source, targets).where(edge.first_position <= self._past.position)
         if self._past.moment is not None:
             shown = exists().where(
                 fact.source == edge.source, fact.target == edge.target, fact.kind == edge.kind, *self._counts()
             )
             query = query.where(shown)
-        return Graph(
-            _size(self.connection), _together((row.source, row.target) for row in self.connection.execute(query))
-        )
+        rows = self.connection.execute(query.group_by(edge.source))
+        read = list[int] if is_postgresql else orjson.loads
+        return Graph(_size(self.connection), ((source, read(leads_to)) for source, leads_to in rows))
 
     def has_node(self) -> ColumnElement[bool] | None:
         """Return the condition that a node was told of by then."""
@@ -191,25 +181,52 @@ class PastEdges:
         known = [fact.position <= self._past.position]
         return known if moment is None else [*known, fact.happened_at <= moment]
 
-    def _proofs(self, *conditions: ColumnElement[bool]) -> Select[Any]:
-        """Return the last runs that showed each edge, each with how many did, and when the first and the last."""
+    def _read(self, told: ColumnElement[bool], order: tuple[str, str, str], limit: int | None = None) -> list[Edge]:
+        """Return the edges that facts under a condition show, in an order of their key."""
         fact = lineage_facts.c
-        edge = (fact.source, fact.target, fact.kind)
-        # What a subject showed counts from when it was known first.
-        again = func.row_number().over(partition_by=(*edge, fact.subject), order_by=fact.position).label("again")
-        told = select(lineage_facts, again).where(*conditions, *self._counts()).subquery()
-        key = (told.c.source, told.c.target, told.c.kind)
-        of_edge = (
-            func.row_number().over(partition_by=key, order_by=(told.c.position.desc(), told.c.run_id)).label("latest"),
-            func.count().over(partition_by=key).label("run_count"),
-            func.min(told.c.position).over(partition_by=key).label("first_position"),
-            func.min(told.c.seen_at).over(partition_by=key).label("first_seen_at"),
-            func.max(told.c.position).over(partition_by=key).label("last_position"),
-            func.max(told.c.seen_at).over(partition_by=key).label("last_seen_at"),
-        )
-        counted = select(*key, told.c.run_id, *of_edge).where(told.c.again == 1).subquery()
-        said = (*(counted.c[name] for name in Edge._fields[:-1]), counted.c.run_id, counted.c.latest)
-        return select(*said).where(counted.c.latest <= self._naming)
+        positions = (func.min(fact.position), func.min(fact.seen_at), func.max(fact.position), func.max(fact.seen_at))
+        counted = select(*_KEY, *positions, func.count(fact.subject.distinct()), func.count())
+        query = counted.where(told, *self._counts()).group_by(*_KEY).order_by(*(fact[name] for name in order))
+        edges: dict[Key, Edge] = {}
+        told_again: list[Key] = []
+        for *said, fact_count in self.connection.execute(query.limit(limit)).all():
+            edge = Edge._make([*said, []])
+            edges[edge.key] = edge
+            if fact_count > edge.run_count:
+                told_again.append(edge.key)
+        for key, last_position, last_seen_at in self._last_news(told_again):
+            edges[key] = edges[key]._replace(last_position=last_position, last_seen_at=last_seen_at)
+        if self._naming:
+            named = self._last_runs(told).order_by(*order, "latest")
+            for row in self.connection.execute(named.limit(limit and limit * self._naming)):
+                if (edge := edges.get((row.source, row.target, row.kind))) is not None:
+                    edge.last_run_ids.append(str(row.run_id))
+        return list(edges.values())
+
+    def _last_news(self, keys: Sequence[Key]) -> Iterator[tuple[Key, int, datetime]]:
+        """Yield where and when edges were shown last, of which some subject was told of several times.
+
+        What a subject shows counts from when it was known first.
+        """
+        fact = lineage_facts.c
+        for chunk in chunks(keys):
+            since = (func.min(fact.position).label("position"), func.min(fact.seen_at).label("seen_at"))
+            counted = select(*_KEY, *since).where(tuple_(*_KEY).in_(chunk), *self._counts())
+            first = counted.group_by(*_KEY, fact.subject).subquery().c
+            key = (first.source, first.target, first.kind)
+            query = select(*key, func.max(first.position), func.max(first.seen_at)).group_by(*key)
+            for source, target, kind, position, seen_at in self.connection.execute(query):
+                yield (source, target, kind), position, seen_at
+
+    def _last_runs(self, told: ColumnElement[bool]) -> Select[Any]:
+        """Return the last runs that showed each edge, numbered from the latest on."""
+        fact = lineage_facts.c
+        again = func.row_number().over(partition_by=(*_KEY, fact.subject), order_by=fact.position).label("again")
+        known = select(*_KEY, fact.run_id, fact.position, again).where(told, *self._counts()).subquery().c
+        key = (known.source, known.target, known.kind)
+        latest = func.row_number().over(partition_by=key, order_by=(known.position.desc(), known.run_id))
+        numbered = select(*key, known.run_id, latest.label("latest")).where(known.again == 1).subquery()
+        return select(numbered).where(numbered.c.latest <= self._naming)
 
 
 def _together(pairs: Iterable[tuple[int, int]]) -> Iterable[tuple[int, list[int]]]:
@@ -222,27 +239,6 @@ def _together(pairs: Iterable[tuple[int, int]]) -> Iterable[tuple[int, list[int]
 
 def _size(connection: Connection) -> int:
     return (connection.execute(select(func.max(lineage_nodes.c.number))).scalar_one() or 0) + 1
-
-
-_COLUMNS: Final = (*(lineage_edges.c[name] for name in Edge._fields[:-1]), lineage_edges.c.last_runs)
-
-
-def _read_edge(row: Any) -> Edge:
-    *said, last_runs = row
-    return Edge._make([*said, [run_id for run_id, _ in orjson.loads(last_runs)]])
-
-
-def _join_proofs(rows: Iterable[Any]) -> Iterator[Edge]:
-    """Yield an edge for the rows of its last runs, which stand together."""
-    edge: Edge | None = None
-    for *said, run_id, _ in rows:
-        if edge is None or [*edge[:3]] != said[:3]:
-            if edge is not None:
-                yield edge
-            edge = Edge._make([*said, []])
-        edge.last_run_ids.append(str(run_id))
-    if edge is not None:
-        yield edge
 
 
 def _by_pair(

@@ -117,6 +117,20 @@ def test_an_earlier_moment_that_a_later_witness_tells_counts_from_then_on(store:
     assert edges(asked(store, "load", PastFilter(as_of=as_of))) == {("load", "writes", "sales", 1)}
     assert edges(asked(store, "load", PastFilter(as_of=as_of, known_at=2))) == set()
     assert edges(asked(store, "load")) == {("load", "writes", "sales", 1)}
+    # That its run showed the edge was no news then.
+    assert [edge.last_position for edge in asked(store, "load", PastFilter(known_at=3)).edges] == [2]
+
+
+@pytest.mark.parametrize("past", [PRESENT, PastFilter(as_of=at(60))])
+def test_an_edge_names_as_many_of_its_last_runs_as_are_asked_for(
+    store: Store, record: Record, past: PastFilter
+) -> None:
+    for number in range(4):
+        record(store, [an_identity(number, "load", seconds=number), use(number, "write", "sales", seconds=number)])
+    latest_first = [a_run_id(str(number)) for number in (3, 2, 1, 0)]
+    for naming in range(6):
+        found = get_lineage(store, LineageQuery(node="load"), past, now=NOW, naming=naming)
+        assert [(edge.run_count, edge.last_run_ids) for edge in found.edges] == [(4, latest_first[:naming])]
 
 
 def test_a_loop_is_one_from_when_it_turned(store: Store, record: Record) -> None:

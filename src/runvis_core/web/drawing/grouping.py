@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -48,6 +49,7 @@ class Line(NamedTuple):
     target: str
     kind: str
     run_count: int
+    last_seen_at: datetime
     edge: LineageEdge | None
     """None where there are several."""
     edge_count: int
@@ -94,17 +96,26 @@ def group_nodes(
     namespace, then by how their names begin, and by less of it where there would be more than `MAX_LINES` arrows.
     Where a group is opened it is told in detail, and all else as one.
     """
+    number_of = {node.node_id: number for number, node in enumerate(nodes)}
+    ends = [
+        (source, target, edge)
+        for edge in edges
+        # By number: there are thousands of edges, and to look up an id takes long.
+        if (source := number_of.get(edge.source)) is not None and (target := number_of.get(edge.target)) is not None
+    ]
     *more, least = _ROOMS
     for room in more:
-        grouped = _group(nodes, edges, kept, opened, room)
+        grouped = _group(nodes, ends, kept, opened, room)
         if len(grouped.lines) <= MAX_LINES:
             return grouped
-    return _group(nodes, edges, kept, opened, least)
+    return _group(nodes, ends, kept, opened, least)
 
 
-def _group(
-    nodes: Sequence[LineageNode], edges: Iterable[LineageEdge], kept: Collection[UUID], opened: str | None, room: int
-) -> Grouped:
+_Ends = Sequence[tuple[int, int, LineageEdge]]
+"""Edges with the places of their nodes among the nodes."""
+
+
+def _group(nodes: Sequence[LineageNode], ends: _Ends, kept: Collection[UUID], opened: str | None, room: int) -> Grouped:
     alone = sorted((node for node in nodes if node.node_id in kept), key=_order)[:_KEPT]
     known = {node.node_id for node in alone}
     tree = _grow((), [(_path_of(node), node) for node in sorted(nodes, key=_order) if node.node_id not in known])
@@ -114,12 +125,13 @@ def _group(
     places = {node.node_id: str(node.node_id) for node in alone}
     for part in parts:
         inside = part.nodes() if isinstance(part, _Branch) else [part]
-        places.update((node.node_id, _spot(part).key) for node in inside)
+        places.update(dict.fromkeys((node.node_id for node in inside), _key(part)))
     outside = [node.node_id for node in nodes if node.node_id not in places]
     if outside:
         spots.append(Spot(OUTSIDE, OUTSIDE, len(outside), None))
         places.update((node_id, OUTSIDE) for node_id in outside)
-    return Grouped(spots, _join(edges, places), places, branch.key if branch else None)
+    lines = _join(ends, [places[node.node_id] for node in nodes])
+    return Grouped(spots, lines, places, branch.key if branch else None)
 
 
 def _order(node: LineageNode) -> tuple[str, ...]:
@@ -167,23 +179,28 @@ def _cut(branch: _Branch, room: int) -> list[_Branch | LineageNode]:
         found[place : place + 1] = smallest.parts
 
 
+def _key(part: _Branch | LineageNode) -> str:
+    return part.key if isinstance(part, _Branch) else str(part.node_id)
+
+
 def _spot(part: _Branch | LineageNode) -> Spot:
     if isinstance(part, _Branch):
-        return Spot(part.key, f"{part.key}…", len(part.nodes()), None)
-    return Spot(str(part.node_id), part.name, 1, part)
+        return Spot(_key(part), f"{part.key}…", len(part.nodes()), None)
+    return Spot(_key(part), part.name, 1, part)
 
 
-def _join(edges: Iterable[LineageEdge], places: dict[UUID, str]) -> list[Line]:
+def _join(ends: _Ends, places: Sequence[str]) -> list[Line]:
     together: dict[tuple[str, str, str], list[LineageEdge]] = {}
-    for edge in edges:
-        source, target = places.get(edge.source), places.get(edge.target)
+    for from_number, to_number, edge in ends:
+        source, target = places[from_number], places[to_number]
         # What leads from one to another within a group is not drawn.
-        if source is not None and target is not None and (source != target or edge.source == edge.target):
+        if source != target or from_number == to_number:
             together.setdefault((source, target, edge.kind), []).append(edge)
     return [
         Line(
             *key,
             run_count=sum(edge.run_count for edge in some),
+            last_seen_at=max(edge.last_seen_at for edge in some),
             edge=some[0] if len(some) == 1 else None,
             edge_count=len(some),
         )

@@ -79,7 +79,8 @@ class _View:
 def show_graph(request: Request) -> Response:
     """Show a node's neighbourhood; without a node, the loops that there are."""
     view, store = _View(request), store_of(request)
-    loops = list_loops(store, view.past, limit=MAX_LOOPS, now=view.real_now).items
+    # Nothing here names the runs of an edge.
+    loops = list_loops(store, view.past, limit=MAX_LOOPS, now=view.real_now, naming=0).items
     if "node" not in view.given:
         address = str(request.base_url).rstrip("/")
         return view.render("loops.html", loops=[_loop(view, loop) for loop in loops], address=address)
@@ -91,8 +92,7 @@ def show_graph(request: Request) -> Response:
     if isinstance(opened, list):
         raise AskedError("open", "one group can be open at a time")
     query = understand(LineageQuery, {"max_nodes": MAX_FETCHED, **given, "depth": depth})
-    # Nothing here names the runs of an edge.
-    found = get_lineage(store, query, view.past, now=view.real_now, naming=1)
+    found = get_lineage(store, query, view.past, now=view.real_now, naming=0)
     shown = {node.node_id for node in found.nodes}
     around = [loop for loop in loops if any(member.node_id in shown for member in loop.members)]
     kept = [found.node.node_id, *(node for loop in around for node in loop.cycle)]
@@ -109,7 +109,6 @@ def show_graph(request: Request) -> Response:
         spots=spots,
         lines=[(spots[line.source], spots[line.target], line, _line_link(view, line, spots)) for line in grouped.lines],
         rows=_rows(found, grouped, spots),
-        last_seen=_last_seen(found, grouped),
         line_links={_line_key(line): _line_link(view, line, spots) for line in grouped.lines},
         line_key=_line_key,
         definition=_definition(found.node),
@@ -168,14 +167,6 @@ def _away(node: LineageNode | None, depths: list[int]) -> str:
 
 def _place(node: LineageNode | None, key: str) -> tuple[Any, ...]:
     return (True, 0, 0, key) if node is None else (False, abs(node.depth), node.depth, node.label)
-
-
-def _last_seen(found: Lineage, grouped: Grouped) -> dict[tuple[str, str, str], Any]:
-    last: dict[tuple[str, str, str], Any] = {}
-    for edge in found.edges:
-        key = (grouped.places[edge.source], grouped.places[edge.target], edge.kind)
-        last[key] = max(last.get(key, edge.last_seen_at), edge.last_seen_at)
-    return last
 
 
 def _line_key(line: Line) -> tuple[str, str, str]:
