@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from runvis_core.model.heartbeat import Heartbeat
+
+FIRST_SECONDS: Final = 5.0
+"""When a run says for the first time that it is alive, if its interval is longer: what is killed soon is missed, too,
+and what ends sooner has nothing to say."""
 
 
 @dataclass(slots=True)
@@ -33,13 +38,13 @@ class Pulse:
         self._alive: dict[UUID, _Life] = {}
 
     def begin(self, run_id: UUID, interval_seconds: float) -> None:
-        """Have a run say that it is alive, for the first time when one interval has gone by.
+        """Have a run say that it is alive, for the first time after `FIRST_SECONDS`, or its interval if that is less.
 
         Raises `ValueError` for an interval that is no time.
         """
         if not interval_seconds > 0:
             raise ValueError(f"an interval of {interval_seconds:g} s is no time")
-        self._alive[run_id] = _Life(self._monotonic() + interval_seconds, interval_seconds)
+        self._alive[run_id] = _Life(self._monotonic() + min(FIRST_SECONDS, interval_seconds), interval_seconds)
 
     def end(self, run_id: UUID) -> None:
         """Let a run say so no more."""

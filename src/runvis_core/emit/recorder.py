@@ -118,7 +118,7 @@ class Recorder:
 
     @never_raises(otherwise=None)
     def show_life(self, run_id: UUID, *, interval_seconds: float) -> None:
-        """Have such a heartbeat sent after each interval from now on, beside what is recorded, until `end_life`."""
+        """Have such a heartbeat sent soon, then after each interval, beside what is recorded, until `end_life`."""
         if self.is_dormant:
             return
         self._pulse.begin(run_id, interval_seconds)

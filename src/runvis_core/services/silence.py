@@ -17,6 +17,9 @@ from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import liveness, runs
 from runvis_core.store.types import Moment
 
+MISSED_BEATS: Final = 3
+"""After how many intervals without a heartbeat a run is silent: one that is a little late is no sign of anything."""
+
 
 def is_going_on(state: State | None) -> bool:
     """Return whether nobody has said that a run ended whose effective state this is: only such a run can be silent."""
@@ -24,8 +27,8 @@ def is_going_on(state: State | None) -> bool:
 
 
 def is_overdue(last_heartbeat_at: datetime, interval_seconds: float, *, now: datetime) -> bool:
-    """Return whether the next heartbeat should have come."""
-    return (now - last_heartbeat_at).total_seconds() > interval_seconds
+    """Return whether so many heartbeats should have come that the run is silent."""
+    return (now - last_heartbeat_at).total_seconds() > MISSED_BEATS * interval_seconds
 
 
 def find_silent(connection: Connection, now: datetime, *, limit: int) -> list[UUID]:
@@ -79,6 +82,7 @@ def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> 
 
 
 def has_fallen_silent(now: datetime) -> ColumnElement[bool]:
-    """Return the condition on a row of `liveness` that the run's next sign of life should have come."""
+    """Return the condition on a row of `liveness` that so many heartbeats should have come that the run is silent."""
     # A run that never beat is not silent: its engine may send no heartbeats at all.
-    return SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment)) > liveness.c.interval_seconds
+    age = SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment))
+    return age > MISSED_BEATS * liveness.c.interval_seconds

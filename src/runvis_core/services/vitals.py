@@ -7,18 +7,17 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, exists, func, literal, select
+from sqlalchemy import Connection, exists, func, select
 
 from runvis_core.emit.dead_letters import DEAD_FOLDER, count_lines
 from runvis_core.emit.drain import find_deployments, find_spools
 from runvis_core.emit.spool import read_ack
 from runvis_core.services.reading import read_envelope, reading
-from runvis_core.services.silence import SecondsBetween
+from runvis_core.services.silence import has_fallen_silent
 from runvis_core.services.steps import STEPS
 from runvis_core.store.database import Store
 from runvis_core.store.steps import Lag, list_lags
 from runvis_core.store.tables import entries, head, liveness, producers, runs
-from runvis_core.store.types import Moment
 
 _LAST_ENTRIES: Final = 100
 
@@ -70,8 +69,7 @@ def _liveness(connection: Connection, now: datetime) -> tuple[int, int]:
     # Not a join: SQLite would go through all runs that have no end to find the few that beat.
     is_live = exists().where(runs.c.run_id == liveness.c.run_id, runs.c.frozen_position.is_(None))
     live = select(func.count()).select_from(liveness).where(is_live)
-    age = SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment))
-    silent = live.where(age > liveness.c.interval_seconds)
+    silent = live.where(has_fallen_silent(now))
     return connection.scalar(live) or 0, connection.scalar(silent) or 0
 
 

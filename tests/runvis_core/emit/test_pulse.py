@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runvis_core.emit.pulse import Pulse
+from runvis_core.emit.pulse import FIRST_SECONDS, Pulse
 from runvis_core.model.heartbeat import Heartbeat
 from runvis_core.model.state import Witness
 from runvis_core.testing.factories import a_run_id
@@ -38,16 +38,17 @@ def a_sign(run_id: UUID, interval: float) -> Heartbeat:
     )
 
 
-def test_the_first_sign_is_due_after_one_interval() -> None:
+@pytest.mark.parametrize(("interval", "first"), [(2, 2), (5, 5), (30, 5)])
+def test_the_first_sign_is_due_soon_and_the_next_after_an_interval(interval: int, first: int) -> None:
     clock = Clock()
     pulse = Pulse(a_sign, monotonic=clock)
     assert pulse.seconds_left() is None
-    pulse.begin(a_run_id(), 30)
-    assert (pulse.take_due(), pulse.seconds_left()) == ([], 30)
-    clock.now += 31
+    pulse.begin(a_run_id(), interval)
+    assert (pulse.take_due(), pulse.seconds_left()) == ([], first)
+    clock.now += first
     assert pulse.seconds_left() == 0
     assert [beat.run_id for beat in pulse.take_due()] == [a_run_id()]
-    assert (pulse.take_due(), pulse.seconds_left()) == ([], 30)
+    assert (pulse.take_due(), pulse.seconds_left()) == ([], interval)
 
 
 def test_a_run_that_ended_is_silent() -> None:
@@ -74,7 +75,8 @@ def test_whoever_looks_never_waits_longer_than_the_interval_for_the_next_sign(lo
     clock = Clock()
     pulse = Pulse(a_sign, monotonic=clock)
     pulse.begin(a_run_id(), interval)
-    last = clock.now
+    # As if it had said so an interval before it does first.
+    last = clock.now - max(0, interval - FIRST_SECONDS)
     for seconds in looks:
         clock.now += seconds
         is_due = clock.now - last >= interval

@@ -19,6 +19,7 @@ from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 SECRET = "T0000/B0000/secret-of-the-webhook"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import pytest
-from tests.runvis_core.services.notices import Clock, Receiver, a_rule, ended, ids, send_all
+from tests.runvis_core.services.notices import LONG_AGO, Clock, Receiver, a_rule, ended, ids, send_all
 from tests.runvis_core.services.test_lineage import chain
 
 from runvis_core.model.event import EventBase, FailureEvent, NoteEvent, PresumptionEvent, StateEvent
@@ -199,11 +199,11 @@ def test_loops_and_silent_runs_wait_for_room_and_are_not_lost(
     for number in range(5):
         record(store, chain(f"a{number}", f"b{number}", f"a{number}", first=10 * number + 10))
     catch_up(store, STEPS)
-    clock.go_on(minutes=2)
+    clock.go_on(minutes=4)
     most = 0
     for _ in range(20):
         queue.gather_loops(store, rule, now=clock())
-        queue.gather_silent(store, rule, now=clock())
+        queue.gather_silent(store, rule, since=LONG_AGO, now=clock())
         most = max(most, list_rules(store).items[0].pending)
         send_all(store, rule, clock)
     assert most == 2
@@ -221,9 +221,9 @@ def test_more_silent_runs_than_a_list_shows_do_not_hide_a_new_one(
         record(store, ended(name)[:2])
         record_beats(store.engine, {a_run_id(name): 60.0}, clock())
         clock.go_on(seconds=1)
-    clock.go_on(minutes=2)
+    clock.go_on(minutes=4)
     for _ in range(2):
-        queue.gather_silent(store, rule, now=clock())
+        queue.gather_silent(store, rule, since=LONG_AGO, now=clock())
         send_all(store, rule, clock)
         clock.go_on(seconds=10)
     assert sorted(receiver.run_ids) == sorted(ids("one", "two", "three"))
@@ -239,9 +239,9 @@ def test_a_run_that_is_silent_for_months_is_told_of_once(
     for days in (1, 31):
         clock.go_on(days=days)
         record(store, ended(f"{days} days"))
-        queue.gather_silent(store, rule, now=clock())
+        queue.gather_silent(store, rule, since=LONG_AGO, now=clock())
         send_all(store, rule, clock)
-    queue.gather_silent(store, rule, now=clock())
+    queue.gather_silent(store, rule, since=LONG_AGO, now=clock())
     send_all(store, rule, clock)
     assert receiver.run_ids.count(*ids("one")) == 1
 
@@ -263,3 +263,25 @@ def test_a_rule_that_tells_of_no_ends_is_behind_nothing_and_begins_with_them_at_
     record(store, ended("three"))
     send_all(store, changed, clock)
     assert receiver.run_ids == ids("two", "three")
+
+
+def test_after_a_server_was_down_its_runs_have_time_to_say_that_they_live(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url, on=["silence"])
+    queue.begin(store, rule, now=clock())
+    for name in ("dead", "alive"):
+        record(store, ended(name)[:2])
+        record_beats(store.engine, {a_run_id(name): 60.0}, clock())
+    clock.go_on(hours=1)
+    heard_again_at = clock()
+    for seconds in (10, 100, 69):
+        clock.go_on(seconds=seconds)
+        queue.gather_silent(store, rule, since=heard_again_at, now=clock())
+        record_beats(store.engine, {a_run_id("alive"): 60.0}, clock())
+    send_all(store, rule, clock)
+    assert receiver.posts == []
+    clock.go_on(seconds=2)
+    queue.gather_silent(store, rule, since=heard_again_at, now=clock())
+    send_all(store, rule, clock)
+    assert receiver.run_ids == ids("dead")

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runvis_core.services.notices import SECRET, Clock, Receiver, a_rule, ended, ids, send_all, wait_until
+from tests.runvis_core.services.notices import (
+    LONG_AGO,
+    SECRET,
+    Clock,
+    Receiver,
+    a_rule,
+    ended,
+    ids,
+    send_all,
+    wait_until,
+)
 from tests.runvis_core.services.test_lineage import chain
 
 from runvis_core.errors import NotFoundError, SettingsError
@@ -133,19 +143,19 @@ def test_a_run_that_falls_silent_is_told_of_once_until_it_beats_again(
     for name, definition in (("one", "orders"), ("two", "orders"), ("other", "else")):
         record(store, ended(name, definition=definition)[:2])
         record_beats(store.engine, {a_run_id(name): 60.0}, clock())
-    queue.gather_silent(store, rule, now=clock())
+    queue.gather_silent(store, rule, since=LONG_AGO, now=clock())
     send_all(store, rule, clock)
     assert receiver.posts == []
     for _ in range(3):
         clock.go_on(minutes=2)
         record_beats(store.engine, {a_run_id("two"): 60.0}, clock())
-        queue.gather_silent(store, rule, now=clock())
+        queue.gather_silent(store, rule, since=LONG_AGO, now=clock())
         send_all(store, rule, clock)
     assert receiver.run_ids == ids("one")
     assert receiver.notices[0]["kind"] == "silence"
     record_beats(store.engine, {a_run_id("one"): 60.0}, clock())
-    clock.go_on(minutes=1, seconds=1)
-    queue.gather_silent(store, rule, now=clock())
+    clock.go_on(minutes=3, seconds=1)
+    queue.gather_silent(store, rule, since=LONG_AGO, now=clock())
     send_all(store, rule, clock)
     assert sorted(receiver.run_ids[1:]) == sorted(ids("one", "two"))
 

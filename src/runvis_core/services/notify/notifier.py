@@ -33,7 +33,8 @@ def keep_notifying(
     store: Store, rule: Rule, public_url: str | None, stop: threading.Event, *, now: Callable[[], datetime] = utc_now
 ) -> None:
     """Tell a rule's receiver of what it is for, until `stop` is set. Raises `UnreachableError` without the store."""
-    queue.begin(store, rule, now=now())
+    since = now()
+    queue.begin(store, rule, now=since)
     looked_at = datetime.min.replace(tzinfo=UTC)
     trouble: str | None = None
     while not stop.is_set():
@@ -41,18 +42,18 @@ def keep_notifying(
         looks_beside = now() - looked_at >= timedelta(seconds=LOOK_SECONDS)
         if looks_beside or trouble is None:
             looked_at = now() if looks_beside else looked_at
-            gathered, error = _gather(store, rule, looks_beside=looks_beside, now=now())
+            gathered, error = _gather(store, rule, looks_beside=looks_beside, since=since, now=now())
             _tell_trouble(store, rule, error, before=trouble)
             trouble = error
         if not send_next(store, rule, public_url, now=now) and gathered < queue.CHUNK:
             stop.wait(PAUSE_SECONDS)
 
 
-def _gather(store: Store, rule: Rule, *, looks_beside: bool, now: datetime) -> tuple[int, str | None]:
+def _gather(store: Store, rule: Rule, *, looks_beside: bool, since: datetime, now: datetime) -> tuple[int, str | None]:
     """Look for occasions; return how many entries were looked at, and what hinders it, if anything does."""
     try:
         if looks_beside:
-            queue.gather_silent(store, rule, now=now)
+            queue.gather_silent(store, rule, since=since, now=now)
             queue.gather_loops(store, rule, now=now)
         return queue.gather(store, rule, now=now), None
     except NotFoundError as error:

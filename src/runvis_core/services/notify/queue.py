@@ -114,15 +114,16 @@ def gather(store: Store, rule: Rule, *, now: datetime) -> int:
     return look.size
 
 
-def gather_silent(store: Store, rule: Rule, *, now: datetime) -> None:
+def gather_silent(store: Store, rule: Rule, *, since: datetime, now: datetime) -> None:
     """Queue a notice for each run that fell silent: once, until it beats again and falls silent anew.
 
-    What there is no room for is found by a later look, while it is silent. Raises `NotFoundError` as `gather` does.
+    `since` says from when on signs of life were heard: after a server was down for a while, all runs look silent. What
+    there is no room for is found by a later look, while it is silent. Raises `NotFoundError` as `gather` does.
     """
     if "silence" not in rule.on:
         return
     with reading(store) as connection:
-        found = find_silent(connection, rule, now=now)
+        found = find_silent(connection, rule, since=since, now=now)
     if found:
         with _writing(store) as connection:
             _queue(connection, rule, found, room=_lock(connection, rule).room, now=now)
