@@ -65,8 +65,12 @@ class Span(NamedTuple):
 
 
 def happened_at(entry: Entry) -> datetime:
-    """Return from when on what an entry tells belongs to the past."""
-    return min(entry.event.occurred_at, entry.recorded_at)
+    """Return from when on all that an entry tells had happened: its own time, or the end that a snapshot tells of."""
+    event = entry.event
+    moment = event.occurred_at
+    if isinstance(event, SnapshotEvent) and event.ended_at is not None and _is_terminal(event.state):
+        moment = event.ended_at
+    return min(moment, entry.recorded_at)
 
 
 def moments_of(entry: Entry) -> list[datetime]:
@@ -74,16 +78,9 @@ def moments_of(entry: Entry) -> list[datetime]:
     event = entry.event
     if not isinstance(event, SnapshotEvent):
         return [happened_at(entry)]
-    end = _told_at(entry, event)
+    end = happened_at(entry)
     inner = (moment for moment in (event.queued_at, event.started_at) if moment is not None and moment < end)
     return sorted({*inner, end})
-
-
-def _told_at(entry: Entry, event: SnapshotEvent) -> datetime:
-    """Return from when on all that a snapshot tells had happened: its own time, or the end that it tells of."""
-    is_end = event.state is not None and event.state.is_terminal and event.ended_at is not None
-    moment = event.ended_at if is_end and event.ended_at is not None else event.occurred_at
-    return min(moment, entry.recorded_at)
 
 
 def restrict(entry: Entry, moment: datetime) -> Entry | None:
@@ -91,11 +88,11 @@ def restrict(entry: Entry, moment: datetime) -> Entry | None:
     event = entry.event
     if event.kind in TIMELESS:
         return entry
-    if not isinstance(event, SnapshotEvent):
-        return entry if happened_at(entry) <= moment else None
-    end = _told_at(entry, event)
+    end = happened_at(entry)
     if end <= moment:
         return entry
+    if not isinstance(event, SnapshotEvent):
+        return None
     queued, started = (
         at if at is not None and at < end and at <= moment else None for at in (event.queued_at, event.started_at)
     )
@@ -166,5 +163,8 @@ def _moments_or(entry: Entry, begins: datetime) -> list[datetime]:
 
 
 def _ends(entry: Entry) -> bool:
-    state: State | None = getattr(entry.event, "state", None)
-    return entry.event.kind in ("state", "snapshot") and state is not None and state.is_terminal
+    return entry.event.kind in ("state", "snapshot") and _is_terminal(getattr(entry.event, "state", None))
+
+
+def _is_terminal(state: State | None) -> bool:
+    return state is not None and state.is_terminal

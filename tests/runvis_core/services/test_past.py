@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runvis_core.errors import CursorError, NotFoundError, PastError
-from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, PresumptionEvent, StateEvent
+from runvis_core.model.event import EventBase, IdentityEvent, LinkEvent, PresumptionEvent, SnapshotEvent, StateEvent
 from runvis_core.model.state import Relation, State, Verdict, Witness
 from runvis_core.services.answers import RunSummary, TreeNode
 from runvis_core.services.filters import RunFilter
@@ -244,6 +244,18 @@ def test_a_run_was_its_provisional_self_before_it_became_another(store: Store, r
     assert states(store, as_of=at(5)) == {waiting: State.QUEUED}
     assert states(store, as_of=at(10)) == {started: State.RUNNING}
     assert get_past_run_detail(store, str(started), PastFilter(as_of=at(5)), now=NOW).run_id == waiting
+
+
+@pytest.mark.parametrize("said", [{"seconds": 100}, {"seconds": 20}], ids=["told afterwards", "told before its own end"])
+def test_the_end_that_a_snapshot_tells_of_belongs_to_the_past_from_that_end_on(
+    store: Store, record: Record, said: dict[str, Any]
+) -> None:
+    ended = {"started_at": at(10), "ended_at": at(50), "state": State.FAILED}
+    record(store, [make(StateEvent, seconds=10, state=State.RUNNING), make(SnapshotEvent, **ended, **said)])
+    for second, state, counted in ((40, State.RUNNING, 1), (50, State.FAILED, 2), (200, State.FAILED, 2)):
+        then = get_past_run_detail(store, str(a_run_id()), PastFilter(as_of=at(second)), now=NOW)
+        assert (then.state or then.effective_state, then.event_count) == (state, counted)
+        assert len(then.testimony) == counted - 1
 
 
 def test_what_else_leads_to_a_run_takes_no_place_from_what_it_was_before(

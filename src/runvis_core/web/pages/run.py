@@ -10,6 +10,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from runvis_core.model.entry import Entry
+from runvis_core.model.event import parse_event
+from runvis_core.model.past import happened_at
 from runvis_core.model.state import State
 from runvis_core.services.answers import EntryView, RunDetail
 from runvis_core.services.asking import get_drawn_run_at
@@ -122,8 +125,8 @@ def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[s
 def _had_happened(entry: EntryView, pin: Pin) -> bool:
     """Return whether what an entry tells belongs to the past of a page, by the rule of `happened_at`."""
     moment = pin.asked.as_of
-    occurred_at = datetime.fromisoformat(entry.event["occurred_at"])
-    return moment is None or min(occurred_at, entry.recorded_at) <= moment
+    logged = Entry(entry.position, entry.recorded_at, entry.principal, parse_event(entry.event))
+    return moment is None or happened_at(logged) <= moment
 
 
 def _count_agreeing(run: RunDetail) -> int:
