@@ -22,7 +22,8 @@ SHORTEST_ABBREVIATION: Final = 6
 _SHOWN: Final = 5
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
 _MAX_NAME: Final = 1000
-_MAX_BECAME: Final = 16
+MAX_BECAME: Final = 16
+"""How many times a run is followed to what it became."""
 
 
 class Within(BaseModel):
@@ -51,12 +52,21 @@ def resolve_run(connection: Connection, name: str, within: Within = ANYWHERE) ->
 
     Raises `NotFoundError`, naming near ones, if there is none, and `AmbiguousError`, naming them, if there are several.
     """
+    return _follow_became(connection, _find_one(connection, name, within))
+
+
+def resolve_as_named(connection: Connection, name: str) -> UUID:
+    """Return the id of the run that `name` means, as `resolve_run` does; a provisional run is meant itself."""
+    return _find_one(connection, name, ANYWHERE).run_id
+
+
+def _find_one(connection: Connection, name: str, within: Within) -> Any:
     if not name or len(name) > _MAX_NAME or not is_storable(name):
         raise NotFoundError("there is no run of that name: an id has 6 to 36 characters, a native id at most 1,000")
     for find in (_by_id, _by_native_id, _by_alias):
         found = find(connection, name, within)
         if len(found) == 1:
-            return _follow_became(connection, found[0])
+            return found[0]
         if found:
             raise AmbiguousError(
                 f"{name!r} means several runs; give more of an id: {_named(found)}", near=_ids_of(found)
@@ -159,7 +169,7 @@ def _latest_attempts(rows: Iterable[Any]) -> list[Any]:
 
 
 def _follow_became(connection: Connection, row: Any) -> UUID:
-    for _ in range(_MAX_BECAME):
+    for _ in range(MAX_BECAME):
         if row.became_run_id is None:
             break
         became = connection.execute(_OF_WHOLE_ID, {RUN_ID.key: row.became_run_id}).one_or_none()

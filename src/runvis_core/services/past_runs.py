@@ -13,10 +13,10 @@ from runvis_core.errors import PastError
 from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.cursors import read_cursor, read_moment, write_cursor
 from runvis_core.services.filters import RunFilter
-from runvis_core.services.names import resolve_run
 from runvis_core.services.past import PastRun, PastRuns, covers, find_end, name_past, reading_past
 from runvis_core.services.past_filter import PastFilter, PastRunFilter
 from runvis_core.services.past_kin import find_past_ancestry, find_past_previous
+from runvis_core.services.past_names import resolve_past_run
 from runvis_core.services.run_summaries import Collected, Surroundings, describe, list_items
 from runvis_core.services.ways import Bounds, Place, Way, find_named, is_of, name_walked, walk
 from runvis_core.store.database import Store
@@ -63,7 +63,7 @@ def find_past_runs(
     bound = PastRunFilter(**filters.model_dump(), **asked.model_dump())
     after = None if cursor is None else Place(*read_cursor(cursor, of=_LIST, filters=bound, kinds=(read_moment, UUID)))
     ends = [end for end in (filters.until, find_end(runs.connection, runs.past)) if end is not None]
-    parent = None if filters.parent is None else resolve_run(runs.connection, filters.parent)
+    parent = None if filters.parent is None else resolve_past_run(runs, filters.parent)
     walked = walk(
         runs.connection,
         run_intervals,

@@ -246,6 +246,20 @@ def test_a_run_was_its_provisional_self_before_it_became_another(store: Store, r
     assert get_past_run_detail(store, str(started), PastFilter(as_of=at(5)), now=NOW).run_id == waiting
 
 
+def test_a_run_of_which_it_was_not_known_what_it_becomes_stays_what_it_was(store: Store, record: Record) -> None:
+    waiting, started, inside = a_run_id("waiting"), a_run_id("started"), a_run_id("inside")
+    record(store, [make(StateEvent, run_id=run, seconds=1, state=State.QUEUED) for run in (waiting, started)])
+    named = {"definition": "etl.load", "definition_kind": "task", "native_key": "load", "native_id": "load"}
+    record(store, [make(IdentityEvent, run_id=inside, seconds=2, parent_run_id=waiting, **named)])
+    known = PastFilter(known_at=head_of(store))
+    before = get_past_run_detail(store, str(waiting), known, now=NOW)
+    assert before.run_id == waiting
+    record(store, [make(LinkEvent, run_id=waiting, seconds=5, relation=Relation.BECAME, target_run_id=started)])
+    assert get_past_run_detail(store, str(waiting), known, now=NOW) == before
+    assert states(store, RunFilter(parent=str(waiting)), known_at=known.known_at) == {inside: None}
+    assert get_past_run_detail(store, str(waiting), PastFilter(known_at=head_of(store)), now=NOW).run_id == started
+
+
 @pytest.mark.parametrize("said", [{"seconds": 100}, {"seconds": 20}], ids=["told afterwards", "told before its own end"])
 def test_the_end_that_a_snapshot_tells_of_belongs_to_the_past_from_that_end_on(
     store: Store, record: Record, said: dict[str, Any]
