@@ -179,10 +179,10 @@ def _version_facts(version: DefinitionVersion | None) -> Facts:
 
 
 def _leaves(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield the parts of a JSON value that have no parts, each with the path to it."""
+    """Yield the parts of a JSON value that have no parts, each with the path to it; no two have the same path."""
     inner: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict) and depth < _MAX_DEPTH:
-        inner = cast("dict[str, Any]", value).items()
+        inner = ((_quoted(key), part) for key, part in cast("dict[str, Any]", value).items())
     elif isinstance(value, list) and depth < _MAX_DEPTH:
         inner = enumerate(cast("list[Any]", value))
     parts = list(inner)
@@ -193,6 +193,11 @@ def _leaves(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
         return
     for key, part in parts:
         yield from _leaves(f"{name}.{key}", part, depth + 1)
+
+
+def _quoted(key: str) -> str:
+    """Return a key as a part of a path: in quotes where it could be taken for several, or for a place in a list."""
+    return key if key and not key.isdigit() and not {".", '"'} & set(key) else orjson.dumps(key).decode()
 
 
 # What differs

@@ -271,6 +271,23 @@ def test_a_long_value_is_cut_and_says_so(store: Store, record: Record) -> None:
     assert str(difference.right).endswith("… (10002 bytes)")
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "fields"),
+    [
+        ({"x": {"y": 1}, "x.y": 5}, {"x": {"y": 2}, "x.y": 5}, ["parameters.x.y"]),
+        ({"spark.memory": 1}, {"spark": {"memory": 1}}, ['parameters."spark.memory"', "parameters.spark.memory"]),
+        (["a"], {"0": "a"}, ['parameters."0"', "parameters.0"]),
+    ],
+)
+def test_no_key_of_an_input_is_taken_for_another(
+    store: Store, record: Record, ours: Any, theirs: Any, fields: list[str]
+) -> None:
+    for name, begins, parameters in (("one", 0, ours), ("two", 100, theirs)):
+        record(store, a_run(name, begins=begins, context={"content": {"parameters": parameters}}))
+    found = compare_runs(store, str(a_run_id("one")), str(a_run_id("two")))
+    assert [one.field for one in found.differences] == fields
+
+
 def test_a_metric_differs_by_its_number(store: Store, record: Record) -> None:
     for name, begins, rows in (("one", 0, 5.0), ("two", 100, 0.0)):
         metric = make(MetricEvent, seconds=begins, run_id=a_run_id(name), name="rows", value=rows)
