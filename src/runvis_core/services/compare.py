@@ -49,8 +49,13 @@ def compare_with_last_success(store: Store, name: str) -> Comparison:
 
 
 def find_last_success(connection: Connection, run_id: UUID) -> UUID | None:
-    """Return the last run of the same definition before this one whose effective state is Succeeded."""
+    """Return the last run of the same definition before this one whose effective state is Succeeded.
+
+    None where there is none, or nobody named the definition.
+    """
     row: Any = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+    if row.definition is None:
+        return None
     query = (
         select(runs.c.run_id)
         .where(

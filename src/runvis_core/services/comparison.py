@@ -28,6 +28,7 @@ SECONDS_SHARE: Final = 0.1
 """Times that differ by less than a second, or by less than a tenth of the longer one, count as equal."""
 _MAX_DEPTH: Final = 8
 _THEME_RANK: Final = {theme: rank for rank, theme in enumerate(Theme)}
+_TIMES: Final = (Theme.QUEUE, Theme.DURATION)
 _GIVEN: Final = (Theme.CODE, Theme.INPUTS, Theme.ENVIRONMENT)
 """What a run has before anything happens in it."""
 _FIRST_RANK: Final = {
@@ -219,6 +220,9 @@ def _differences(pair: Pair, place: int, left: Side, right: Side, equal: dict[Th
         others.pop((Theme.OUTCOME, "native_state"), None)
     for theme, field in sorted(facts.keys() | others.keys()):
         value, other = facts.get((theme, field)), others.get((theme, field))
+        if theme in _TIMES and (value is None or other is None):
+            # Of one of them it has not come so far; that is said by its state.
+            continue
         if _is_equal(theme, value, other):
             equal[theme].add(field)
         elif not _is_untold(theme, value, pair.left) and not _is_untold(theme, other, pair.right):
@@ -233,10 +237,7 @@ def _is_untold(theme: Theme, value: Any, nodes: list[TreeNode]) -> bool:
 
 
 def _is_equal(theme: Theme, value: Any, other: Any) -> bool:
-    if theme in (Theme.QUEUE, Theme.DURATION):
-        if value is None or other is None:
-            # One of them has not come so far; that is said by its state.
-            return True
+    if theme in _TIMES:
         return abs(other - value) < max(SECONDS_FLOOR, SECONDS_SHARE * max(abs(value), abs(other)))
     return value == other and (type(value) is type(other) or (_is_number(value) and _is_number(other)))
 

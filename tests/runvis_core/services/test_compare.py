@@ -258,6 +258,21 @@ def test_the_last_success_is_of_the_same_definition_and_deployment(store: Store,
     assert found.left.run_id == a_run_id("right")
 
 
+def test_a_time_that_is_not_known_of_both_is_not_called_equal(store: Store, record: Record) -> None:
+    record(store, a_run("ended", begins=0, waits=5))
+    record(store, a_run("going on", begins=100, state=None))
+    found = compare_runs(store, str(a_run_id("ended")), str(a_run_id("going on")))
+    assert told(found) == [("outcome", "state", ())]
+    assert {group.theme for group in found.equal}.isdisjoint({Theme.QUEUE, Theme.DURATION})
+
+
+def test_runs_that_nobody_named_are_not_of_the_same_definition(store: Store, record: Record) -> None:
+    record(store, [make(StateEvent, run_id=a_run_id("one"), state=State.SUCCEEDED)])
+    record(store, [make(StateEvent, run_id=a_run_id("other"), seconds=100, state=State.FAILED)])
+    with pytest.raises(NotFoundError, match="no run of the same definition succeeded before"):
+        compare_with_last_success(store, str(a_run_id("other")))
+
+
 def test_an_unknown_run_is_not_found(store: Store, record: Record) -> None:
     record(store, a_story())
     with pytest.raises(NotFoundError):
