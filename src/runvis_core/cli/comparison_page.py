@@ -28,7 +28,8 @@ def print_comparison(found: Comparison) -> None:
     if found.first_divergence is not None:
         out.print(Text("They part at: ", style="bold").append(_sentence(found.first_divergence), style="not bold"))
     if not found.differences:
-        out.print(Text("Nothing differs."))
+        is_whole = not found.cut_steps and not found.cut_fields
+        out.print(Text("Nothing differs." if is_whole else "Nothing differs of what was compared."))
     else:
         _print_differences(out, found)
     if found.equal:
@@ -36,6 +37,8 @@ def print_comparison(found: Comparison) -> None:
         out.print(Text(f"equal: {said}", style="dim"))
     if found.cut_steps:
         out.print(Text(f"{found.cut_steps} steps were too many to compare", style="dim"))
+    if found.cut_fields:
+        out.print(Text(f"{found.cut_fields} fields of steps were too large to compare", style="dim"))
 
 
 def _side(run: RunRef) -> tuple[Any, ...]:

@@ -28,6 +28,15 @@ SECONDS_SHARE: Final = 0.1
 """Times that differ by less than a second, or by less than a tenth of the longer one, count as equal."""
 _MAX_DEPTH: Final = 8
 _THEME_RANK: Final = {theme: rank for rank, theme in enumerate(Theme)}
+_CUT: Final = {
+    "parameters": (Theme.INPUTS, ("parameters",)),
+    "conf": (Theme.INPUTS, ("conf",)),
+    "datasets": (Theme.DATASETS, ("reads ", "writes ")),
+    "artifacts": (Theme.DATASETS, ("artifact ",)),
+    "metrics": (Theme.METRICS, ("metric ",)),
+    "failure.message": (Theme.OUTCOME, ("failure.message",)),
+}
+"""By what a summary may leave out, where it would be among the facts."""
 _TIMES: Final = (Theme.QUEUE, Theme.DURATION)
 _GIVEN: Final = (Theme.CODE, Theme.INPUTS, Theme.ENVIRONMENT)
 """What a run has before anything happens in it."""
@@ -98,6 +107,7 @@ def compare_sides(left: Side, right: Side) -> Comparison:
         steps=steps,
         cut_differences=max(0, len(ranked) - MAX_DIFFERENCES),
         cut_steps=len(pairs) - len(kept),
+        cut_fields=sum(len(_cut_names(left, pair.left) | _cut_names(right, pair.right)) for pair in kept),
     )
 
 
@@ -225,15 +235,29 @@ def _differences(pair: Pair, place: int, left: Side, right: Side, equal: dict[Th
             continue
         if _is_equal(theme, value, other):
             equal[theme].add(field)
-        elif not _is_untold(theme, value, pair.left) and not _is_untold(theme, other, pair.right):
+        elif not _is_untold(theme, field, value, left, pair.left) and not _is_untold(
+            theme, field, other, right, pair.right
+        ):
             yield _Found(_difference(theme, field, value, other, pair.step), pair.step, known_at, place)
 
 
-def _is_untold(theme: Theme, value: Any, nodes: list[TreeNode]) -> bool:
-    """Return whether a step lacks a fact because it ended before it began: nobody was there to tell."""
+def _is_untold(theme: Theme, field: str, value: Any, side: Side, nodes: list[TreeNode]) -> bool:
+    """Return whether a step lacks a fact that nobody was there to tell, as it ended before it began, or left out."""
+    if value is not None:
+        return False
+    for name in _cut_names(side, nodes):
+        where, beginnings = _CUT[name]
+        if theme is where and field.startswith(beginnings):
+            return True
     state = nodes[-1].effective_state
     is_over = state is not None and state.is_terminal and nodes[-1].started_at is None
-    return value is None and is_over and theme is not Theme.OUTCOME
+    return is_over and theme is not Theme.OUTCOME
+
+
+def _cut_names(side: Side, nodes: list[TreeNode]) -> set[str]:
+    """Return what the summary of a step's last attempt leaves out of what is compared."""
+    run = side.summaries.get(nodes[-1].run_id) if nodes else None
+    return set() if run is None else _CUT.keys() & run.cut.keys()
 
 
 def _is_equal(theme: Theme, value: Any, other: Any) -> bool:

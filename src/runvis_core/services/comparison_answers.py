@@ -100,3 +100,5 @@ class Comparison(Answer):
     cut_differences: int = 0
     cut_steps: int = 0
     """How many steps were left out, and not compared."""
+    cut_fields: int = 0
+    """How many fields of steps are too large, or have too many items, on either side to be compared whole."""

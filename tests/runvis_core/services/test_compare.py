@@ -303,6 +303,24 @@ def test_no_key_of_an_input_is_taken_for_another(
     assert [one.field for one in found.differences] == fields
 
 
+def test_what_a_step_has_too_much_of_is_not_called_lacking_nor_equal(store: Store, record: Record) -> None:
+    inputs = {"one": "x" * 20_000, "two": "y"}
+    for name, begins, read in (("one", 0, range(101)), ("two", 1000, range(100, -1, -1))):
+        record(store, a_run(name, begins=begins, seconds=60))
+        given = {"content": {"parameters": {"text": inputs[name]}}}
+        step = {"definition": "etl.load", "kind": "task", "inside": name}
+        record(store, a_run(f"{name} load", begins=begins + 1, context=given, **step))
+        said = {"run_id": a_run_id(f"{name} load"), "seconds": begins + 2, "direction": "read", "namespace": "s3://x"}
+        record(store, [make(DatasetEvent, name=f"d{number}", **said) for number in read])
+    found = compare_runs(store, str(a_run_id("one")), str(a_run_id("two")))
+    assert told(found) == []
+    assert Theme.INPUTS not in {group.theme for group in found.equal}
+    assert found.cut_fields == 2
+    # Of one compared by itself all is read.
+    alone = compare_runs(store, str(a_run_id("one load")), str(a_run_id("two load")))
+    assert (told(alone), alone.cut_fields) == ([("inputs", "parameters.text", ())], 0)
+
+
 def test_a_metric_differs_by_its_number(store: Store, record: Record) -> None:
     for name, begins, rows in (("one", 0, 5.0), ("two", 100, 0.0)):
         metric = make(MetricEvent, seconds=begins, run_id=a_run_id(name), name="rows", value=rows)

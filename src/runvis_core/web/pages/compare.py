@@ -51,7 +51,8 @@ def show_comparison(request: Request) -> Response:
         themes=_themes(found),
         equal=[(TITLES[one.theme], one.count, one.fields) for one in found.equal],
         steps=_steps(found),
-        hidden_steps=max(0, len(found.steps) - MAX_STEPS) + found.cut_steps,
+        hidden_steps=max(0, len(found.steps) - MAX_STEPS),
+        uncompared=_uncompared(found),
         swap_href=_address(found.right, found.left),
     )
 
@@ -72,11 +73,18 @@ def _themes(found: Comparison) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def _sentence(found: Comparison) -> str:
     if not found.differences:
-        return "Nothing differs of what was recorded."
+        return f"Nothing differs of what was {'compared' if _uncompared(found) else 'recorded'}."
     first = found.first_divergence
     where = f" They part first at {_place(first)}." if first else ""
     alike = "" if any(one.theme is Theme.OUTCOME for one in found.differences) else " They ended alike."
     return f"{count_of(len(found.differences) + found.cut_differences, 'difference')}.{where}{alike}"
+
+
+def _uncompared(found: Comparison) -> str:
+    """Return what there was no room to compare; nothing where all was compared."""
+    steps = f"{count_of(found.cut_steps, 'step')} left out" if found.cut_steps else ""
+    fields = f"{count_of(found.cut_fields, 'field')} of steps too large" if found.cut_fields else ""
+    return " and ".join(filter(None, (steps, fields)))
 
 
 def _place(one: Difference) -> str:
