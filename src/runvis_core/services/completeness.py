@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -19,6 +20,7 @@ from runvis_core.services.completeness_answers import (
     GapView,
     NumberSpan,
     RunGap,
+    UncertainRun,
 )
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_completeness import Numbers, RunRecord, find_numbers, judge_runs, read_numbers
@@ -33,6 +35,8 @@ DEFAULT_SPAN: Final = timedelta(days=7)
 MAX_GAPS: Final = 100
 MAX_RUNS: Final = 100
 """As many gaps, and runs that are not whole, an account names."""
+MAX_UNCERTAIN: Final = 5
+"""How many runs an account names of each gap."""
 _RUN_COLUMNS: Final = (
     runs.c.run_id,
     runs.c.sort_at,
@@ -60,16 +64,15 @@ def get_completeness(store: Store, filters: CompletenessFilter, *, limit: int, n
         if by is not By.DEFINITION:
             for producer in find_producers(connection, filters, since, until):
                 account.add_producer(producer)
-        if by is not By.PRODUCER:
-            chosen = [runs.c.sort_at >= since, runs.c.sort_at < until, runs.c.became_run_id.is_(None)]
-            chosen += _of(runs, filters)
-            if by is By.DEFINITION:
-                found = _find_runs(connection, chosen)
-            else:
-                sure, found = part_runs(connection, _RUN_COLUMNS, chosen)
-                account.add_sure_runs(sure)
-            for rows in chunks(found):
-                account.add_runs(connection, rows)
+        chosen = [runs.c.sort_at >= since, runs.c.sort_at < until, runs.c.became_run_id.is_(None)]
+        chosen += _of(runs, filters)
+        if by is By.DEFINITION:
+            found = _find_runs(connection, chosen)
+        else:
+            sure, found = part_runs(connection, _RUN_COLUMNS, chosen)
+            account.add_sure_runs(sure)
+        for rows in chunks(found):
+            account.add_runs(connection, rows)
         if account.spans:
             account.gaps += _gaps_of(connection, account.spans)
     return account.answer(since, until, limit)
@@ -86,7 +89,10 @@ class Producer(NamedTuple):
 def find_producers(
     connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime
 ) -> Iterator[Producer]:
-    """Yield the producers that opened in a span of time; last those of which nothing is known but what was refused."""
+    """Yield the producers that opened in a span of time, and those before it of which a number was missed in it.
+
+    Last those of which nothing is known but what was refused.
+    """
     moment = func.coalesce(producers.c.opened_at, producers.c.last_heard_at)
     query = (
         select(producers, refusals.c.numbers)
@@ -95,6 +101,17 @@ def find_producers(
         .order_by(producers.c.producer)
     )
     yield from _producers(connection, query)
+    earlier = (
+        select(producers, refusals.c.numbers, refusals.c.last_refused_at)
+        .outerjoin(refusals, refusals.c.producer == producers.c.producer)
+        .where(producers.c.opened_at < since, producers.c.last_heard_at >= since)
+        .where(or_(producers.c.gaps.is_not(None), refusals.c.numbers.is_not(None)), *_of(producers, filters))
+        .order_by(producers.c.producer)
+    )
+    for producer in _producers(connection, earlier):
+        missed_at = [*(gap.noticed_at for gap in producer.gaps), producer.row.last_refused_at]
+        if any(at is not None and since <= at < until for at in missed_at):
+            yield producer
     unknown = (
         select(refusals)
         .outerjoin(producers, producers.c.producer == refusals.c.producer)
@@ -188,6 +205,11 @@ class _Account:
         self._spans: dict[tuple[Any, ...], dict[str, set[Any]]] = {}
         self._runs: list[RunGap] = []
         self._cut_runs = 0
+        self._beside: dict[str, Any] = dict.fromkeys(_NUMBERS, 0)
+        """Of the runs, where the rows are those of producers."""
+        self._uncertain: dict[UUID, dict[tuple[int, int], list[UncertainRun]]] = defaultdict(dict)
+        """By producer and missing numbers of it the latest runs that these may have been about."""
+        self._uncertain_counts: Counter[tuple[UUID, int, int]] = Counter()
 
     def add_producer(self, producer: Producer) -> None:
         """Add what came and what did not of one producer."""
@@ -212,7 +234,7 @@ class _Account:
     def add_sure_runs(self, counts: Mapping[SureRuns, int]) -> None:
         """Add runs that need no look: of a deployment's account."""
         for group, number in counts.items():
-            made = self._row(group.day, group)
+            made = self._row_of_runs(group.day, group)
             made["runs"] += number
             made["open" if group.is_open else "whole"] += number
 
@@ -221,7 +243,7 @@ class _Account:
         records = judge_runs(connection, rows, count_entries(connection, [row.run_id for row in rows]))
         for row in rows:
             record = records[row.run_id]
-            made = self._row(row.sort_at.date(), row)
+            made = self._row_of_runs(row.sort_at.date(), row)
             made["runs"] += 1
             made[_COUNTED[record.completeness.outcome]] += 1
             if self.by is By.DEFINITION:
@@ -242,12 +264,19 @@ class _Account:
             made[name] = count_numbers([[low, high] for _, low, high in seen[name]])
         made["sent"] = made["stored"] + made["missing"] + made["refused"]
 
+    def _row_of_runs(self, day: date, row: Any) -> dict[str, Any]:
+        return self._beside if self.by is By.PRODUCER else self._row(day, row)
+
     def _add_gap(self, row: Any, record: RunRecord) -> None:
+        for span in record.missing:
+            self._uncertain_counts[span] += 1
+            first = self._uncertain[span[0]].setdefault(span[1:], [])
+            if len(first) < MAX_UNCERTAIN:
+                first.append(UncertainRun(**{name: getattr(row, name) for name in UncertainRun.model_fields}))
         if len(self._runs) >= MAX_RUNS:
             self._cut_runs += 1
             return
-        names = ("run_id", "engine", "deployment", "definition", "native_id")
-        said = {name: getattr(row, name) for name in names}
+        said = {name: getattr(row, name) for name in UncertainRun.model_fields}
         spans = [NumberSpan(producer=span[0], low=span[1], high=span[2]) for span in _sorted(record)]
         self._runs.append(RunGap(**said, completeness=record.completeness, spans=spans))
 
@@ -269,20 +298,43 @@ class _Account:
         rows = sorted((AccountRow(**row) for row in self._rows.values()), key=_newest_first)
         kept = sorted(sorted(rows, key=_is_whole)[:limit], key=_newest_first)
         gaps = sorted(self.gaps, key=_open_first)
-        lacks = any(not _is_whole(row) for row in rows)
-        unsure = any(row.open or row.unknown or row.producers > row.closed for row in rows)
+        total = self._total(rows)
+        # By definition nobody is asked whether a producer closed: what it leaves unknown is said of its runs.
+        unsure = total.open or total.unknown or (self.by is not By.DEFINITION and total.producers > total.closed)
         return Completeness(
             by=self.by.value,
             since=since,
             until=until,
-            whole=False if lacks else None if unsure else True,
+            whole=False if not _is_whole(total) else None if unsure else True,
             items=kept,
+            total=total,
             cut=len(rows) - len(kept),
-            gaps=gaps[:MAX_GAPS],
+            gaps=[self._with_runs(gap) for gap in gaps[:MAX_GAPS]],
             cut_gaps=max(0, len(gaps) - MAX_GAPS),
             runs=self._runs,
             cut_runs=self._cut_runs,
         )
+
+    def _total(self, rows: Iterable[AccountRow]) -> AccountRow:
+        total = {name: self._beside[name] + sum(getattr(row, name) for row in rows) for name in _NUMBERS}
+        if self.by is By.DEFINITION:
+            # A producer tells of several definitions, and what it did not tell may have been about any of them.
+            seen = {name: set().union(*(one[name] for one in self._spans.values())) for name in _SHARED}
+            total["producers"] = len(seen["producers"])
+            for name in ("missing", "refused"):
+                total[name] = count_numbers([[low, high] for _, low, high in seen[name]])
+            total["sent"] = total["stored"] + total["missing"] + total["refused"]
+        return AccountRow(**total)
+
+    def _with_runs(self, gap: GapView) -> GapView:
+        if gap.closed_at is not None:
+            return gap
+        # A gap lies in one stretch of missing numbers; others may have come up beside it since.
+        for (low, high), first in self._uncertain.get(gap.producer, {}).items():
+            if low <= gap.low and gap.high <= high:
+                count = self._uncertain_counts[gap.producer, low, high]
+                return gap.model_copy(update={"runs": first, "run_count": count})
+        return gap
 
 
 def _sorted(record: RunRecord) -> list[tuple[UUID, int, int]]:
@@ -293,6 +345,8 @@ _NUMBERS: Final = (
     *("producers", "closed", "sent", "stored", "refused", "missing", "unkept"),
     *("runs", "whole", "open", "incomplete", "lacking", "unknown"),
 )
+_SHARED: Final = ("producers", "missing", "refused")
+"""What the rows of several definitions may count in common."""
 _COUNTED: Final = {
     Wholeness.WHOLE: "whole",
     Wholeness.OPEN: "open",
@@ -321,17 +375,17 @@ def _open_first(gap: GapView) -> tuple[Any, ...]:
 def check_completeness(store: Store, *, now: datetime) -> Check:
     """Return what the account of the last day says, for the doctor."""
     day = CompletenessFilter(since=now - timedelta(days=1))
-    found = get_completeness(store, day, limit=1000, now=now)
-    total = {name: sum(getattr(row, name) for row in found.items) for name in _NUMBERS}
+    found = get_completeness(store, day, limit=1, now=now)
+    total = found.total
     said = (
-        f"of the last day {total['producers']} producers sent {total['sent']} events: {total['stored']} stored, "
-        f"{total['refused']} refused, {total['missing']} missing; of {total['runs']} runs "
-        f"{total['whole']} are whole, {total['lacking']} lack the word of their {Witness.WORKER.value}"
+        f"of the last day {total.producers} producers sent {total.sent} events: {total.stored} stored, "
+        f"{total.refused} refused, {total.missing} missing; of {total.runs} runs "
+        f"{total.whole} are whole, {total.lacking} lack the word of their {Witness.WORKER.value}"
     )
-    if total["missing"] or total["refused"]:
+    if total.missing or total.refused:
         remedy = "run `runvis completeness` for where; `runvis spool status` on those machines says what still waits"
         return Check(name="completeness", outcome="problem", detail=said, remedy=remedy)
-    if total["lacking"]:
+    if total.lacking:
         remedy = "run `runvis completeness`: RunVis may not be installed, or not be set up, where those runs worked"
         return Check(name="completeness", outcome="warning", detail=said, remedy=remedy)
     return Check(name="completeness", outcome="ok", detail=said)

@@ -13,6 +13,16 @@ from runvis_core.services.calendar import AskedEnd, AskedMoment
 from runvis_core.services.filters import Word
 
 
+class UncertainRun(Answer):
+    """A run of which it can't be said that its record is whole."""
+
+    run_id: UUID
+    engine: str
+    deployment: str
+    definition: str | None = None
+    native_id: str | None = None
+
+
 class GapView(Answer):
     """Numbers that a producer gave and that did not come with those around them."""
 
@@ -32,6 +42,10 @@ class GapView(Answer):
     """When the numbers came after all."""
     late_seconds: float | None = None
     """How long the gap stood open."""
+    runs: list[UncertainRun] = Field(default_factory=list[UncertainRun])
+    """The latest runs of the asked time that it makes uncertain; none any more once it is closed."""
+    run_count: int = 0
+    """How many there are."""
 
 
 class AccountRow(Answer):
@@ -85,14 +99,9 @@ class NumberSpan(Answer):
     high: int
 
 
-class RunGap(Answer):
+class RunGap(UncertainRun):
     """A run whose record is not whole."""
 
-    run_id: UUID
-    engine: str
-    deployment: str
-    definition: str | None = None
-    native_id: str | None = None
     completeness: RunCompleteness
     spans: list[NumberSpan] = Field(default_factory=list[NumberSpan])
     """The numbers that never came, or were refused, and may have been about it."""
@@ -107,6 +116,9 @@ class Completeness(Answer):
     whole: bool | None = None
     """False if something is missing, refused or lacking; None if nothing is, but not all can be known."""
     items: list[AccountRow]
+    total: AccountRow
+    """All of it as one: also what `items` leave out, and once what several of them count. By definition it counts what
+    was said of runs, else all that was numbered."""
     cut: int = 0
     """How many rows were left out."""
     gaps: list[GapView] = Field(default_factory=list[GapView])

@@ -285,6 +285,57 @@ def test_the_account_is_narrowed_and_tells_what_it_leaves_out(store: Store, reco
     assert get_completeness(store, CompletenessFilter(until=LONG_AGO), limit=1, now=NOW).items == []
 
 
+def test_one_missing_number_is_one_however_the_account_is_kept(store: Store, record: Record) -> None:
+    told: list[EventBase] = [make(ProducerOpenedEvent, component="scheduler", producer=SCHEDULER)]
+    for name in ("a", "b", "c"):
+        told += [identity(name, definition=name), make(StateEvent, run_id=a_run_id(name), state=State.RUNNING)]
+    told += [make(StateEvent, run_id=a_run_id("a"), seconds=second, state=State.FINALIZING) for second in (3, 4)]
+    record(store, [event for event in numbered(SCHEDULER, told) if event.sequence != 7])
+    found = {by: account(store, by) for by in By}
+    assert {by: (one.total.missing, one.total.runs, one.whole) for by, one in found.items()} == dict.fromkeys(
+        By, (1, 3, False)
+    )
+    assert {one.gaps[0].run_count for one in found.values()} == {3}
+    assert (found[By.DEFINITION].total.sent, found[By.PRODUCER].total.sent) == (8, 9)
+    assert len(found[By.DEFINITION].items) == 3
+
+
+def test_what_is_left_out_counts_all_the_same_and_each_gap_names_its_runs(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runvis_core.services.completeness.MAX_RUNS", 2)
+    for number in range(4):
+        producer = a_run_id(f"process {number}")
+        life = [event for event in numbered(producer, a_life(f"run {number}")) if event.sequence != 2]
+        record(store, [event.model_copy(update={"event_id": event.derived_id()}) for event in life])
+    filters = CompletenessFilter(by=By.PRODUCER, since=LONG_AGO, until=FAR_OFF)
+    found = get_completeness(store, filters, limit=1, now=NOW)
+    assert (found.total.missing, found.total.sent, found.total.runs, found.cut) == (4, 20, 4, 3)
+    assert {run.run_id for gap in found.gaps for run in gap.runs} == {a_run_id(f"run {number}") for number in range(4)}
+    assert [gap.run_count for gap in found.gaps] == [1, 1, 1, 1]
+    assert (len(found.runs), found.cut_runs) == (2, 2)
+
+
+def test_by_definition_what_is_whole_is_called_so(store: Store, record: Record) -> None:
+    record(store, numbered(WORKER, a_life()))
+    assert account(store, By.DEFINITION).whole is True
+
+
+def test_a_gap_of_a_process_that_opened_long_ago_is_in_the_account(store: Store, record: Record) -> None:
+    opened = make(ProducerOpenedEvent, seconds=-30 * 86400, component="scheduler", producer=SCHEDULER)
+    told = numbered(SCHEDULER, [opened, *books("early"), *books("late")])
+    record(store, told[:3])
+    now = store.clock() + timedelta(seconds=1)
+    asked = CompletenessFilter(by=By.PRODUCER)
+    before = get_completeness(store, asked, limit=10, now=now)
+    record(store, told[4:])
+    now = store.clock() + timedelta(seconds=1)
+    found = get_completeness(store, asked, limit=10, now=now)
+    assert (before.total.missing, found.total.missing, len(found.gaps), found.whole) == (0, 1, 1, False)
+    earlier = CompletenessFilter(by=By.PRODUCER, since=at(-86400), until=at(-3600))
+    assert get_completeness(store, earlier, limit=10, now=now).gaps == []
+
+
 def test_the_doctor_calls_missing_events_a_problem(store: Store, record: Record) -> None:
     assert check_completeness(store, now=NOW).outcome == "ok"
     record(store, numbered(WORKER, a_life())[:1] + numbered(WORKER, a_life())[2:])

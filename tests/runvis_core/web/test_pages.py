@@ -657,6 +657,13 @@ def test_a_gap_leads_to_the_runs_that_it_makes_uncertain(
     assert list(links_of(page)).count(f"/runs/{a_run_id('run')}") == 3, beside
     assert "2 missing and 0 refused of 5 numbered events" in page.text
     assert sum("h-quiet" in (attributes.get("class") or "") for attributes in page.of("td")) >= 22
+    # However it is kept, and with the same filters.
+    for by in ("definition", "producer"):
+        address = f"/completeness?since=2026-11-01&by={by}"
+        assert address in list(links_of(page))
+        other = read(serve(), address)
+        assert "2 missing and 0 refused of" in other.text
+        assert list(links_of(other)).count(f"/runs/{a_run_id('run')}") == 3, beside
 
 
 def test_a_definition_shows_how_long_it_takes(pages: httpx.Client) -> None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.services.completeness import get_completeness
-from runvis_core.services.completeness_answers import Completeness, CompletenessFilter, GapView, NumberSpan, RunGap
+from runvis_core.services.completeness_answers import By, Completeness, CompletenessFilter
 from runvis_core.services.entries import find_head
 from runvis_core.services.heard_hours import HeardHour, HeardSource, get_heard_hours
 from runvis_core.services.starts import LOOKED_AT, find_told
@@ -18,12 +18,12 @@ from runvis_core.web.page import asked, store_of, understand, with_zones
 from runvis_core.web.rendering import now_of, render, with_query
 
 MAX_ROWS: Final = 100
-MAX_UNCERTAIN: Final = 5
 
 
 def show_completeness(request: Request) -> Response:
     """Show what came and what did not, by day and deployment, and the runs that this makes uncertain."""
-    filters = understand(CompletenessFilter, with_zones(asked(request), "since", "until"))
+    given = asked(request)
+    filters = understand(CompletenessFilter, with_zones(given, "since", "until"))
     store, now = store_of(request), now_of(request)
     account = get_completeness(store, filters, limit=MAX_ROWS, now=now)
     heard = get_heard_hours(store, filters, now=now)
@@ -32,15 +32,15 @@ def show_completeness(request: Request) -> Response:
         "completeness.html",
         account=account,
         sentence=_sentence(account),
-        numbered=sum(row.sent for row in account.items),
-        by=filters.by.value,
+        numbered=account.total.sent,
+        by=account.by,
+        ways=[(f"By {by}", with_query("/completeness", {**given, "by": by})) for by in By],
         heard=heard,
         sources=[(source, [_cell(source, hour) for hour in source.hours]) for source in heard.sources],
         is_empty=not account.items and not find_head(store),
         address=str(request.base_url).rstrip("/"),
         told=find_told(store, filters, since=account.since, until=account.until),
         looked_at=LOOKED_AT,
-        gaps=[(gap, *_uncertain(account, gap)) for gap in account.gaps],
     )
 
 
@@ -76,26 +76,17 @@ def _cell(source: HeardSource, hour: HeardHour) -> Cell:
     return Cell(key, mark, ", ".join(words), with_query("/runs", {**of, **between}))
 
 
-def _uncertain(account: Completeness, gap: GapView) -> tuple[list[RunGap], int]:
-    """Return the runs that a gap may have been about: the first of them, and how many more are known."""
-    found = [run for run in account.runs if any(_overlap(span, gap) for span in run.spans)]
-    return found[:MAX_UNCERTAIN], max(0, len(found) - MAX_UNCERTAIN)
-
-
-def _overlap(span: NumberSpan, gap: GapView) -> bool:
-    return span.producer == gap.producer and span.low <= gap.high and span.high >= gap.low
-
-
 def _sentence(account: Completeness) -> str:
+    total = account.total
     if not account.items:
         return "Nobody was heard in this time, so nothing can be said of it."
-    sent, missing = (sum(getattr(row, name) for row in account.items) for name in ("sent", "missing"))
-    refused, lacking = (sum(getattr(row, name) for row in account.items) for name in ("refused", "lacking"))
-    if not sent and not refused:
+    if not total.sent and not total.refused:
         return "Nobody numbered their events in this time, so whether any are missing can't be known."
-    of = f"of {count_of(sent, 'numbered event')}"
+    of = f"of {count_of(total.sent, 'numbered event')}{' about runs' if account.by == By.DEFINITION else ''}"
     if account.whole:
         return f"Nothing is missing {of}."
     if account.whole is None:
         return f"Nothing is known to be missing {of}, but not all can be known."
-    return f"{missing:,} missing and {refused:,} refused {of}; {count_of(lacking, 'run')} without the worker's word."
+    said = f"{total.missing:,} missing and {total.refused:,} refused {of}"
+    unkept = f"; {count_of(total.unkept, 'event')} that their senders could not keep" if total.unkept else ""
+    return f"{said}{unkept}; {count_of(total.lacking, 'run')} without the worker's word."
