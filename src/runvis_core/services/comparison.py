@@ -37,6 +37,7 @@ _CUT: Final = {
     "failure.message": (Theme.OUTCOME, ("failure.message",)),
 }
 """By what a summary may leave out, where it would be among the facts."""
+_TOLD_AS_IT_GOES: Final = (Theme.DATASETS, Theme.METRICS)
 _TIMES: Final = (Theme.QUEUE, Theme.DURATION)
 _GIVEN: Final = (Theme.CODE, Theme.INPUTS, Theme.ENVIRONMENT)
 """What a run has before anything happens in it."""
@@ -92,7 +93,7 @@ def compare_sides(left: Side, right: Side) -> Comparison:
     for place, pair in enumerate(kept):
         here = list(_differences(pair, place, left, right, equal))
         found += here
-        steps.append(_step(pair, here))
+        steps.append(_step(pair, here, is_lacking=_is_lacking(pair, left, right)))
     ranked = _rank(found)
     first = _first_divergence(found, ranked)
     if first is not None:
@@ -217,7 +218,7 @@ def _quoted(key: str) -> str:
 def _differences(pair: Pair, place: int, left: Side, right: Side, equal: dict[Theme, set[str]]) -> Iterator[_Found]:
     if not pair.left or not pair.right:
         # What ran inside a step that one side lacks is lacking with it.
-        if pair.parent_is_whole:
+        if pair.parent_is_whole and _is_lacking(pair, left, right):
             yield _lacking_step(pair, place, left, right)
         return
     known_at = min(_known_at(left, pair.left), _known_at(right, pair.right))
@@ -242,16 +243,26 @@ def _differences(pair: Pair, place: int, left: Side, right: Side, equal: dict[Th
 
 
 def _is_untold(theme: Theme, field: str, value: Any, side: Side, nodes: list[TreeNode]) -> bool:
-    """Return whether a step lacks a fact that nobody was there to tell, as it ended before it began, or left out."""
+    """Return whether a step lacks a fact that was left out, may still come, or that nobody was there to tell: it ended
+    before it began."""
     if value is not None:
         return False
     for name in _cut_names(side, nodes):
         where, beginnings = _CUT[name]
         if theme is where and field.startswith(beginnings):
             return True
-    state = nodes[-1].effective_state
-    is_over = state is not None and state.is_terminal and nodes[-1].started_at is None
-    return is_over and theme is not Theme.OUTCOME
+    if _goes_on(nodes[-1]):
+        return theme in _TOLD_AS_IT_GOES
+    return nodes[-1].started_at is None and theme is not Theme.OUTCOME
+
+
+def _is_lacking(pair: Pair, left: Side, right: Side) -> bool:
+    """Return whether a side has no such step: a run that goes on may come to it."""
+    return not all((pair.left or _goes_on(left.tree), pair.right or _goes_on(right.tree)))
+
+
+def _goes_on(node: TreeNode) -> bool:
+    return node.effective_state is None or not node.effective_state.is_terminal
 
 
 def _cut_names(side: Side, nodes: list[TreeNode]) -> set[str]:
@@ -374,14 +385,13 @@ def _equal(equal: dict[Theme, set[str]], found: list[_Found]) -> list[EqualField
     return shown
 
 
-def _step(pair: Pair, found: list[_Found]) -> StepPair:
+def _step(pair: Pair, found: list[_Found], *, is_lacking: bool) -> StepPair:
     slight = (Theme.QUEUE, Theme.DURATION, Theme.INCIDENTAL)
-    lacks = not pair.left or not pair.right
     return StepPair(
         step=pair.step,
         left=_step_side(pair.left, pair.left_origin),
         right=_step_side(pair.right, pair.right_origin),
-        differs=lacks or any(one.difference.theme not in slight for one in found),
+        differs=is_lacking or any(one.difference.theme not in slight for one in found),
     )
 
 

@@ -266,6 +266,21 @@ def test_a_time_that_is_not_known_of_both_is_not_called_equal(store: Store, reco
     assert {group.theme for group in found.equal}.isdisjoint({Theme.QUEUE, Theme.DURATION})
 
 
+def test_what_a_run_that_goes_on_has_not_so_far_is_not_called_lacking(store: Store, record: Record) -> None:
+    record(store, a_tree("good", 0, fails=False))
+    record(store, a_run("going on", begins=1000, state=None))
+    record(
+        store, a_run("its extract", begins=1001, state=None, definition="etl.extract", kind="task", inside="going on")
+    )
+    for run in (a_run_id("good"), a_run_id("good extract")):
+        metric = make(MetricEvent, run_id=run, seconds=9, name="rows", value=5.0)
+        record(store, [metric, make(DatasetEvent, run_id=run, seconds=9, direction="write", namespace="s", name="d")])
+    good, going = str(a_run_id("good")), str(a_run_id("going on"))
+    for found in (compare_runs(store, good, going), compare_runs(store, going, good)):
+        assert told(found) == [("outcome", "state", ("extract",)), ("outcome", "state", ())]
+        assert [(pair.step, pair.differs) for pair in found.steps] == [("", True), ("extract", True), ("stage", False)]
+
+
 def test_runs_that_nobody_named_are_not_of_the_same_definition(store: Store, record: Record) -> None:
     record(store, [make(StateEvent, run_id=a_run_id("one"), state=State.SUCCEEDED)])
     record(store, [make(StateEvent, run_id=a_run_id("other"), seconds=100, state=State.FAILED)])

@@ -260,7 +260,9 @@ def test_a_run_of_which_it_was_not_known_what_it_becomes_stays_what_it_was(store
     assert get_past_run_detail(store, str(waiting), PastFilter(known_at=head_of(store)), now=NOW).run_id == started
 
 
-@pytest.mark.parametrize("said", [{"seconds": 100}, {"seconds": 20}], ids=["told afterwards", "told before its own end"])
+@pytest.mark.parametrize(
+    "said", [{"seconds": 100}, {"seconds": 20}], ids=["told afterwards", "told before its own end"]
+)
 def test_the_end_that_a_snapshot_tells_of_belongs_to_the_past_from_that_end_on(
     store: Store, record: Record, said: dict[str, Any]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -22,7 +23,7 @@ from runvis_core.model.state import State, Witness
 from runvis_core.services.entries import find_head
 from runvis_core.services.sources import get_heard
 from runvis_core.store.database import Store
-from runvis_core.testing.factories import a_run_id, make
+from runvis_core.testing.factories import a_run_id, at, make
 from runvis_core.testing.runs import a_run
 from runvis_core.web.assets import ASSETS
 from runvis_core.web.pages import run as run_page
@@ -467,6 +468,23 @@ def test_markup_in_a_failure_is_text(
         page = read(pages, address)
         assert said in "".join(page.words)
         assert len(page.of("script")) == 1
+
+
+def test_a_run_that_goes_on_is_drawn_until_now_beside_another(
+    serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
+) -> None:
+    record(store, a_run("good", begins=0, seconds=600))
+    record(store, a_run("good load", begins=5, definition="etl.load", kind="task", inside="good"))
+    begins = (datetime.now(UTC) - at(0)).total_seconds() - 1200
+    record(store, a_run("going on", begins=begins, state=None))
+    page = read(serve(), f"/compare?left={a_run_id('good')}&right={a_run_id('going on')}")
+    steps = page.text.partition("Step by step")[2]
+    assert "not so far" in steps
+    assert re.search(r"Running\s+– 20 m \d+ s", steps)
+    widths = [
+        float((one["width"] or "").rstrip("%")) for one in page.of("rect") if one.get("class", "") == "b-ran running"
+    ]
+    assert [width > 99 for width in widths] == [True]
 
 
 def test_a_failed_run_is_compared_with_the_last_that_went_well(pages: httpx.Client) -> None:

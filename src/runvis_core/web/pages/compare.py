@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from runvis_core.services.comparison_answers import Comparison, Difference, Step
 from runvis_core.web.drawing.looks import look_at
 from runvis_core.web.drawing.text import count_of, name_duration
 from runvis_core.web.page import AskedError, asked, store_of
-from runvis_core.web.rendering import as_json, redirect, render, with_query
+from runvis_core.web.rendering import as_json, now_of, redirect, render, with_query
 
 TITLES: Final = {
     Theme.CODE: "Code",
@@ -50,7 +51,7 @@ def show_comparison(request: Request) -> Response:
         sentence=_sentence(found),
         themes=_themes(found),
         equal=[(TITLES[one.theme], one.count, one.fields) for one in found.equal],
-        steps=_steps(found),
+        steps=_steps(found, now=now_of(request)),
         hidden_steps=max(0, len(found.steps) - MAX_STEPS),
         uncompared=_uncompared(found),
         swap_href=_address(found.right, found.left),
@@ -120,31 +121,52 @@ def _delta(one: Difference) -> str:
     return f"{'+' if one.delta > 0 else '−'}{said}"
 
 
-def _steps(found: Comparison) -> list[dict[str, Any]]:
+def _steps(found: Comparison, *, now: datetime) -> list[dict[str, Any]]:
     shown = found.steps[:MAX_STEPS]
-    ends = [_end(side) for pair in shown for side in (pair.left, pair.right) if side is not None]
-    whole = max((end for end in ends if end is not None), default=0.0)
+    sides = [[_timed(side, now) for side in (pair.left, pair.right)] for pair in shown]
+    whole = max((side.end for pair in sides for side in pair if side is not None and side.end is not None), default=0.0)
+    # What a run that goes on has not so far it may come to.
+    absent = ["no such step" if _has_ended(run) else "not so far" for run in (found.left, found.right)]
     return [
         {
             "step": pair.step or "the run itself",
             "differs": pair.differs,
-            "sides": [_side(side, whole) for side in (pair.left, pair.right)],
+            "sides": [_side(side, whole) if side else None for side in timed],
+            "absent": absent,
         }
-        for pair in shown
+        for pair, timed in zip(shown, sides, strict=True)
     ]
 
 
-def _end(side: StepSide) -> float | None:
-    if side.offset_seconds is None:
-        return None
-    return side.offset_seconds + (side.run.duration_seconds or 0.0)
+class _Timed(NamedTuple):
+    """A step of one run, and how long it ran: until now, where it goes on."""
+
+    side: StepSide
+    ran: float | None
+
+    @property
+    def end(self) -> float | None:
+        begun = self.side.offset_seconds
+        return None if begun is None else begun + (self.ran or 0.0)
 
 
-def _side(side: StepSide | None, whole: float) -> dict[str, Any] | None:
+def _timed(side: StepSide | None, now: datetime) -> _Timed | None:
     if side is None:
         return None
-    told = {"run": side.run, "look": look_at(side.run), "waited": side.queue_seconds, "ran": side.run.duration_seconds}
-    begun, end = side.offset_seconds, _end(side)
+    ran, begun_at = side.run.duration_seconds, side.run.started_at
+    if ran is None and begun_at is not None and not _has_ended(side.run):
+        ran = max(0.0, (now - begun_at).total_seconds())
+    return _Timed(side, ran)
+
+
+def _has_ended(run: RunRef) -> bool:
+    return run.effective_state is not None and run.effective_state.is_terminal
+
+
+def _side(timed: _Timed, whole: float) -> dict[str, Any]:
+    side, end = timed.side, timed.end
+    told = {"run": side.run, "look": look_at(side.run), "waited": side.queue_seconds, "ran": timed.ran}
+    begun = side.offset_seconds
     if begun is None or end is None or whole <= 0:
         return {**told, "bars": []}
     waited = max(0.0, begun - (side.queue_seconds or 0.0))
