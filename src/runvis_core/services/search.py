@@ -112,7 +112,11 @@ def _by_correlation(connection: Connection, words: str) -> Iterator[Hit]:
 
 def _by_url(connection: Connection, words: str) -> Iterator[Hit]:
     """Look for what an address of an engine's page names: an id in its path, or names at every other place of it."""
-    parts = urlsplit(words)
+    try:
+        parts = urlsplit(words)
+    except ValueError:
+        # A bracket that is not closed, as of an address that was cut.
+        return
     if parts.scheme not in ("http", "https"):
         return
     path = [unquote(part) for part in parts.path.split("/") if part]
