@@ -470,6 +470,14 @@ def test_markup_in_a_failure_is_text(
         assert len(page.of("script")) == 1
 
 
+def test_a_comparison_and_a_search_refuse_what_they_don_t_know(pages: httpx.Client) -> None:
+    for address in (f"/compare?left={GOOD}&right={BAD}&bogus=1", "/search?q=shop&bogus=1"):
+        page = read(pages, address, status=400)
+        assert "bogus: there is no such parameter here" in page.text
+        assert address.removesuffix("&bogus=1") in list(links_of(page))
+    assert "of each sort 10 at most" in read(pages, "/search?q=shop").text
+
+
 def test_a_run_that_goes_on_is_drawn_until_now_beside_another(
     serve: Callable[..., httpx.Client], store: Store, record: Callable[[Store, Iterable[EventBase]], None]
 ) -> None:

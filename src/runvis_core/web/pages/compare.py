@@ -14,7 +14,7 @@ from runvis_core.services.compare import compare_runs, compare_with_last_success
 from runvis_core.services.comparison_answers import Comparison, Difference, StepSide, Theme
 from runvis_core.web.drawing.looks import look_at
 from runvis_core.web.drawing.text import count_of, name_duration
-from runvis_core.web.page import AskedError, asked, store_of
+from runvis_core.web.page import AskedError, asked, refuse_others, store_of
 from runvis_core.web.rendering import as_json, now_of, redirect, render, with_query
 
 TITLES: Final = {
@@ -37,6 +37,7 @@ _NARROWEST: Final = 0.005
 def show_comparison(request: Request) -> Response:
     """Show what differs from the left run to the right one; without a left one, from its last success."""
     given = asked(request)
+    refuse_others(given, "left", "right")
     left, right = given.get("left"), given.get("right")
     if not isinstance(right, str) or isinstance(left, list):
         raise AskedError("right", "must be a run, and left another one, or nothing for the last that went well")

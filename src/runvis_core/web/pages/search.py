@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.services.labels import name_run
-from runvis_core.services.search import search
+from runvis_core.services.search import EACH, search
 from runvis_core.services.search_answers import Hit, Match
-from runvis_core.web.page import AskedError, asked, store_of
+from runvis_core.web.page import AskedError, asked, refuse_others, store_of
 from runvis_core.web.rendering import dataset_path, definition_path, redirect, render
 
 _BY = {
@@ -27,6 +27,7 @@ _BY = {
 def show_search(request: Request) -> Response:
     """Show what the words name; an id in full leads straight to its run, an address to its dataset."""
     given = asked(request)
+    refuse_others(given, "q")
     words = given.get("q", "")
     if isinstance(words, list):
         raise AskedError("q", "there is one at most")
@@ -36,7 +37,7 @@ def show_search(request: Request) -> Response:
     if found.items and (dataset := found.items[0].dataset) and f"{dataset.namespace}/{dataset.name}" == words.strip():
         return redirect(dataset_path(dataset.namespace, dataset.name))
     hits = [told for hit in found.items if (told := _told(hit))]
-    return render(request, "search.html", words=words, hits=hits)
+    return render(request, "search.html", words=words, hits=hits, each=EACH)
 
 
 def _told(hit: Hit) -> dict[str, Any] | None:
