@@ -319,7 +319,7 @@ class _Account:
         total = {name: self._beside[name] + sum(getattr(row, name) for row in rows) for name in _NUMBERS}
         if self.by is By.DEFINITION:
             # A producer tells of several definitions, and what it did not tell may have been about any of them.
-            seen = {name: set().union(*(one[name] for one in self._spans.values())) for name in _SHARED}
+            seen = {name: set[Any]().union(*(one[name] for one in self._spans.values())) for name in _SHARED}
             total["producers"] = len(seen["producers"])
             for name in ("missing", "refused"):
                 total[name] = count_numbers([[low, high] for _, low, high in seen[name]])
