@@ -316,6 +316,8 @@ class AttemptView(Answer):
     state: State | None = None
     effective_state: State | None = None
     native_state: str | None = None
+    presumed: Verdict | None = None
+    """The verdict on its silence, where there is one: of one presumed lost `effective_state` is what is presumed."""
     started_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     duration_seconds: float | None = None

@@ -64,10 +64,11 @@ def _state(row: Any) -> str | None:
 
 
 def _count(instances: Iterable[Sequence[Any]]) -> list[GridInstances]:
-    alike: dict[tuple[str | None, str | None], list[Any]] = {}
+    alike: dict[tuple[Any, ...], list[Any]] = {}
     for attempts in instances:
         last = attempts[-1]
-        alike.setdefault((_state(last), last.native_state), []).append(last)
+        looks = (_state(last), last.state, last.native_state, last.presumed)
+        alike.setdefault(looks, []).append(last)
     return [
         GridInstances(count=len(same), last_attempt=AttemptView(**attempt_fields(same[0]))) for same in alike.values()
     ]

@@ -8,17 +8,19 @@ from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, literal, null, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, bindparam, literal, null, select, tuple_
 
+from runvis_core.model.state import State, Witness
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.grids import DEFAULT_RUNS, Named, Place, build_grid, get_grid
 from runvis_core.services.past import PastRun, PastRuns, bounds, covers, reading_past
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_trees import find_carried_over
-from runvis_core.services.reading import find_entries, plain_rows
+from runvis_core.services.reading import LISTED, RUN_IDS, chunks, find_entries, plain_rows
 from runvis_core.services.stats_answers import Grid
 from runvis_core.store.database import Store
-from runvis_core.store.tables import definition_versions, run_intervals
+from runvis_core.store.id_lists import is_among
+from runvis_core.store.tables import definition_versions, entries, run_intervals
 from runvis_core.store.types import Id, Moment
 
 _CELL: Final = (
@@ -31,9 +33,21 @@ _CELL: Final = (
     run_intervals.c.native_key,
     run_intervals.c.effective_state,
     run_intervals.c.native_state,
-    *(null().label(name) for name in ("native_id", "attempt", "state", "queued_at", "started_at", "ended_at")),
+    run_intervals.c.corrected,
+    *(
+        null().label(name)
+        for name in ("native_id", "attempt", "state", "presumed", "queued_at", "started_at", "ended_at")
+    ),
 )
 """What cells are made of. To know the rest, thousands of runs would have to be folded from their entries."""
+_BEFORE: Final = bindparam("before", type_=BigInteger)
+# By who told it, which the index has: the kind is that of the few entries that are left.
+_PRESUMED: Final = select(entries.c.run_id).where(
+    is_among(entries.c.run_id, RUN_IDS),
+    entries.c.position <= _BEFORE,
+    entries.c.witness == Witness.RECONCILER.value,
+    entries.c.kind == "presumption",
+)
 
 
 def get_grid_at(
@@ -95,10 +109,25 @@ class _PastSource:
         query = query.order_by(column.sort_at.desc(), column.run_id.desc()).limit(limit)
         # SQLite would choose another index.
         query = query.with_hint(run_intervals, "INDEXED BY run_intervals_parent", "sqlite")
-        inside = plain_rows(self.connection.execute(query))
+        inside = self._with_doubts(plain_rows(self.connection.execute(query)))
         carried = self._find_carried(run_ids, {(row.parent, row.run_id) for row in inside}, named)
         found = sorted((*inside, *carried), key=lambda row: (row.sort_at, row.run_id), reverse=True)
         return found[:limit]
+
+    def _with_doubts(self, rows: list[Any]) -> list[Any]:
+        """Return rows of cells; of the few runs that are presumed or were corrected with what no interval tells."""
+        doubted = {row.run_id for row in rows if row.corrected}
+        others = [row.run_id for row in rows if row.effective_state != State.SUCCEEDED]
+        for chunk in chunks(others, LISTED):
+            said = {RUN_IDS.key: chunk, _BEFORE.key: self._runs.past.position}
+            doubted.update(self.connection.scalars(_PRESUMED, said))
+        told = {run.row.run_id: run.row for run in self._runs.load(sorted(doubted))}
+        return [
+            row._replace(state=told[row.run_id].state, presumed=told[row.run_id].presumed)
+            if row.run_id in told
+            else row
+            for row in rows
+        ]
 
     def _find_carried(self, run_ids: list[UUID], known: set[tuple[UUID, UUID]], named: Named | None) -> list[Any]:
         """Return the tries that reopened runs keep and that are not right inside them."""

@@ -21,6 +21,7 @@ ATTEMPT_COLUMNS: Final = (
     runs.c.state,
     runs.c.effective_state,
     runs.c.native_state,
+    runs.c.presumed,
     runs.c.started_at,
     runs.c.ended_at,
 )
@@ -94,6 +95,7 @@ def attempt_fields(row: Any) -> dict[str, Any]:
         "state": _STATES[row.state],
         "effective_state": _STATES[row.effective_state],
         "native_state": row.native_state,
+        "presumed": row.presumed,
         "started_at": row.started_at,
         "ended_at": row.ended_at,
         "duration_seconds": duration_seconds(row.started_at, row.ended_at),

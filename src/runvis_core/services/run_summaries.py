@@ -272,7 +272,6 @@ class _Page:
             witnesses=[Witness(name) for name in witnesses],
             event_count=event_count,
             completeness=around.completeness.get(run_id),
-            presumed=row.presumed,
             clock_suspect=bool(row.clock_suspect),
             cut=cut,
         )

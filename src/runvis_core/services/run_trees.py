@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from runvis_core.model.state import State, Verdict
+from runvis_core.model.state import State
 from runvis_core.services.ancestry import find_caused
 from runvis_core.services.answers import TreeNode
 from runvis_core.services.names import resolve_run
@@ -89,8 +89,7 @@ _ENDED: Final = frozenset(state.value for state in State if state.is_terminal)
 
 def facts_of(row: Any) -> SpanFacts:
     """Return what a drawing needs of a run, by its row."""
-    presumed = Verdict(row.presumed) if row.presumed else None
-    return SpanFacts(row.native_key, row.retry_expected_at, presumed, bool(row.clock_suspect))
+    return SpanFacts(row.native_key, row.retry_expected_at, bool(row.clock_suspect))
 
 
 @dataclass(slots=True)

@@ -12,7 +12,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from runvis_core.model.state import State
-from runvis_core.services.reading import LISTED, RUN_IDS, chunks
+from runvis_core.services.answers import AttemptView
+from runvis_core.services.reading import LISTED, RUN_IDS, chunks, reading
+from runvis_core.store.database import Store
 from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import liveness, runs
 from runvis_core.store.types import Moment
@@ -58,6 +60,15 @@ def find_silent_among(connection: Connection, run_ids: Iterable[UUID], *, now: d
         rows: Iterable[Any] = connection.execute(_HEARTBEATS, {RUN_IDS.key: chunk})
         silent.update(row.run_id for row in rows if is_overdue(row.last_heartbeat_at, row.interval_seconds, now=now))
     return silent
+
+
+def find_silent_shown(store: Store, shown: Iterable[AttemptView | None], *, now: datetime) -> set[UUID]:
+    """Return which runs of those that a page shows are silent: that are going on, and their heartbeat is overdue."""
+    live = {run.run_id for run in shown if run is not None and is_going_on(run.effective_state)}
+    if not live:
+        return set()
+    with reading(store) as connection:
+        return find_silent_among(connection, sorted(live), now=now)
 
 
 _HEARTBEATS: Final = select(liveness).where(is_among(liveness.c.run_id, RUN_IDS))

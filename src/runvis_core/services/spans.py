@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from runvis_core.model.state import Verdict
 from runvis_core.services.ancestry import MAX_DEPTH
 from runvis_core.services.answers import RunRef
 from runvis_core.services.reading import reading
@@ -22,7 +21,6 @@ class SpanFacts(NamedTuple):
 
     native_key: str | None = None
     retry_expected_at: datetime | None = None
-    presumed: Verdict | None = None
     clock_suspect: bool = False
     is_silent: bool = False
     """Whether it is going on, and its heartbeat is overdue."""

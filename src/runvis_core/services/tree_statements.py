@@ -30,7 +30,6 @@ NODE_COLUMNS: Final = (
     runs.c.native_key,
     runs.c.sort_at,
     runs.c.retry_expected_at,
-    runs.c.presumed,
     runs.c.clock_suspect,
     *UNDER,
 )

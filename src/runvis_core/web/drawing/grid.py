@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -57,11 +57,11 @@ class Drawn(NamedTuple):
     longest_seconds: float
 
 
-def draw_grid(grid: Grid) -> Drawn:
-    """Return the heads of the columns and the cells of each step."""
+def draw_grid(grid: Grid, silent: Collection[UUID] = ()) -> Drawn:
+    """Return the heads of the columns and the cells of each step; of the runs in `silent` the heartbeat is overdue."""
     longest = max((_waited(column.run) + _ran(column.run) for column in grid.columns if column.run), default=0.0)
-    heads = [_head(column, longest) for column in grid.columns]
-    rows = [(row.step, [_cell(row.step, cell) for cell in row.cells]) for row in grid.rows]
+    heads = [_head(column, longest, silent) for column in grid.columns]
+    rows = [(row.step, [_cell(row.step, cell, silent) for cell in row.cells]) for row in grid.rows]
     return Drawn(heads, rows, longest)
 
 
@@ -75,11 +75,11 @@ def _ran(run: RunRef) -> float:
     return max(0.0, run.duration_seconds or 0.0)
 
 
-def _head(column: GridColumn, longest: float) -> Head:
+def _head(column: GridColumn, longest: float, silent: Collection[UUID]) -> Head:
     run = column.run
     if run is None:
         return Head(None, column.due_at, None, False, None, "0%", "0%", "was due, and did not run")
-    look = look_at(run)
+    look = look_at(run, is_silent=run.run_id in silent)
     queued, ran = _waited(run), _ran(run)
     title = f"{look.word}, waited {name_duration(queued)}, ran {name_duration(run.duration_seconds)}"
     return Head(
@@ -98,14 +98,14 @@ def _share(seconds: float, longest: float) -> str:
     return f"{seconds / longest * 100:.1f}%" if longest > 0 else "0%"
 
 
-def _cell(step: str, cell: GridCell | None) -> Cell:
+def _cell(step: str, cell: GridCell | None, silent: Collection[UUID]) -> Cell:
     if cell is None:
         return Cell([], False, "", "")
     if not cell.attempts:
         return Cell([], True, f"{step}: expected, and did not run", "")
     if cell.instances:
         return _cell_of_several(step, cell.instances)
-    marks = [Mark(look_at(attempt), attempt.run_id) for attempt in cell.attempts]
+    marks = [Mark(look_at(one, is_silent=one.run_id in silent), one.run_id) for one in cell.attempts]
     name = f"{step}: {', '.join(mark.look.word for mark in marks)}"
     cut = max(0, len(marks) - MAX_MARKS) + cell.cut_attempts
     return Cell(marks[-MAX_MARKS:], False, name, f"+{cut}" if cut else "")

@@ -35,6 +35,11 @@ class HasState(Protocol):
         """The engine's own word."""
         ...
 
+    @property
+    def presumed(self) -> Verdict | None:
+        """The verdict on its silence, where there is one."""
+        ...
+
 
 _LOOKS: Final = {
     State.QUEUED: Look("queued", "Queued"),
@@ -83,11 +88,15 @@ _HATCH: Final = (
 SILENT: Final = _PRESUMED[Verdict.SILENT]
 
 
-def look_at(run: HasState, presumed: Verdict | None = None, *, is_silent: bool = False) -> Look:
+def look_at(run: HasState, *, is_silent: bool = False) -> Look:
     """Return how a run's effective state looks; a presumption shows as one, and so does an overdue heartbeat."""
-    if presumed is not None and is_presumed(presumed):
-        return _PRESUMED[presumed]
-    return SILENT if is_silent else look_of(run.effective_state or run.state, run.native_state)
+    if run.presumed is not None and is_presumed(run.presumed):
+        return _PRESUMED[run.presumed]
+    if is_silent:
+        return SILENT
+    # The native state is that of the frozen state: of a run that was skipped and then failed it would say skipped.
+    is_frozen = run.state is None or run.effective_state is run.state
+    return look_of(run.effective_state or run.state, run.native_state if is_frozen else None)
 
 
 def look_of(state: State | None, native_state: str | None = None) -> Look:

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from markupsafe import Markup, escape
 
-from runvis_core.model.state import Verdict
 from runvis_core.services.answers import RunRef
 from runvis_core.services.labels import name_run
 from runvis_core.web.drawing.grid import Cell, Head
@@ -37,9 +36,9 @@ def chip(look: Look) -> Markup:
     return Markup('<span class="state {0}">{1} {2}</span>').format(look.key, icon(look.key), look.word)
 
 
-def state(run: HasState, presumed: Verdict | None = None, *, is_silent: bool = False) -> Markup:
+def state(run: HasState, *, is_silent: bool = False) -> Markup:
     """Return the shape and word of a run's effective state; see `look_at`."""
-    return chip(look_at(run, presumed, is_silent=is_silent))
+    return chip(look_at(run, is_silent=is_silent))
 
 
 def duration(seconds: float | None) -> Markup:

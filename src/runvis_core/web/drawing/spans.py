@@ -50,15 +50,14 @@ class Span:
 
     def __post_init__(self) -> None:
         self.looks = [
-            look_at(run, facts.presumed, is_silent=facts.is_silent)
-            for run, facts in zip(self.attempts, self.facts, strict=True)
+            look_at(run, is_silent=facts.is_silent) for run, facts in zip(self.attempts, self.facts, strict=True)
         ]
         self.last, self.look = self.attempts[-1], self.looks[-1]
 
     @property
     def has_failed(self) -> bool:
         """Whether the last attempt failed by itself, not for want of another's success, or is presumed to have."""
-        return self.look.key in ("failed", "timedout") or is_presumed(self.facts[-1].presumed)
+        return self.look.key in ("failed", "timedout") or is_presumed(self.last.presumed)
 
     @property
     def is_told(self) -> bool:

@@ -11,7 +11,7 @@ from runvis_core.services.answers import FailureView, RunDetail
 from runvis_core.services.feed import FAILED, InsideFailure, says_why
 from runvis_core.services.labels import name_run
 from runvis_core.services.silence import is_going_on
-from runvis_core.web.drawing.looks import look_of
+from runvis_core.web.drawing.looks import look_at, look_of
 from runvis_core.web.drawing.spans import Span, count_not_run, is_all_told
 from runvis_core.web.drawing.text import count_of, first_line, name_duration, name_moment, shorten
 
@@ -49,7 +49,7 @@ def judge_run(run: RunDetail, root: Span, failed_inside: InsideFailure | None, *
         return Sentence(_live(run, state, now))
     if state.value in FAILED:
         return _failed(run, root, failed_inside, state)
-    word = look_of(state, run.native_state).word
+    word = look_at(run).word
     if run.started_at is None:
         return Sentence(f"{word}; it never began.")
     attempts = f" at attempt {run.attempt}" if run.attempt and run.attempt > 1 else ""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from runvis_core.model.state import State
-from runvis_core.services.answers import DefinitionDetail
+from runvis_core.services.answers import AttemptView, DefinitionDetail
 from runvis_core.services.days import find_counted_until
 from runvis_core.services.definitions import list_definitions
 from runvis_core.services.filters import DefinitionFilter
 from runvis_core.services.grids import MAX_STEPS
 from runvis_core.services.past_definitions import get_definition_at
 from runvis_core.services.past_grids import get_grid_at
+from runvis_core.services.silence import find_silent_shown
 from runvis_core.services.stats import DEFAULT_DAYS, get_trend
 from runvis_core.services.stats_answers import Grid, Trend
 from runvis_core.store.database import Store
@@ -42,6 +45,7 @@ def show_definitions(request: Request) -> Response:
         request,
         "definitions.html",
         page=page,
+        silent=find_silent_shown(store_of(request), (one.last_run for one in page.items), now=now_of(request)),
         asked={name: given.get(name, "") for name in DefinitionFilter.model_fields},
         is_filtered=bool(given),
         next_href=with_query("/definitions", {**given, "cursor": page.next_cursor}) if page.next_cursor else None,
@@ -80,16 +84,18 @@ def show_definition(request: Request) -> Response:
     # The trend reads what is kept by how runs stand now: at a moment it can be cut off.
     until = find_counted_until(pin.asked) if pin else None
     trend = _find_trend(store, one, real_now, until) if pin is None or until is not None else None
+    silent = set[UUID]() if pin else find_silent_shown(store, _runs_shown(one, grid), now=real_now)
     drawn_trend = draw_trend(trend, grid) if trend and trend.whole.runs else None
     return render(
         request,
         "definition.html",
         one=one,
         moment=control_moment(request, pin, {key: value for key, value in here.items() if value is not None}),
-        sentence=_sentence(one, has_trend=drawn_trend is not None),
+        sentence=_sentence(one, silent, has_trend=drawn_trend is not None),
+        silent=silent,
         runs_href=with_query("/runs", {**named, "all": True, **of_then}),
         actions=[(with_query("/graph", {"node": one.definition, **of}), "Graph")] if pin is None else [],
-        drawn=draw_grid(grid),
+        drawn=draw_grid(grid, silent),
         trend=drawn_trend,
         counted_until=until,
         notes=grid.notes,
@@ -98,6 +104,15 @@ def show_definition(request: Request) -> Response:
         if grid.next_cursor
         else None,
     )
+
+
+def _runs_shown(one: DefinitionDetail, grid: Grid) -> Iterator[AttemptView | None]:
+    yield from one.recent_runs
+    yield from (start.last_run for start in one.starts)
+    yield from (column.run for column in grid.columns)
+    for row in grid.rows:
+        for cell in row.cells:
+            yield from cell.attempts if cell else ()
 
 
 def _find_trend(store: Store, one: DefinitionDetail, now: datetime, until: datetime | None) -> Trend:
@@ -127,7 +142,7 @@ def _steps(grid: Grid, here: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _sentence(one: DefinitionDetail, *, has_trend: bool) -> str:
+def _sentence(one: DefinitionDetail, silent: Collection[UUID], *, has_trend: bool) -> str:
     """Return how its recent runs went; how long they took too where no trend says it, which counts other runs."""
     if not one.recent_runs:
         return "None of its runs was heard of."
@@ -135,5 +150,6 @@ def _sentence(one: DefinitionDetail, *, has_trend: bool) -> str:
     good = sum(run.effective_state is State.SUCCEEDED for run in ended)
     times = sorted(run.duration_seconds for run in ended if run.duration_seconds is not None)
     middle = f"; half of them ran {name_duration(times[len(times) // 2])} or less" if times and not has_trend else ""
-    last = look_at(one.recent_runs[0]).word
+    newest = one.recent_runs[0]
+    last = look_at(newest, is_silent=newest.run_id in silent).word
     return f"{last} last; of its {count_of(len(ended), 'recent run')} that ended, {good} went well{middle}."

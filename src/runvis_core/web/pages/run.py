@@ -22,6 +22,7 @@ from runvis_core.services.feed import is_unexplained
 from runvis_core.services.names import ANYWHERE, Within, find_run_id
 from runvis_core.services.past_feed import find_failed_inside_at
 from runvis_core.services.reading import reading
+from runvis_core.services.silence import find_silent_shown
 from runvis_core.services.spans import find_parents
 from runvis_core.store.database import Store
 from runvis_core.store.view import share_view
@@ -64,6 +65,9 @@ def show_run(request: Request) -> Response:
             reason = find_failed_inside_at(store, run.run_id, asked_of(pin), now=real_now)
         above = find_parents(store, run.run_id) if run.parent_run_id and not pin else []
         actions = [] if pin else _actions(store, run)
+        # Alone it is no list, and its tree tells of it.
+        several = run.attempts if len(run.attempts) > 1 and not pin else []
+        silent_attempts = find_silent_shown(store, several, now=now)
         moment = control_moment(
             request,
             pin,
@@ -82,6 +86,7 @@ def show_run(request: Request) -> Response:
         above=above,
         verdict=judge_run(run, root, reason, now=now),
         is_silent=is_silent(run),
+        silent_attempts=silent_attempts,
         fall=draw_waterfall(root, now=now),
         lists=_lists(run, lists),
         sources=len({word.witness for word in run.testimony}),

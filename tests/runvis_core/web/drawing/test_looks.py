@@ -57,7 +57,14 @@ def test_shapes_differ_where_colours_may_not_be_seen() -> None:
 def test_native_states_and_presumptions_look_like_what_they_are() -> None:
     run = RunSummary(run_id=a_run_id(), engine=ENGINE, deployment=DEPLOYMENT, effective_state=State.RUNNING)
     assert look_at(run).key == "running"
-    assert look_at(run, Verdict.LOST).key == "silent"
-    assert look_at(run, Verdict.BEATING).key == "running"
+    assert look_at(run.model_copy(update={"presumed": Verdict.LOST})).key == "silent"
+    assert look_at(run.model_copy(update={"presumed": Verdict.BEATING})).key == "running"
     assert look_of(State.CANCELLED, "upstream_failed").key == "skipped"
     assert look_of(State.SUCCEEDED, "skipped").key == "succeeded"
+
+
+def test_a_native_state_says_nothing_of_an_end_that_another_one_told() -> None:
+    skipped = {"state": State.CANCELLED, "effective_state": State.CANCELLED, "native_state": "skipped"}
+    run = RunSummary(run_id=a_run_id(), engine=ENGINE, deployment=DEPLOYMENT, **skipped)
+    assert look_at(run).word == "Skipped"
+    assert look_at(run.model_copy(update={"effective_state": State.FAILED})).word == "Failed"
