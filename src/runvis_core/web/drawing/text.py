@@ -84,7 +84,8 @@ def name_age(moment: datetime | None, *, now: datetime) -> str:
     if moment is None:
         return "never"
     seconds = (now - moment).total_seconds()
-    return f"{name_duration(seconds)} ago" if seconds >= 0 else f"in {name_duration(-seconds)}"
+    # It has happened, by a clock that is ahead of ours: to say that it will would be wrong.
+    return f"{name_duration(seconds)} ago" if seconds >= 0 else f"{name_duration(-seconds)} ahead of now"
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:

@@ -58,7 +58,7 @@ def test_a_moment_says_no_more_of_its_day_than_it_takes() -> None:
 
 def test_an_age_counts_to_either_side() -> None:
     assert name_age(NOW - timedelta(minutes=5), now=NOW) == "5 m 0 s ago"
-    assert name_age(NOW + timedelta(minutes=5), now=NOW) == "in 5 m 0 s"
+    assert name_age(NOW + timedelta(minutes=5), now=NOW) == "5 m 0 s ahead of now"
     assert name_age(None, now=NOW) == "never"
 
 
