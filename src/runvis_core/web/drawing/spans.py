@@ -167,11 +167,10 @@ def going_on(root: Span, *, end: datetime) -> dict[str, list[Interval]]:
     queued: list[Interval] = []
     for attempts, is_leaf in _told(root):
         for run in attempts:
-            if run.started_at is not None:
-                if run.queued_at is not None:
-                    queued.append((run.queued_at, run.started_at))
-                if is_leaf:
-                    running.append((run.started_at, run.ended_at or end))
+            if run.queued_at is not None:
+                queued.append((run.queued_at, run.started_at or run.ended_at or end))
+            if run.started_at is not None and is_leaf:
+                running.append((run.started_at, run.ended_at or end))
         for run, after in pairwise(attempts):
             if run.ended_at is not None:
                 retry.append((run.ended_at, after.queued_at or after.started_at or run.ended_at))

@@ -51,7 +51,8 @@ def judge_run(run: RunDetail, root: Span, failed_inside: InsideFailure | None, *
         return _failed(run, root, failed_inside, state)
     word = look_at(run).word
     if run.started_at is None:
-        return Sentence(f"{word}; it never began.")
+        never = "no start was recorded" if state is State.SUCCEEDED else "it never began"
+        return Sentence(f"{word}; {never}.")
     attempts = f" at attempt {run.attempt}" if run.attempt and run.attempt > 1 else ""
     ran = f" in {name_duration(run.duration_seconds)}" if run.duration_seconds is not None else ""
     return Sentence(f"{word}{attempts}{ran}{_not_run(root)}.")

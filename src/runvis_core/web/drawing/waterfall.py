@@ -253,7 +253,8 @@ def _bars(span: Span, scale: _Scale) -> Iterator[Bar]:
 def _unbegun(due: datetime, look: Look, scale: _Scale, *, is_live: bool) -> Bar:
     if is_live:
         return scale.bar("queued", "queued", due, scale.end, "still waits for a worker")
-    return scale.bar("tick", look.key, due, due, f"{look.word}: never began")
+    never = "no start was recorded" if look.key == "succeeded" else "never began"
+    return scale.bar("tick", look.key, due, due, f"{look.word}: {never}")
 
 
 def _bracket(start: datetime, end: datetime, look: Look, scale: _Scale) -> Iterator[Bar]:

@@ -233,3 +233,14 @@ def test_of_what_is_not_known_whole_no_budget_is_told_and_nothing_is_underlined(
         fall = draw_waterfall(spans_of(tree, {}, unshown), now=NOW)
         assert fall.shares is None
         assert [row.label for row in fall.rows if row.is_critical] == ["dag"]
+
+
+def test_a_run_that_ended_in_the_queue_waited_for_a_worker() -> None:
+    fall = draw(node("dag", queued=0, ended=8, state=State.TIMED_OUT))
+    assert fall.shares == {"running": 0, "retry": 0, "queued": 8, "idle": 0}
+    assert [bar.title for bar in fall.rows[0].bars] == ["Timed out: never began"]
+
+
+def test_of_what_went_well_it_is_not_said_that_it_never_began() -> None:
+    [bar] = draw(node("dag", ended=8)).rows[0].bars
+    assert bar.title == "Succeeded: no start was recorded"
