@@ -58,6 +58,9 @@ def list_command(
     correlation: Annotated[str | None, typer.Option(help="Only runs of this correlation id.")] = None,
     silent: Annotated[bool, typer.Option("--silent", help="Only live runs whose heartbeat is overdue.")] = False,
     conflicting: Annotated[bool, typer.Option("--conflicting", help="Only runs with corrections.")] = False,
+    unnamed: Annotated[
+        bool, typer.Option("--unnamed", help="Only runs of which nobody told what they are of.")
+    ] = False,
     as_of: AsOfOption = None,
     known_at: KnownAtOption = None,
     limit: LimitOption = 50,
@@ -97,6 +100,7 @@ def list_command(
         correlation=correlation,
         silent=silent,
         conflicting=conflicting,
+        unnamed=unnamed,
     )
     if every and output not in (Format.JSONL, Format.CSV):
         raise typer.BadParameter("goes with -o jsonl or -o csv", param_hint="--all")

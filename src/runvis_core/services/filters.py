@@ -63,6 +63,7 @@ class RunFilter(BaseModel):
     correlation: Word | None = Field(default=None, description="The correlation id, the run's own or an inherited one.")
     silent: bool = Field(default=False, description="Only live runs whose heartbeat is older than its interval.")
     conflicting: bool = Field(default=False, description="Only runs with corrections.")
+    unnamed: bool = Field(default=False, description="Only runs of which nobody has told what they are of.")
 
 
 class DefinitionFilter(BaseModel):

@@ -105,6 +105,8 @@ def _conditions(filters: RunFilter, parent: UUID | None) -> Iterable[ColumnEleme
     for name, column in _FIELDS.items():
         if (value := getattr(filters, name)) is not None:
             yield column == value
+    if filters.unnamed:
+        yield run_intervals.c.definition.is_(None)
     if filters.top:
         yield run_intervals.c.parent_run_id.is_(None)
     if parent is not None:
@@ -118,7 +120,7 @@ def _conditions(filters: RunFilter, parent: UUID | None) -> Iterable[ColumnEleme
 def _refuse_untold(filters: RunFilter) -> None:
     for name in _WITHOUT_PAST:
         if getattr(filters, name):
-            allowed = ", ".join([*_FIELDS, "parent", "top", "state", "since", "until", "conflicting"])
+            allowed = ", ".join([*_FIELDS, "parent", "top", "state", "since", "until", "conflicting", "unnamed"])
             raise PastError(name, f"a list of the past can't be narrowed by it; it can be by {allowed}")
 
 

@@ -158,5 +158,7 @@ def _field_conditions(filters: RunFilter) -> Iterable[ColumnElement[bool]]:
     for name, column in _FIELDS.items():
         if (value := getattr(filters, name)) is not None:
             yield column == value
+    if filters.unnamed:
+        yield runs.c.definition.is_(None)
     if filters.state:
         yield runs.c.effective_state.in_([state.value for state in filters.state])

@@ -233,12 +233,14 @@ def find_named(connection: Connection, filters: RunFilter) -> list[tuple[str, st
     wanted = {"engine": filters.engine, "deployment": filters.deployment}
     said = {**wanted, "definition": filters.definition, "definition_kind": filters.kind}
     said = {name: value for name, value in said.items() if value is not None}
-    if not said:
+    if not said and not filters.unnamed:
         return None
-    key = (definitions.c.engine, definitions.c.deployment, definitions.c.definition)
-    query = select(*key).where(*(definitions.c[name] == value for name, value in said.items())).distinct()
-    rows = connection.execute(query.limit(MAX_WAYS + 1))
-    found: list[tuple[str, str, str | None]] = [(row.engine, row.deployment, row.definition) for row in rows]
+    found: list[tuple[str, str, str | None]] = []
+    if not filters.unnamed:
+        key = (definitions.c.engine, definitions.c.deployment, definitions.c.definition)
+        query = select(*key).where(*(definitions.c[name] == value for name, value in said.items())).distinct()
+        rows = connection.execute(query.limit(MAX_WAYS + 1))
+        found += [(row.engine, row.deployment, row.definition) for row in rows]
     if filters.definition is None and filters.kind is None and len(found) <= MAX_WAYS:
         # What has not been named yet is of an engine all the same.
         pairs, columns = _deployments()

@@ -32,7 +32,10 @@ class LongLists:
         """
         self._path, self._kept = path, kept
         self._part = given.pop("part", None)
-        self._from = number(given.pop("from", None), "from")
+        begins = given.pop("from", None)
+        self._from = number(begins, "from")
+        if begins is not None and self._part is None:
+            raise AskedError("from", "goes with part, which says of which list")
         if self._part is not None and self._part not in names:
             raise AskedError("part", f"must be one of {', '.join(names)}")
 

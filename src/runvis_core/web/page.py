@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, TypeVar
 
@@ -148,6 +148,18 @@ def asked(request: Request) -> dict[str, str | list[str]]:
         if values:
             found[name] = values if len(values) > 1 else values[0]
     return found
+
+
+def refuse_unknown(given: Iterable[str], allowed: Sequence[str]) -> None:
+    """Refuse what a page doesn't have, of the parameters that are left when it took those that it has.
+
+    Who narrows a page by what it doesn't know would take all for a part. Raises `AskedError`.
+    """
+    for name in given:
+        if name == "live":
+            raise AskedError(name, "a page of the past does not change; leave it out, or as_of and known_at")
+        if name not in allowed:
+            raise AskedError(name, f"there is no such parameter here; there are {', '.join(allowed)}")
 
 
 def understand(model: type[Model], given: Mapping[str, Any]) -> Model:

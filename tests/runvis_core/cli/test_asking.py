@@ -58,6 +58,7 @@ def test_a_list_is_narrowed_and_paged(runvis: Run, address: str) -> None:
         (["--trigger", "run"], [CHILD]),
         (["--native-state", "up_for_retry"], [LOAD_1]),
         (["--conflicting"], [LOAD_1]),
+        (["--unnamed"], []),
         (["--correlation", "f" * 32], [CHILD]),
         (["--silent"], []),
         (["--deployment", "elsewhere"], []),

@@ -87,6 +87,7 @@ def check_the_present(store: Store) -> None:
             RunFilter(state=[State.SUCCEEDED, State.RUNNING]),
             RunFilter(definition="alpha"),
             RunFilter(conflicting=True),
+            RunFilter(unnamed=True),
             RunFilter(since=at(10), until=at(40), engine="airflow"),
         ):
             today = list_runs(store, filters, limit=50, now=NOW)

@@ -158,6 +158,7 @@ NARROWING: dict[str, tuple[object, ...]] = {
     "top": (True,),
     "silent": (True,),
     "conflicting": (True,),
+    "unnamed": (True,),
     "text": ("rows", "deadlock proc", "nothing"),
     "since": (UNTIL - timedelta(days=50),),
     "until": (UNTIL - timedelta(days=50),),

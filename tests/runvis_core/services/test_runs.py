@@ -65,6 +65,7 @@ def test_runs_come_newest_first(store: Store, record: Record) -> None:
         ({"trigger": "run"}, [CHILD]),
         ({"trigger": TriggerKind.MANUAL}, [ETL]),
         ({"conflicting": True}, [LOAD_1]),
+        ({"unnamed": True}, []),
         ({"correlation": TRACE}, [CHILD, LOAD_2, LOAD_1, ETL]),
         ({"correlation": "f" * 32}, [CHILD]),
         ({"correlation": "0" * 32}, []),
@@ -74,6 +75,15 @@ def test_runs_come_newest_first(store: Store, record: Record) -> None:
 def test_a_list_is_narrowed(store: Store, record: Record, filters: dict[str, Any], expected: list[UUID]) -> None:
     record(store, a_story())
     assert ids(store, **filters) == expected
+
+
+def test_what_nobody_named_is_found_by_that(store: Store, record: Record) -> None:
+    said = {"run_id": a_run_id("nameless"), "state": State.FAILED}
+    record(store, [*a_story(), make(StateEvent, seconds=300, **said)])
+    assert ids(store, unnamed=True) == [a_run_id("nameless")]
+    assert ids(store, unnamed=True, engine="airflow", state=["Failed"], since=at(300)) == [a_run_id("nameless")]
+    assert ids(store, unnamed=True, engine="prefect") == ids(store, unnamed=True, definition="etl") == []
+    assert ids(store, unnamed=True, kind="task") == []
 
 
 @pytest.mark.parametrize("word", ["x' OR 1=1 --", "%", "_", "\\", "é" * 100, "\u202e", '"; DROP TABLE runs; --'])

@@ -70,7 +70,8 @@ def draw_days(
         source = (engine, deployment)
         since = unheard_since.get(source)
         # The same in all its days, of which a page has hundreds.
-        of_kind = with_query("/runs", {"engine": engine, "deployment": deployment, "kind": kind, "all": True})
+        named = {"kind": kind} if kind else {"unnamed": True}
+        of_kind = with_query("/runs", {"engine": engine, "deployment": deployment, **named, "all": True})
         most = max(day.runs for day in known.values())
         rows: list[dict[str, Any]] = []
         for begins in shown:

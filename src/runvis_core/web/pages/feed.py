@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +15,7 @@ from runvis_core.services.filters import RunFilter
 from runvis_core.services.past_feed import list_feed_at
 from runvis_core.store.view import share_view
 from runvis_core.web.live import take_live
-from runvis_core.web.page import AskedError, asked, store_of, understand, with_zones
+from runvis_core.web.page import AskedError, asked, refuse_unknown, store_of, understand, with_zones
 from runvis_core.web.pin import asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, render, with_query
 
@@ -24,6 +25,9 @@ _FIELDS: Final = (
     "engine",
     "deployment",
     "definition",
+    "kind",
+    "parent",
+    "text",
     "native_state",
     "tag",
     "trigger",
@@ -31,7 +35,15 @@ _FIELDS: Final = (
     "until",
     "correlation",
 )
-_FLAGS: Final = ("silent", "conflicting", "all")
+_FLAGS: Final = ("silent", "conflicting", "unnamed", "all")
+_ALLOWED: Final = (
+    *(name for name in RunFilter.model_fields if name != "top"),
+    *("all", "open", "cursor", "live", "as_of", "known_at"),
+)
+
+
+class _Depth(BaseModel):
+    all: bool = False
 
 
 def show_feed(request: Request) -> Response:
@@ -45,10 +57,11 @@ def show_feed(request: Request) -> Response:
     cursor = given.pop("cursor", None)
     if isinstance(cursor, list):
         raise AskedError("cursor", "there is one at most")
+    filters = _filters(given)
     with share_view(store):
         page = list_feed_at(
             store,
-            _filters(given),
+            filters,
             asked_of(pin),
             limit=PAGE_ROWS,
             cursor=cursor,
@@ -65,7 +78,7 @@ def show_feed(request: Request) -> Response:
         moment=moment,
         rows=[_row(row, here, opened) for row in page.items],
         notes=[] if pin else page.notes,
-        asked=_as_asked(given),
+        asked=_as_asked(given, filters),
         is_filtered=bool(given),
         states=[state.value for state in State],
         triggers=[kind.value for kind in TriggerKind],
@@ -82,7 +95,8 @@ def _filters(given: dict[str, str | list[str]]) -> RunFilter:
     said = with_zones(said, "since", "until")
     if "top" in said:
         raise AskedError("top", "here it is all=true that shows what lies inside others, too")
-    return understand(RunFilter, {**said, "top": given.get("all") != "true"})
+    refuse_unknown(said, _ALLOWED)
+    return understand(RunFilter, {**said, "top": not understand(_Depth, given).all})
 
 
 def _opened(given: str | list[str]) -> list[UUID]:
@@ -95,11 +109,10 @@ def _opened(given: str | list[str]) -> list[UUID]:
         raise AskedError("open", "must be the id of a run") from None
 
 
-def _as_asked(given: dict[str, str | list[str]]) -> dict[str, Any]:
+def _as_asked(given: dict[str, str | list[str]], filters: RunFilter) -> dict[str, Any]:
     said: dict[str, Any] = {name: given.get(name, "") for name in _FIELDS}
-    state = given.get("state", [])
-    said["state"] = [state] if isinstance(state, str) else state
-    return said | {name: given.get(name) == "true" for name in _FLAGS}
+    said["state"] = [state.value for state in filters.state]
+    return said | {name: getattr(filters, name) if name != "all" else not filters.top for name in _FLAGS}
 
 
 def _row(row: FeedRow, here: dict[str, Any], opened: list[UUID]) -> dict[str, Any]:

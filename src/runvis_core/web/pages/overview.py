@@ -20,7 +20,7 @@ from runvis_core.store.rollup_cells import DAY
 from runvis_core.store.view import share_view
 from runvis_core.web.drawing.text import count_of, name_age, name_duration
 from runvis_core.web.live import take_live
-from runvis_core.web.page import asked, store_of
+from runvis_core.web.page import asked, refuse_unknown, store_of
 from runvis_core.web.pages.engine_days import draw_days, legend_of
 from runvis_core.web.pin import control_moment, take_pin
 from runvis_core.web.rendering import now_of, render
@@ -43,6 +43,7 @@ def show_overview(request: Request) -> Response:
     store, real_now, given = store_of(request), now_of(request), asked(request)
     pin = take_pin(request, given)
     live = take_live(request, given) if pin is None else None
+    refuse_unknown(given, ("live", "as_of", "known_at"))
     now = now_of(request)
     with share_view(store):
         if pin is None:
