@@ -135,14 +135,19 @@ def _attempt_counts() -> Any:
     same = tuple_(other.c.native_key, other.c.engine, other.c.deployment) == tuple_(
         runs.c.native_key, runs.c.engine, runs.c.deployment
     )
-    query = select(runs.c.run_id, func.count(other.c.run_id).label("attempts")).join(other, same)
+    query = select(
+        runs.c.run_id, func.count(other.c.run_id).label("attempts"), func.max(other.c.attempt).label("highest")
+    )
+    query = query.join(other, same)
     return query.where(is_among(runs.c.run_id, RUN_IDS), other.c.became_run_id.is_(None)).group_by(runs.c.run_id)
 
 
 def _count_attempts(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, int]:
     counts: dict[UUID, int] = {}
     for chunk in chunks(run_ids):
-        counts.update((row.run_id, row.attempts) for row in connection.execute(_attempt_counts(), {RUN_IDS.key: chunk}))
+        rows = connection.execute(_attempt_counts(), {RUN_IDS.key: chunk})
+        # The first ones may not have been recorded.
+        counts.update((row.run_id, max(row.attempts, row.highest or 0)) for row in rows)
     return counts
 
 

@@ -65,10 +65,12 @@ def _describe(
         FeedRow(
             run=item,
             inside_count=counts.get(item.run_id, 0),
-            attempt_count=attempts.get(key_of(run), 1),
+            attempt_count=max(attempts.get(key_of(run), 1), run.row.attempt or 0),
             failed_inside=failed.get(item.run_id),
             inside=summarise_past(runs, inside.get(item.run_id, [])),
-            inside_attempt_counts=[attempts.get(key_of(one), 1) for one in inside.get(item.run_id, [])],
+            inside_attempt_counts=[
+                max(attempts.get(key_of(one), 1), one.row.attempt or 0) for one in inside.get(item.run_id, [])
+            ],
         )
         for run, item in zip(shown, items, strict=True)
     ]
