@@ -19,6 +19,7 @@ from runvis_core.services.ingest import ingest_events
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
 from runvis_core.web.long_lists import ROWS
+from runvis_core.web.pages import run as run_page
 
 RUN = a_run_id("talkative")
 NUMBER = 2 * ROWS + 5
@@ -96,3 +97,30 @@ def test_the_page_of_a_run_with_a_hundred_thousand_events_is_light(
     last = pages.get(f"/runs/{run}?part=metrics&from={kept - ROWS}")
     assert f"{kept - ROWS + 1} to {kept} of {kept:,} rows" in last.text
     assert len(gzip.compress(last.content)) < MAX_COMPRESSED
+
+
+def test_a_permalink_keeps_the_part_that_is_shown(client: httpx.Client) -> None:
+    shown = f"part=metrics&from={ROWS}"
+    for asked in (shown, "after=7", f"{shown}&after=7"):
+        links = list(links_of(read(client, f"/runs/{RUN}?{asked}")))
+        permalink = next(href for href in links if "known_at" in href)
+        assert httpx.URL(permalink).params.remove("known_at") == httpx.URL(f"?{asked}").params
+        assert f"/runs/{RUN}?{asked}" in links_of(read(client, permalink))
+    page = client.get(permalink).text
+    assert f"{ROWS + 1} to {2 * ROWS} of {NUMBER} rows" in page
+
+
+def test_entries_go_on_while_there_are_any_and_lead_back(store: Store, serve: Callable[..., httpx.Client]) -> None:
+    told = [make(MetricEvent, run_id=RUN, seconds=number, name="m", value=number) for number in range(run_page.ENTRIES)]
+    ingest_events(store, told, principal="test")
+    pages = serve()
+    address = f"/runs/{RUN}"
+    page = pages.get(address).text
+    assert "No later ones." in page
+    assert "after=" not in page
+    ingest_events(store, [make(MetricEvent, run_id=RUN, seconds=99, name="m", value=99)], principal="test")
+    [later] = [href for href in links_of(read(pages, address)) if "after=" in href]
+    assert later == f"{address}?after={run_page.ENTRIES}#events"
+    last = read(pages, later)
+    assert f"{address}#events" in links_of(last)
+    assert "No later ones." in last.text

@@ -21,6 +21,7 @@ from runvis_core.api.headers import SECURITY_HEADERS
 from runvis_core.model.event import DatasetEvent, EventBase, FailureEvent, IdentityEvent, MetricEvent, StateEvent
 from runvis_core.model.state import State, Witness
 from runvis_core.services.entries import find_head
+from runvis_core.services.filters import RunFilter
 from runvis_core.services.sources import get_heard
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, at, make
@@ -209,6 +210,8 @@ def _top(number: int) -> EventBase:
         ("/definitions?colour=red", "colour"),
         ("/definition", "name"),
         (f"/runs/{BAD}?after=-1", "after"),
+        ("/runs?all=perhaps", "all"),
+        ("/runs?live=1&as_of=2026-11-24T09:00Z", "live"),
     ],
 )
 def test_what_can_t_be_asked_is_said_by_name_and_the_rest_is_kept(
@@ -270,6 +273,76 @@ def test_a_link_that_names_a_deployment_leads_to_its_run_among_those_of_that_nam
     elsewhere = read(pages, "/runs/etl/r1/load/-1/1?deployment=north", status=404)
     assert f"/search?q={west}" in list(links_of(elsewhere))
     assert pages.get("/runs/x", params={"deployment": ["a", "b"]}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("address", "parameter"),
+    [
+        ("/?engine=airflow", "engine"),
+        ("/?live=1&known_at=5", "live"),
+        (f"/runs/{BAD}?state=Failed", "state"),
+        (f"/runs/{BAD}?live=1&known_at=20", "live"),
+        (f"/runs/{BAD}?from=30", "from"),
+    ],
+)
+def test_a_page_does_not_leave_out_what_it_is_asked(pages: httpx.Client, address: str, parameter: str) -> None:
+    page = read(pages, address, status=400)
+    assert f"{parameter}:" in page.text
+    assert all(f"{parameter}=" not in href for href in links_of(page))
+
+
+def test_what_is_allowed_is_what_the_page_takes(pages: httpx.Client) -> None:
+    said = re.search("there are ([a-z_, ]+)", read(pages, "/runs?colour=red", status=400).text)
+    assert said
+    allowed = said[1].strip().split(", ")
+    assert "top" not in allowed
+    values = {"state": "Failed", "trigger": "api", "open": str(BAD), "live": "1", "parent": str(BAD), "cursor": None}
+    moments = dict.fromkeys(("since", "until", "as_of", "known_at"), "2026-11-24T09:00Z")
+    flags = dict.fromkeys(("silent", "conflicting", "unnamed", "all"), "true")
+    for name in allowed:
+        value = {**values, **moments, **flags}.get(name, "x")
+        if value is not None:
+            assert pages.get("/runs", params={name: value}).status_code == 200, name
+
+
+def test_the_form_of_filters_keeps_each_of_them(pages: httpx.Client) -> None:
+    asked = {
+        "engine": "airflow",
+        "deployment": "test",
+        "definition": "shop.stage",
+        "kind": "task",
+        "parent": str(BAD),
+        "text": "rows",
+        "native_state": "failed",
+        "tag": "x",
+        "since": "2026-11-24",
+        "until": "2026-11-25",
+        "correlation": "0" * 32,
+        "trigger": "api",
+        "state": "failed",
+        **dict.fromkeys(("silent", "conflicting", "unnamed", "all"), "1"),
+    }
+    assert asked.keys() == {*RunFilter.model_fields, "all"} - {"top"}
+    page = pages.get("/runs", params=asked).text
+    form = page[page.index('class="filters"') :].partition("</form>")[0]
+    kept = dict(re.findall(r'<input name="(\w+)" value="([^"]+)"', form))
+    kept |= dict.fromkeys(re.findall(r'<input type="checkbox" name="(\w+)" value="true" checked', form), "1")
+    kept["trigger"] = "".join(re.findall(r"<option selected>(\w+)", form))
+    kept["state"] = "".join(re.findall(r'name="state" value="(\w+)" checked', form)).lower()
+    assert kept == asked
+
+
+def test_a_try_is_told_of_among_those_that_there_were(
+    store: Store, record: Callable[[Store, Iterable[EventBase]], None], serve: Callable[..., httpx.Client]
+) -> None:
+    for attempt in (2, 3):
+        record(store, a_run(f"try {attempt}", begins=attempt, attempt=attempt, key="etl"))
+    pages = serve()
+    for past in ("", "&known_at=4"):
+        tries = re.findall(r'data-label="Try">([^<]+)<', pages.get(f"/runs?all=true{past}").text)
+        assert tries == (["2/2"] if past else ["3/3", "2/3"])
+    facts = read(pages, f"/runs/{a_run_id('try 2')}").text
+    assert "Attempt 2 of 3" in facts
 
 
 @pytest.mark.parametrize("name", ["as_of", "known_at"])

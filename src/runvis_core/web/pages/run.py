@@ -31,11 +31,13 @@ from runvis_core.web.drawing.verdict import is_silent, judge_run
 from runvis_core.web.drawing.waterfall import draw_waterfall
 from runvis_core.web.live import take_live
 from runvis_core.web.long_lists import LongLists, Part
-from runvis_core.web.page import asked, number, store_of, understand
+from runvis_core.web.page import asked, number, refuse_unknown, store_of, understand
 from runvis_core.web.pin import Pin, asked_of, control_moment, take_pin
 from runvis_core.web.rendering import now_of, redirect, render, with_query
 
 ENTRIES: Final = 30
+_SHOWN: Final = ("part", "from", "after")
+"""What of a page's address says which part of its lists it shows."""
 LISTS: Final = ("data", "artifacts", "metrics", "context", "attempts", "testimony", "states", "late", "said")
 """Lists of the page of which a part is shown, by the anchors of their headings or tables."""
 
@@ -59,6 +61,8 @@ def show_run(request: Request) -> Response:
         if name != str(run.run_id):
             return redirect(with_query(f"/runs/{run.run_id}", everything))
         lists = LongLists(f"/runs/{run.run_id}", given, pin.query if pin else {}, LISTS)
+        refuse_unknown(given, (*Within.model_fields, *_SHOWN, "live", "as_of", "known_at"))
+        shown = {field: everything[field] for field in _SHOWN if field in everything}
         events = _events(store, run, after, pin)
         reason = None
         if is_unexplained(run):
@@ -71,7 +75,7 @@ def show_run(request: Request) -> Response:
         moment = control_moment(
             request,
             pin,
-            given,
+            shown,
             around=(run.queued_at or run.started_at, run.ended_at),
             last_position=find_last_position(store, run.run_id, until=pin.position if pin else None),
         )
@@ -87,6 +91,8 @@ def show_run(request: Request) -> Response:
         verdict=judge_run(run, root, reason, now=now),
         is_silent=is_silent(run),
         silent_attempts=silent_attempts,
+        # The first ones may not have been recorded.
+        highest=max(len(run.attempts), *(one.attempt or 0 for one in run.attempts), 0),
         fall=draw_waterfall(root, now=now),
         lists=_lists(run, lists),
         sources=len({word.witness for word in run.testimony}),
@@ -118,12 +124,14 @@ def _lists(run: RunDetail, lists: LongLists) -> dict[str, Part]:
 
 def _events(store: Store, run: RunDetail, after: int, pin: Pin | None) -> dict[str, Any]:
     with reading(store) as connection:
-        page = find_run_entries(connection, run.run_id, after=after, limit=ENTRIES)
+        page = find_run_entries(connection, run.run_id, after=after, limit=ENTRIES + 1)
     recorded = [entry for entry in page.items if pin is None or entry.position <= pin.position]
-    more = with_query(f"/runs/{run.run_id}", {"after": page.after, **(pin.query if pin else {})})
+    shown, rest = recorded[:ENTRIES], recorded[ENTRIES:]
+    path, pinned = f"/runs/{run.run_id}", pin.query if pin else {}
     return {
-        "entries": [_entry(entry) for entry in recorded if pin is None or _had_happened(entry, pin)],
-        "next_href": f"{more}#events" if len(recorded) == ENTRIES else None,
+        "entries": [_entry(entry) for entry in shown if pin is None or _had_happened(entry, pin)],
+        "first_href": f"{with_query(path, pinned)}#events" if after else None,
+        "next_href": f"{with_query(path, {'after': shown[-1].position, **pinned})}#events" if rest else None,
     }
 
 
