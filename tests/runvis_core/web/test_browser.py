@@ -412,6 +412,21 @@ def test_attempt_and_cause_stay_in_the_row_of_a_window_that_is_less_wide(look: C
         assert cut == [], width
 
 
+@pytest.mark.parametrize("width", [1000, 1024, 1101, 1440, 2560])
+def test_a_duration_of_two_units_is_not_cut_in_its_row(
+    look: Callable[..., Page], sqlite_store: Store, record: Callable[[Store, Iterable[EventBase]], None], width: int
+) -> None:
+    for number, seconds in enumerate((20 * 3600 + 48 * 60, 58 * 60 + 48, 28 * 86400 + 20 * 3600)):
+        record(sqlite_store, a_run(f"long {number}", begins=-seconds, waits=seconds, seconds=seconds))
+    page = look("/runs", width=width)
+    expect(page.get_by_text("20 h 48 m").first).to_be_visible()
+    cut = page.evaluate(
+        "[...document.querySelectorAll('.feed td.c-num')].filter(e => e.scrollWidth > e.clientWidth)"
+        ".map(e => e.textContent)"
+    )
+    assert cut == []
+
+
 def test_a_person_signs_in_and_out(
     browser: Browser, sqlite_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
