@@ -40,13 +40,13 @@ from runvis_core.services.decision_answers import (
 )
 from runvis_core.services.evidence_pack import Pack, Subject, read_pack
 from runvis_core.services.exports import follow_pages
-from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
+from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter, is_storable
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.lineage_answers import EdgeProofs, Lineage, LineageQuery, Loop, LoopTurn, PastEdgeQuery
 from runvis_core.services.notify.answers import RuleStatuses
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.services.problems import ERRORS
-from runvis_core.services.search_answers import Found
+from runvis_core.services.search_answers import Found, can_name
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings, load_settings
 
@@ -177,6 +177,8 @@ class Client:
         """Return the last checkpoints, or the last before a number, the newest first."""
         return self._read(CheckpointPage, "checkpoints", limit=limit, before=before)
 
+        if not can_name(query):
+            return Found(query=query)
     def prove_run(self, name: str) -> bytes:
         """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
         return self._get(f"proofs/{_segment(name)}", {}).content
@@ -329,7 +331,12 @@ class Client:
 
 
 def _segment(name: str) -> str:
-    """Return the segment of a path that says a name. A client takes `.` and `..` out of a path, unless encoded."""
+    """Return the segment of a path that says a name. Raises `NotFoundError` for one that no path can say.
+
+    A client takes `.` and `..` out of a path, unless encoded.
+    """
+    if not name or not is_storable(name):
+        raise NotFoundError(f"nothing is called {name!r}: no store can hold it")
     return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
 
 

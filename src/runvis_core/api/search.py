@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.api.state import state_of
-from runvis_core.services.search import MAX_QUERY, search
-from runvis_core.services.search_answers import Found
+from runvis_core.services.search import search
+from runvis_core.services.search_answers import MAX_QUERY, Found
 
 router = APIRouter()
 

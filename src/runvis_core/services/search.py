@@ -14,11 +14,10 @@ from sqlalchemy import Connection, select, tuple_
 
 from runvis_core.emit.current import dataset_name
 from runvis_core.services.answers import DatasetRef, RunRef
-from runvis_core.services.filters import is_storable
 from runvis_core.services.names import find_runs_named
 from runvis_core.services.reading import begins_with, reading
 from runvis_core.services.run_refs import find_refs
-from runvis_core.services.search_answers import Found, FoundDefinition, Hit, Match
+from runvis_core.services.search_answers import Found, FoundDefinition, Hit, Match, can_name
 from runvis_core.services.steps import FAILURES
 from runvis_core.store.database import Store
 from runvis_core.store.failures import find_words
@@ -35,7 +34,6 @@ from runvis_core.store.tables import (
 
 EACH: Final = 10
 """How many hits of each sort an answer has."""
-MAX_QUERY: Final = 1000
 _MAX_LOOKED_THROUGH: Final = 500
 _MAX_DATASETS: Final = 50
 """How many datasets are looked through for each way in which words may be an address."""
@@ -50,9 +48,9 @@ def search(store: Store, query: str) -> Found:
 
     Whatever it names, all other sorts are looked for too, each by an index and at most `EACH` of them.
     """
-    words = query.strip()
-    if not words or len(words) > MAX_QUERY or not is_storable(words):
+    if not can_name(query):
         return Found(query=query)
+    words = query.strip()
     catch_up(store, [FAILURES])
     with reading(store) as connection:
         exact = _exact(connection, words)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field
 
 from runvis_core.services.answers import Answer, DatasetRef, RunRef
+from runvis_core.services.filters import is_storable
+
+MAX_QUERY: Final = 1000
+
+
+def can_name(query: str) -> bool:
+    """Return whether a query may name something: it is a text of some length that a store can hold."""
+    return bool(query.strip()) and len(query) <= MAX_QUERY and is_storable(query)
 
 
 class Match(StrEnum):
