@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
 
 from runvis_core.api.state import principal_of, state_of
 from runvis_core.services.answers import Page
 from runvis_core.services.decision_answers import (
     AuditPage,
+    AuditQuery,
     ErasureRequest,
     ErasureView,
     HoldRequest,
@@ -22,7 +22,6 @@ from runvis_core.services.decision_answers import (
 )
 from runvis_core.services.decisions import list_audit
 from runvis_core.services.erasure import erase
-from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, Word
 from runvis_core.services.holds import list_holds, place_hold, release_hold
 from runvis_core.services.tokens import issue_token, list_tokens, revoke_token
 
@@ -30,16 +29,6 @@ router = APIRouter()
 
 TokenId = Annotated[str, Path(max_length=100, description="The token's id, as the list has it.")]
 HoldId = Annotated[str, Path(max_length=100, description="The hold's id, as the list has it.")]
-
-
-class AuditQuery(BaseModel):
-    """Which part of the trail."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    before: int | None = Field(default=None, ge=1, le=2**63 - 1, description="What came before this entry.")
-    name: Word | None = Field(default=None, description="Only decisions or accesses of this name, e.g. `erasure`.")
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
 
 
 @router.get("/audit")

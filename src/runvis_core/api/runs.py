@@ -80,7 +80,7 @@ def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunS
     first = next(pages)
     record_export(store, f"runs as {media_type}", principal=principal_of(request).name, asked=query)
     items = islice((run for page in chain([first], pages) for run in page.items), limit)
-    lines = json_lines(items) if media_type == JSON_LINES else csv_lines(items)
+    lines = json_lines(items) if media_type == JSON_LINES else csv_lines(items, of=RunSummary)
     return StreamingResponse(lines, media_type=media_type)
 
 

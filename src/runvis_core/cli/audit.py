@@ -9,10 +9,10 @@ import typer
 
 from runvis_core.cli.administration import open_administration
 from runvis_core.cli.exits import Exit, Group
-from runvis_core.cli.options import LimitOption, OutputOption, UrlOption
-from runvis_core.cli.output import Format, cell, console, print_one, table, to_json
+from runvis_core.cli.options import LimitOption, OutputOption, UrlOption, understand
+from runvis_core.cli.output import Format, cell, console, print_one, print_page, table
 from runvis_core.cli.text import clean, name_moment
-from runvis_core.services.decision_answers import AuditItem, ErasureRequest
+from runvis_core.services.decision_answers import AuditItem, AuditQuery, ErasureRequest
 
 audit = typer.Typer(cls=Group, no_args_is_help=True, help="What people and tokens decided and did.")
 
@@ -35,11 +35,11 @@ def list_command(
 
       runvis audit list --name erasure -o json
     """
+    asked = understand(AuditQuery, before=before, name=name, limit=limit)
     with open_administration(url) as administration:
-        page = administration.list_audit(limit=limit, before=before, name=name)
-    if output is Format.JSONL:
-        for item in page.items:
-            typer.echo(to_json(item))
+        page = administration.list_audit(limit=asked.limit, before=asked.before, name=asked.name)
+    if output in (Format.JSONL, Format.CSV):
+        print_page(page.items, output, of=AuditItem)
         return
     if output is Format.JSON:
         print_one(page, output)
@@ -91,7 +91,7 @@ def erase_command(
 
       runvis erase 6f1c7a52 --body traceback --reason "a password in it"
     """
-    request = ErasureRequest(run=run, bodies=frozenset(body or ()), reason=reason, dry_run=dry_run)
+    request = understand(ErasureRequest, run=run, bodies=frozenset(body or ()), reason=reason, dry_run=dry_run)
     with open_administration(url) as administration:
         done = administration.erase(request)
     if output is not Format.TABLE:

@@ -21,7 +21,7 @@ from runvis_core.cli.options import (
 from runvis_core.cli.output import Format, cell, console, print_page, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import name_moment
-from runvis_core.services.correction_answers import CorrectionFilter
+from runvis_core.services.correction_answers import CorrectionFilter, CorrectionSummary
 
 corrections = typer.Typer(
     cls=Group, no_args_is_help=True, help="Which runs ended otherwise than they were frozen, and who says so."
@@ -64,7 +64,7 @@ def list_command(
     with open_source(url) as source:
         page = source.list_corrections(filters, limit=limit, cursor=cursor)
     if output is not Format.TABLE:
-        print_page(page.items, output, next_cursor=page.next_cursor)
+        print_page(page.items, output, of=CorrectionSummary, next_cursor=page.next_cursor)
         return
     if not page.items:
         typer.echo("no corrections", err=True)

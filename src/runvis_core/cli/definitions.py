@@ -18,6 +18,7 @@ from runvis_core.cli.options import (
     UrlOption,
     check_span,
     parse_moment,
+    understand,
 )
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, state_text, table
 from runvis_core.cli.source import open_source
@@ -46,11 +47,11 @@ def list_command(
 
       runvis definitions list -o jsonl
     """
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
     with open_source(url) as source:
-        filters = DefinitionFilter(engine=engine, deployment=deployment)
         page = source.list_definitions(filters, limit=limit, cursor=cursor)
     if output is not Format.TABLE:
-        print_page(page.items, output, next_cursor=page.next_cursor)
+        print_page(page.items, output, of=DefinitionSummary, next_cursor=page.next_cursor)
         return
     if not page.items:
         typer.echo("no definitions", err=True)
@@ -93,8 +94,9 @@ def show_command(
 
       runvis definitions show etl --engine airflow --deployment prod -o json
     """
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
     with open_source(url) as source:
-        found = source.get_definition(definition, DefinitionFilter(engine=engine, deployment=deployment))
+        found = source.get_definition(definition, filters)
     if output is Format.TABLE:
         _print_definition(found)
     else:
@@ -123,7 +125,7 @@ def trend_command(
       runvis definitions trend etl --hourly --since 24h -o json
     """
     check_span(since, until)
-    filters = DefinitionFilter(engine=engine, deployment=deployment)
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
     step = Dimension.HOUR if hourly else Dimension.DAY
     with open_source(url) as source:
         found = source.get_trend(definition, filters, since=since, until=until, step=step)
@@ -172,7 +174,7 @@ def grid_command(
 
       runvis definitions grid etl --limit 50 -o json
     """
-    filters = DefinitionFilter(engine=engine, deployment=deployment)
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
     with open_source(url) as source:
         found = source.get_grid(definition, filters, limit=limit, cursor=cursor, first_step=first_step)
     if output is not Format.TABLE:

@@ -65,7 +65,7 @@ def doctor_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -
     if output is Format.TABLE:
         _print_table(checks)
     else:
-        print_page(checks, output)
+        print_page(checks, output, of=Check)
     if any(check.outcome == "problem" for check in checks):
         raise typer.Exit(Exit.FAILED)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from runvis_core.cli.administration import open_administration
 from runvis_core.cli.exits import Group
-from runvis_core.cli.options import DeploymentOption, EngineOption, OutputOption, UrlOption
+from runvis_core.cli.options import DeploymentOption, EngineOption, OutputOption, UrlOption, understand
 from runvis_core.cli.output import Format, cell, print_list, print_one
 from runvis_core.cli.text import clean, name_moment
 from runvis_core.services.decision_answers import HoldRequest, HoldView
@@ -36,7 +36,9 @@ def add_command(
     """
     if run is None and engine is None and deployment is None and definition is None:
         raise typer.BadParameter("say what it covers: --run, --engine, --deployment or --definition")
-    request = HoldRequest(run=run, engine=engine, deployment=deployment, definition=definition, reason=reason)
+    request = understand(
+        HoldRequest, run=run, engine=engine, deployment=deployment, definition=definition, reason=reason
+    )
     with open_administration(url) as administration:
         placed = administration.place_hold(request)
     if output is not Format.TABLE:
@@ -55,7 +57,7 @@ def list_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -> 
     """
     with open_administration(url) as administration:
         items = administration.list_holds()
-    print_list(items, output, _COLUMNS, nothing="no holds")
+    print_list(items, output, _COLUMNS, of=HoldView, nothing="no holds")
 
 
 def _covered(hold: HoldView) -> str:

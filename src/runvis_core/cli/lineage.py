@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -19,6 +17,7 @@ from runvis_core.cli.options import AsOfOption, DeploymentOption, EngineOption, 
 from runvis_core.cli.output import Format, cell, console, print_one, print_page, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_moment
+from runvis_core.services.exports import csv_line
 from runvis_core.services.lineage_answers import (
     DEFAULT_DEPTH,
     DEFAULT_LOOPS,
@@ -124,7 +123,7 @@ def loops_command(
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output in (GraphFormat.JSON, GraphFormat.JSONL):
-        print_page(page.items, Format(output.value))
+        print_page(page.items, Format(output.value), of=Loop)
     elif output is GraphFormat.CSV:
         _print_csv(_members(page.items), _edges(page.items))
     elif output is GraphFormat.DOT:
@@ -159,11 +158,10 @@ def _print_lines(lines: Iterable[str]) -> None:
 
 def _print_csv(nodes: Iterable[LineageRef], edges: Iterable[LineageEdge]) -> None:
     labels = _labels(nodes)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    typer.echo(csv_line(_COLUMNS), nl=False)
     for edge in edges:
         moments = (edge.first_seen_at.isoformat(), edge.last_seen_at.isoformat())
-        writer.writerow((labels[edge.source], labels[edge.target], edge.kind, edge.run_count, *moments))
+        typer.echo(csv_line((labels[edge.source], labels[edge.target], edge.kind, edge.run_count, *moments)), nl=False)
 
 
 def _labels(nodes: Iterable[LineageRef]) -> dict[UUID, str]:

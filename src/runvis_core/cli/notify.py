@@ -13,6 +13,7 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_moment
 from runvis_core.errors import NotFoundError, SettingsError
 from runvis_core.services.filters import RunFilter
+from runvis_core.services.notify.answers import RuleStatus
 from runvis_core.settings import load_settings
 
 notify = typer.Typer(cls=Group, no_args_is_help=True, help="Whom the server tells of what, and whether they take it.")
@@ -31,7 +32,7 @@ def status_command(url: UrlOption = None, output: OutputOption = Format.TABLE) -
     with open_source(url) as source:
         rules = source.list_notice_rules().items
     if output is not Format.TABLE:
-        print_page(rules, output)
+        print_page(rules, output, of=RuleStatus)
     elif not rules:
         typer.echo("no rule has begun: set RUNVIS__NOTIFY__RULES where `runvis serve` runs")
     else:

@@ -71,22 +71,22 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return clean_json(json.dumps(plain, ensure_ascii=False, indent=indent))
 
 
-def print_page(items: Iterable[BaseModel], output: Format, *, next_cursor: str | None = None) -> None:
-    """Print the items of a list: as one JSON object as the server gives it, or as JSON lines."""
+def print_page(items: Iterable[M], output: Format, *, of: type[M], next_cursor: str | None = None) -> None:
+    """Print the items of a list: as one JSON object as the server gives it, as JSON lines, or as CSV."""
     if output is Format.JSONL:
         for item in items:
             typer.echo(to_json(item))
         return
     if output is Format.CSV:
-        print_csv(items)
+        print_csv(items, of=of)
         return
     page = {"items": [item.model_dump(mode="json") for item in items], "next_cursor": next_cursor}
     typer.echo(to_json(page, indent=2))
 
 
-def print_csv(items: Iterable[BaseModel]) -> None:
+def print_csv(items: Iterable[M], *, of: type[M]) -> None:
     """Print items as CSV: a run in its columns, anything else by its fields."""
-    for line in csv_lines(items):
+    for line in csv_lines(items, of=of):
         typer.echo(line, nl=False)
 
 
@@ -106,11 +106,16 @@ def table(*columns: str) -> Table:
 
 
 def print_list(
-    items: Sequence[M], output: Format, columns: Mapping[str, Callable[[M], Text | str]], *, nothing: str
+    items: Sequence[M],
+    output: Format,
+    columns: Mapping[str, Callable[[M], Text | str]],
+    *,
+    of: type[M],
+    nothing: str,
 ) -> None:
     """Print a whole list; as a table with these columns, or `nothing` on stderr where there is none."""
     if output is not Format.TABLE:
-        print_page(items, output)
+        print_page(items, output, of=of)
         return
     if not items:
         typer.echo(nothing, err=True)

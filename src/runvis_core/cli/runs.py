@@ -107,7 +107,7 @@ def list_command(
     with open_source(url) as source:
         past = _past(as_of, known_at)
         if every:
-            print_page(source.export_runs(filters, cursor=cursor, past=past), output)
+            print_page(source.export_runs(filters, cursor=cursor, past=past), output, of=RunSummary)
             return
         page = _first_page(
             lambda place, most: source.list_runs(filters, limit=most, cursor=place, past=past), cursor, limit
@@ -115,7 +115,7 @@ def list_command(
     for note in page.notes:
         typer.echo(f"note: {note}", err=True)
     if output is not Format.TABLE:
-        print_page(page.items, output, next_cursor=page.next_cursor)
+        print_page(page.items, output, of=RunSummary, next_cursor=page.next_cursor)
         return
     if not page.items:
         typer.echo("no runs", err=True)
@@ -242,6 +242,8 @@ def tail_command(
 
       runvis runs tail --last 100 --no-follow -o jsonl
     """
+    if output is Format.CSV:
+        raise typer.BadParameter("entries are no table: use json or jsonl", param_hint="--output")
     with open_source(url) as source:
         page = source.list_last_entries(limit=last)
         try:

@@ -80,7 +80,7 @@ def list_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -> 
     """
     with open_administration(url) as administration:
         items = administration.list_tokens()
-    print_list(items, output, _COLUMNS, nothing="no tokens")
+    print_list(items, output, _COLUMNS, of=TokenView, nothing="no tokens")
 
 
 def _bound_to(token: TokenView) -> str:

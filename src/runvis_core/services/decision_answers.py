@@ -11,6 +11,7 @@ from runvis_core.model.decision import ErasedBody, Scope
 from runvis_core.model.event import Name, Short
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Answer
+from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, Word
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 3650
@@ -126,6 +127,16 @@ class ErasureView(Answer):
     """The legal holds that forbid it."""
     remaining: str | None = None
     """What the database may still keep of it, and who can remove that."""
+
+
+class AuditQuery(BaseModel):
+    """Which part of the trail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: int | None = Field(default=None, ge=1, le=2**63 - 1, description="What came before this entry.")
+    name: Word | None = Field(default=None, description="Only decisions or accesses of this name, e.g. `erasure`.")
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="How many at most.")
 
 
 class AuditItem(Answer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from typing import Any, Final, TypeVar, cast
 
 import orjson
@@ -45,7 +44,7 @@ def json_lines(items: Iterable[BaseModel]) -> Iterator[bytes]:
         yield orjson.dumps(item.model_dump(mode="json")) + b"\n"
 
 
-def csv_lines(items: Iterable[BaseModel]) -> Iterator[str]:
+def csv_lines(items: Iterable[Item], *, of: type[Item]) -> Iterator[str]:
     """Yield the header and a line per item (RFC 4180): runs in `RUN_COLUMNS`, all other items by their fields.
 
     What has parts is JSON in its cell; None is an empty cell.
@@ -53,18 +52,17 @@ def csv_lines(items: Iterable[BaseModel]) -> Iterator[str]:
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers, negative ones
     too.
     """
-    rest = iter(items)
-    first = next(rest, None)
-    names = RUN_COLUMNS if first is None or isinstance(first, RunSummary) else tuple(type(first).model_fields)
-    yield _line(names)
-    for item in chain(() if first is None else (first,), rest):
+    names = RUN_COLUMNS if issubclass(of, RunSummary) else tuple(of.model_fields)
+    yield csv_line(names)
+    for item in items:
         said = item.model_dump(mode="json")
-        yield _line([_cell(_part(said, name)) for name in names])
+        yield csv_line(_part(said, name) for name in names)
 
 
-def _line(cells: Iterable[Any]) -> str:
+def csv_line(values: Iterable[Any]) -> str:
+    """Return a line of such values."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerow(cells)
+    csv.writer(text).writerow([_cell(value) for value in values])
     return text.getvalue()
 
 

@@ -198,11 +198,11 @@ def test_only_texts_that_a_spreadsheet_would_run_are_guarded(value: Any, line: s
     class Item(BaseModel):
         value: Any
 
-    assert list(csv_lines([Item(value=value)])) == ["value\r\n", f"{line}\r\n"]
+    assert list(csv_lines([Item(value=value)], of=Item)) == ["value\r\n", f"{line}\r\n"]
 
 
 def test_a_csv_of_nothing_is_its_header() -> None:
-    assert list(csv_lines([])) == [",".join(RUN_COLUMNS) + "\r\n"]
+    assert list(csv_lines([], of=RunSummary)) == [",".join(RUN_COLUMNS) + "\r\n"]
 
 
 def test_a_list_of_runs_has_the_first_line_of_each_failure(told: httpx.Client, store: Store, record: Record) -> None:
