@@ -15,6 +15,7 @@ from runvis_core.cli.options import (
     LimitOption,
     OutputOption,
     UrlOption,
+    name_next,
     parse_moment,
     understand,
 )
@@ -87,4 +88,4 @@ def list_command(
         )
     console().print(rows)
     if page.next_cursor:
-        typer.echo(f"there are more: --cursor {page.next_cursor}", err=True)
+        typer.echo(f"there are more: {name_next(page.next_cursor, since=since, until=until)}", err=True)

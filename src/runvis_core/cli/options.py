@@ -79,6 +79,16 @@ def check_span(since: datetime | None, until: datetime | None) -> None:
         raise typer.BadParameter(str(error), param_hint="--until") from None
 
 
+def name_next(cursor: str, **moments: int | datetime | None) -> str:
+    """Return the options that lead to a next page: a time that was said as so long ago is another one by then."""
+    said = [
+        f"--{name.replace('_', '-')} {moment.isoformat()}"
+        for name, moment in moments.items()
+        if isinstance(moment, datetime)
+    ]
+    return " ".join([*said, f"--cursor {cursor}"])
+
+
 AsOfOption = Annotated[
     datetime | None,
     typer.Option(
@@ -116,7 +126,11 @@ StoreOption = Annotated[
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many to show.")]
 CursorOption = Annotated[
-    str | None, typer.Option(help="Where to go on: the cursor that the page before ended with, with the same filters.")
+    str | None,
+    typer.Option(
+        help="Where to go on: the cursor that the page before ended with, with the same filters; times among them as "
+        "times, not as so long ago."
+    ),
 ]
 EngineOption = Annotated[str | None, typer.Option(help="Only this engine: airflow, prefect, …")]
 DeploymentOption = Annotated[str | None, typer.Option(help="Only this installation of an engine.")]

@@ -20,6 +20,7 @@ from runvis_core.cli.options import (
     LimitOption,
     OutputOption,
     UrlOption,
+    name_next,
     parse_moment,
     understand,
 )
@@ -122,7 +123,8 @@ def list_command(
         return
     _print_table(page.items)
     if page.next_cursor:
-        typer.echo(f"there are more: --cursor {page.next_cursor}", err=True)
+        following = name_next(page.next_cursor, since=since, until=until, as_of=as_of, known_at=known_at)
+        typer.echo(f"there are more: {following}", err=True)
 
 
 def _first_page(
