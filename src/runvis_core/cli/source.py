@@ -33,7 +33,7 @@ from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter,
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.lineage_answers import Lineage, LineageQuery, Loop
 from runvis_core.services.notify.answers import RuleStatuses
-from runvis_core.services.past_filter import PRESENT, PastFilter
+from runvis_core.services.past_filter import PRESENT, PastFilter, PastRunFilter
 from runvis_core.services.search_answers import Found
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 from runvis_core.settings import Settings, default_store_url, load_settings
@@ -179,7 +179,7 @@ class StoreSource:
         pages = follow_pages(lambda place: self.list_runs(filters, limit=PAGE_SIZE, cursor=place, past=past), cursor)
         # What is wrong with the question is said before anything is taken out.
         first = next(pages)
-        self._note_export("runs", asked=filters)
+        self._note_export("runs", asked=PastRunFilter(**filters.model_dump(), **past.model_dump()))
         for page in chain([first], pages):
             yield from page.items
 
