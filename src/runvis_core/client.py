@@ -142,9 +142,9 @@ class Client:
         """Return a page of the definitions, by engine, deployment and name."""
         return self._read(Page[DefinitionSummary], "definitions", filters, limit=limit, cursor=cursor)
 
-    def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
-        """Return a definition, its versions and its recent runs. Raises `NotFoundError`."""
-        return self._read(DefinitionDetail, f"definitions/{_segment(name)}", filters)
+    def get_definition(self, name: str, filters: DefinitionFilter, past: PastFilter = PRESENT) -> DefinitionDetail:
+        """Return a definition, its versions and its recent runs, as they are or were. Raises `NotFoundError`."""
+        return self._read(DefinitionDetail, f"definitions/{_segment(name)}", filters, **past.as_query())
 
     def get_trend(
         self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
@@ -154,31 +154,37 @@ class Client:
         return self._read(Trend, f"definitions/{_segment(name)}/trend", filters, step=step.value, **bounds)
 
     def get_grid(
-        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+        self,
+        name: str,
+        filters: DefinitionFilter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        first_step: int = 0,
+        past: PastFilter = PRESENT,
     ) -> Grid:
-        """Return a definition's last runs beside one another. Raises `NotFoundError`."""
-        return self._read(
-            Grid, f"definitions/{_segment(name)}/grid", filters, limit=limit, cursor=cursor, first_step=first_step
-        )
+        """Return a definition's last runs beside one another, as they are or were. Raises `NotFoundError`."""
+        part = {"limit": limit, "cursor": cursor, "first_step": first_step}
+        return self._read(Grid, f"definitions/{_segment(name)}/grid", filters, **part, **past.as_query())
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""
         return self._read(StatTable, "stats", filters)
 
-    def get_health(self) -> Health:
-        """Return which definitions fail or are late, and which runs are silent."""
-        return self._read(Health, "health")
+    def get_health(self, past: PastFilter = PRESENT) -> Health:
+        """Return which definitions fail or are late, and which runs are silent; or which failed or were late."""
+        return self._read(Health, "health", past)
 
     def search(self, query: str) -> Found:
         """Return what a query names."""
+        if not can_name(query):
+            return Found(query=query)
         return self._read(Found, "search", q=query)
 
     def list_checkpoints(self, *, limit: int, before: int | None = None) -> CheckpointPage:
         """Return the last checkpoints, or the last before a number, the newest first."""
         return self._read(CheckpointPage, "checkpoints", limit=limit, before=before)
 
-        if not can_name(query):
-            return Found(query=query)
     def prove_run(self, name: str) -> bytes:
         """Return the proof bundle of a run. Raises `NotFoundError`, or `LedgerError` if none was signed."""
         return self._get(f"proofs/{_segment(name)}", {}).content

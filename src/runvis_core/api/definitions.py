@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -10,8 +11,10 @@ from pydantic import Field
 from runvis_core.api.paths import DefinitionName
 from runvis_core.api.state import state_of
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, Page
-from runvis_core.services.definitions import get_definition, list_definitions
+from runvis_core.services.definitions import list_definitions
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, DefinitionFilter
+from runvis_core.services.past_definitions import get_definition_at
+from runvis_core.services.past_filter import PastFilter
 
 router = APIRouter()
 
@@ -30,9 +33,15 @@ def get_definitions(request: Request, query: Annotated[DefinitionQuery, Query()]
     return list_definitions(state_of(request).store, filters, limit=query.limit, cursor=query.cursor)
 
 
+class PastDefinitionQuery(DefinitionFilter, PastFilter):
+    """Which definition, and in which past."""
+
+
 @router.get("/definitions/{name:name}")
 def get_one_definition(
-    request: Request, name: DefinitionName, query: Annotated[DefinitionFilter, Query()]
+    request: Request, name: DefinitionName, query: Annotated[PastDefinitionQuery, Query()]
 ) -> DefinitionDetail:
-    """Return a definition, its versions and its recent runs."""
-    return get_definition(state_of(request).store, name, query)
+    """Return a definition, its versions and its recent runs: as they are, or as they were known in a past."""
+    filters = DefinitionFilter(engine=query.engine, deployment=query.deployment)
+    past = PastFilter(as_of=query.as_of, known_at=query.known_at)
+    return get_definition_at(state_of(request).store, name, filters, past, now=datetime.now(UTC))

@@ -12,8 +12,10 @@ from runvis_core.api.paths import DefinitionName
 from runvis_core.api.state import state_of
 from runvis_core.services.calendar import AskedEnd, AskedMoment
 from runvis_core.services.filters import DefinitionFilter, Dimension, StatFilter
-from runvis_core.services.grids import DEFAULT_RUNS, MAX_RUNS, get_grid
-from runvis_core.services.health import get_health
+from runvis_core.services.grids import DEFAULT_RUNS, MAX_RUNS
+from runvis_core.services.past_filter import PastFilter
+from runvis_core.services.past_grids import get_grid_at
+from runvis_core.services.past_health import get_health_at
 from runvis_core.services.stats import get_trend, list_stats
 from runvis_core.services.stats_answers import Grid, Health, StatTable, Trend
 
@@ -28,8 +30,8 @@ class TrendQuery(DefinitionFilter):
     step: Literal["hour", "day"] = Field(default="day", description="How long one point is.")
 
 
-class GridQuery(DefinitionFilter):
-    """Which definition, and which of its runs."""
+class GridQuery(DefinitionFilter, PastFilter):
+    """Which definition, which of its runs, and in which past."""
 
     limit: int = Field(default=DEFAULT_RUNS, ge=1, le=MAX_RUNS, description="How many runs at most.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the grid before: older runs.")
@@ -43,9 +45,12 @@ def get_stats(request: Request, query: Annotated[StatFilter, Query()]) -> StatTa
 
 
 @router.get("/health")
-def get_health_of_definitions(request: Request) -> Health:
-    """Return which definitions fail or are late, which runs are silent, and the last 14 days of each engine."""
-    return get_health(state_of(request).store, now=datetime.now(UTC))
+def get_health_of_definitions(request: Request, past: Annotated[PastFilter, Query()]) -> Health:
+    """Return which definitions fail or are late, which runs are silent, and the last 14 days of each engine.
+
+    With `as_of` or `known_at`, which failed or were late in that past; a note says what is not told of it.
+    """
+    return get_health_at(state_of(request).store, past, now=datetime.now(UTC))
 
 
 @router.get("/definitions/{name:name}/trend")
@@ -64,12 +69,15 @@ def get_definition_trend(request: Request, name: DefinitionName, query: Annotate
 
 @router.get("/definitions/{name:name}/grid")
 def get_definition_grid(request: Request, name: DefinitionName, query: Annotated[GridQuery, Query()]) -> Grid:
-    """Return a definition's last runs beside one another: steps by runs, with all attempts of each step."""
-    filters = DefinitionFilter(engine=query.engine, deployment=query.deployment)
-    return get_grid(
+    """Return a definition's last runs beside one another: steps by runs, with all attempts of each step.
+
+    With `as_of` or `known_at`, as they were in that past.
+    """
+    return get_grid_at(
         state_of(request).store,
         name,
-        filters,
+        DefinitionFilter(engine=query.engine, deployment=query.deployment),
+        PastFilter(as_of=query.as_of, known_at=query.known_at),
         limit=query.limit,
         cursor=query.cursor,
         first_step=query.first_step,

@@ -10,13 +10,16 @@ from rich.text import Text
 
 from runvis_core.cli.exits import Group
 from runvis_core.cli.options import (
+    AsOfOption,
     CursorOption,
     DeploymentOption,
     EngineOption,
+    KnownAtOption,
     LimitOption,
     OutputOption,
     UrlOption,
     check_span,
+    name_next,
     parse_moment,
     understand,
 )
@@ -25,6 +28,7 @@ from runvis_core.cli.source import open_source
 from runvis_core.cli.text import clean, name_duration, name_moment
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, StartView
 from runvis_core.services.filters import DefinitionFilter, Dimension
+from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.stats_answers import Grid, GridCell, GridColumn, Trend
 
 definitions = typer.Typer(cls=Group, no_args_is_help=True, help="What can run: DAGs, flows, tasks, and their versions.")
@@ -83,6 +87,8 @@ def show_command(
     definition: Annotated[str, typer.Argument(help="Its whole name.")],
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -96,7 +102,7 @@ def show_command(
     """
     filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
     with open_source(url) as source:
-        found = source.get_definition(definition, filters)
+        found = source.get_definition(definition, filters, PastFilter(as_of=as_of, known_at=known_at))
     if output is Format.TABLE:
         _print_definition(found)
     else:
@@ -163,6 +169,8 @@ def grid_command(
     first_step: Annotated[
         int, typer.Option("--first-step", min=0, max=1_000_000, help="From which step on, counted from 0.")
     ] = 0,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     output: OutputOption = Format.TABLE,
     url: UrlOption = None,
 ) -> None:
@@ -176,7 +184,8 @@ def grid_command(
     """
     filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
     with open_source(url) as source:
-        found = source.get_grid(definition, filters, limit=limit, cursor=cursor, first_step=first_step)
+        past = PastFilter(as_of=as_of, known_at=known_at)
+        found = source.get_grid(definition, filters, limit=limit, cursor=cursor, first_step=first_step, past=past)
     if output is not Format.TABLE:
         print_one(found, output)
         return
@@ -189,7 +198,7 @@ def grid_command(
             f"steps {found.first_step} to {shown_to - 1} of {found.step_count}; others: --first-step N", err=True
         )
     if found.next_cursor:
-        typer.echo(f"there are older ones: --cursor {found.next_cursor}", err=True)
+        typer.echo(f"there are older ones: {name_next(found.next_cursor, as_of=as_of, known_at=known_at)}", err=True)
 
 
 def _print_grid(found: Grid) -> None:

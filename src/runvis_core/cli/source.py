@@ -91,8 +91,8 @@ class Source(Protocol):
         """Return a page of definitions."""
         ...
 
-    def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
-        """Return a definition, its versions and its recent runs."""
+    def get_definition(self, name: str, filters: DefinitionFilter, past: PastFilter = PRESENT) -> DefinitionDetail:
+        """Return a definition, its versions and its recent runs, as they are or were."""
         ...
 
     def get_trend(
@@ -102,17 +102,24 @@ class Source(Protocol):
         ...
 
     def get_grid(
-        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+        self,
+        name: str,
+        filters: DefinitionFilter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        first_step: int = 0,
+        past: PastFilter = PRESENT,
     ) -> Grid:
-        """Return a definition's last runs beside one another."""
+        """Return a definition's last runs beside one another, as they are or were."""
         ...
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""
         ...
 
-    def get_health(self) -> Health:
-        """Return which definitions fail or are late, and which runs are silent."""
+    def get_health(self, past: PastFilter = PRESENT) -> Health:
+        """Return which definitions fail or are late, and which runs are silent; or which failed or were late."""
         ...
 
     def search(self, query: str) -> Found:
@@ -233,11 +240,11 @@ class StoreSource:
 
         return list_definitions(self._store, filters, limit=limit, cursor=cursor)
 
-    def get_definition(self, name: str, filters: DefinitionFilter) -> DefinitionDetail:
-        """Return a definition, its versions and its recent runs."""
-        from runvis_core.services.definitions import get_definition
+    def get_definition(self, name: str, filters: DefinitionFilter, past: PastFilter = PRESENT) -> DefinitionDetail:
+        """Return a definition, its versions and its recent runs, as they are or were."""
+        from runvis_core.services.past_definitions import get_definition_at
 
-        return get_definition(self._store, name, filters)
+        return get_definition_at(self._store, name, filters, past, now=datetime.now(UTC))
 
     def get_trend(
         self, name: str, filters: DefinitionFilter, *, since: datetime | None, until: datetime | None, step: Dimension
@@ -248,14 +255,20 @@ class StoreSource:
         return get_trend(self._store, name, filters, since=since, until=until, step=step, now=datetime.now(UTC))
 
     def get_grid(
-        self, name: str, filters: DefinitionFilter, *, limit: int, cursor: str | None = None, first_step: int = 0
+        self,
+        name: str,
+        filters: DefinitionFilter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        first_step: int = 0,
+        past: PastFilter = PRESENT,
     ) -> Grid:
-        """Return a definition's last runs beside one another."""
-        from runvis_core.services.grids import get_grid
+        """Return a definition's last runs beside one another, as they are or were."""
+        from runvis_core.services.past_grids import get_grid_at
 
-        return get_grid(
-            self._store, name, filters, limit=limit, cursor=cursor, first_step=first_step, now=datetime.now(UTC)
-        )
+        now = datetime.now(UTC)
+        return get_grid_at(self._store, name, filters, past, limit=limit, cursor=cursor, first_step=first_step, now=now)
 
     def list_stats(self, filters: StatFilter) -> StatTable:
         """Return how many runs there were and how long they took."""
@@ -263,11 +276,11 @@ class StoreSource:
 
         return list_stats(self._store, filters, now=datetime.now(UTC))
 
-    def get_health(self) -> Health:
-        """Return which definitions fail or are late, and which runs are silent."""
-        from runvis_core.services.health import get_health
+    def get_health(self, past: PastFilter = PRESENT) -> Health:
+        """Return which definitions fail or are late, and which runs are silent; or which failed or were late."""
+        from runvis_core.services.past_health import get_health_at
 
-        return get_health(self._store, now=datetime.now(UTC))
+        return get_health_at(self._store, past, now=datetime.now(UTC))
 
     def search(self, query: str) -> Found:
         """Return what a query names."""

@@ -8,13 +8,23 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from runvis_core.cli.options import DeploymentOption, EngineOption, OutputOption, UrlOption, parse_moment, understand
+from runvis_core.cli.options import (
+    AsOfOption,
+    DeploymentOption,
+    EngineOption,
+    KnownAtOption,
+    OutputOption,
+    UrlOption,
+    parse_moment,
+    understand,
+)
 from runvis_core.cli.output import Format, cell, console, print_one, state_text, table
 from runvis_core.cli.source import open_source
 from runvis_core.cli.text import name_duration, name_moment
 from runvis_core.model.state import State
 from runvis_core.services.filters import Dimension, StatFilter
 from runvis_core.services.labels import name_run
+from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.stats_answers import DefinitionHealth, Health, StatRow, StatTable
 
 StateOption = Annotated[list[State] | None, typer.Option(help="Only this state; may be given several times.")]
@@ -102,7 +112,9 @@ def _numbers(row: StatRow, states: list[State]) -> tuple[str, ...]:
     )
 
 
-def health_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -> None:
+def health_command(
+    as_of: AsOfOption = None, known_at: KnownAtOption = None, output: OutputOption = Format.TABLE, url: UrlOption = None
+) -> None:
     """Say which definitions fail or are late by their schedule, and which runs are silent.
 
     A definition fails while its last run that succeeded, failed or timed out did not succeed.
@@ -112,12 +124,16 @@ def health_command(output: OutputOption = Format.TABLE, url: UrlOption = None) -
       runvis health
 
       runvis health -o json
+
+      runvis health --as-of 2d
     """
     with open_source(url) as source:
-        found = source.get_health()
+        found = source.get_health(PastFilter(as_of=as_of, known_at=known_at))
     if output is not Format.TABLE:
         print_one(found, output)
         return
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
     _print_health(found)
 
 

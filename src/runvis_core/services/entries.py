@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -67,6 +68,12 @@ def find_head(store: Store) -> int:
     """Return the position of the log's last entry, 0 while it has none."""
     with reading(store) as connection:
         return connection.scalar(_HEAD) or 0
+
+
+def find_recorded_at(store: Store, position: int) -> datetime | None:
+    """Return when the entry at a position was recorded; None where there is none."""
+    page = list_entries(store, after=position - 1, limit=1) if position else None
+    return page.items[0].recorded_at if page and page.items else None
 
 
 def list_last_entries(store: Store, *, limit: int) -> EntryPage:

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Connection, case, select
 
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.days import find_counted_until, find_days
+from runvis_core.services.entries import find_recorded_at
 from runvis_core.services.feed import is_unexplained
-from runvis_core.services.health import SHOWN, with_missed
+from runvis_core.services.health import SHOWN, get_health, with_missed
 from runvis_core.services.past import Past, PastRun, PastRuns, bounds, covers, name_past, reading_past
 from runvis_core.services.past_feed import find_past_failed_inside
 from runvis_core.services.past_filter import PastFilter
@@ -38,6 +39,19 @@ class PastStanding(NamedTuple):
 
     health: Health
     heard: Heard
+
+
+def get_health_at(store: Store, past: PastFilter, *, now: datetime) -> Health:
+    """Return what is or was broken; see `get_health` and `get_past_standing`.
+
+    Lateness counts from the past's moment, else from when its last entry was recorded.
+    """
+    if past.is_present:
+        return get_health(store, now=now)
+    with reading_past(store, past, now=now) as (_, found):
+        position = found.position
+    at = past.as_of or find_recorded_at(store, position) or now
+    return get_past_standing(store, past, now=now, at=at).health
 
 
 def get_past_standing(store: Store, asked: PastFilter, *, now: datetime, at: datetime) -> PastStanding:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 
-from runvis_core.services.entries import find_head, list_entries
+from runvis_core.services.entries import find_head, find_recorded_at
 from runvis_core.services.past import reading_past
 from runvis_core.services.past_filter import PRESENT, PastFilter
 from runvis_core.web.drawing.text import exact_moment
@@ -39,20 +39,16 @@ def take_pin(request: Request, given: dict[str, Any]) -> Pin | None:
     past = understand(PastFilter, with_zones(said, *PastFilter.model_fields))
     if past.is_present:
         return None
-    with reading_past(store_of(request), past, now=now_of(request)) as (_, found):
+    store = store_of(request)
+    with reading_past(store, past, now=now_of(request)) as (_, found):
         position = found.position
-    request.scope["state"]["now"] = past.as_of or _recorded_at(request, position) or now_of(request)
+    request.scope["state"]["now"] = past.as_of or find_recorded_at(store, position) or now_of(request)
     return Pin(past, position)
 
 
 def asked_of(pin: Pin | None) -> PastFilter:
     """Return which past the services are to be asked about."""
     return pin.asked if pin else PRESENT
-
-
-def _recorded_at(request: Request, position: int) -> datetime | None:
-    page = list_entries(store_of(request), after=position - 1, limit=1) if position else None
-    return page.items[0].recorded_at if page and page.items else None
 
 
 class MomentControl(NamedTuple):

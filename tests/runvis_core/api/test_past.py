@@ -3,10 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import httpx
+import orjson
 import pytest
 
 from runvis_core.model.event import EventBase
+from runvis_core.model.state import State
+from runvis_core.services.entries import find_head
 from runvis_core.store.database import Store
+from runvis_core.testing.factories import a_run_id
+from runvis_core.testing.runs import a_run
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, a_story
 
 Record = Callable[[Store, Iterable[EventBase]], None]
@@ -58,3 +63,22 @@ def test_the_account_is_answered(client: httpx.Client, store: Store, record: Rec
     assert len(found["items"]) == 2
     assert found["cut"] == 1
     assert found["whole"] is None
+
+
+def test_a_definition_its_grid_and_health_have_a_past_as_their_pages_do(
+    client: httpx.Client, store: Store, record: Record
+) -> None:
+    record(store, a_run("bad", begins=0, definition="nightly", state=State.FAILED))
+    known = find_head(store)
+    paths = ("health", "definitions/nightly", "definitions/nightly/grid")
+    then = [client.get(f"/api/v1/{path}", params={"known_at": known}).content for path in paths]
+    record(store, a_run("good", begins=100, definition="nightly"))
+    assert [client.get(f"/api/v1/{path}", params={"known_at": known}).content for path in paths] == then
+    health, one, grid = (orjson.loads(said) for said in then)
+    assert [row["definition"] for row in health["failing"]] == ["nightly"]
+    assert [run["run_id"] for run in one["recent_runs"]] == [str(a_run_id("bad"))]
+    assert [column["run"]["run_id"] for column in grid["columns"]] == [str(a_run_id("bad"))]
+    assert client.get("/api/v1/health").json()["failing_count"] == 0
+    for path in paths:
+        refused = client.get(f"/api/v1/{path}", params={"known_at": 10**6})
+        assert (refused.status_code, refused.json()["parameter"]) == (400, "known_at"), path

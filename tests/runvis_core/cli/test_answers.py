@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterable
 import pytest
 from click.testing import Result
 
-from runvis_core.model.event import EventBase
+from runvis_core.model.event import DatasetEvent, EventBase
 from runvis_core.model.state import State
+from runvis_core.services.answers import DefinitionSummary
+from runvis_core.services.correction_answers import CorrectionSummary
+from runvis_core.services.decision_answers import AuditItem, HoldView, TokenView
+from runvis_core.services.entries import find_head
 from runvis_core.store.database import Store
-from runvis_core.testing.factories import a_run_id
+from runvis_core.testing.factories import a_run_id, make
 from runvis_core.testing.runs import a_run
 from runvis_core.testing.story import CHILD, ETL, LOAD_1, LOAD_2
 
@@ -109,3 +113,61 @@ def test_runs_are_written_as_csv_and_all_of_them(runvis: Run, address: str) -> N
     assert runvis("runs", "show", str(ETL), "-o", "csv", url=address).exit_code == 2
     named = runvis("definitions", "list", "-o", "csv", url=address)
     assert named.stdout.splitlines()[0].startswith("engine,deployment,definition")
+
+
+def test_the_csv_of_an_empty_list_has_the_columns_of_what_it_lists(runvis: Run, told: str) -> None:
+    headers = {
+        ("definitions", "list", "--engine", "nothing"): DefinitionSummary,
+        ("corrections", "list", "--engine", "nothing"): CorrectionSummary,
+        ("tokens", "list"): TokenView,
+        ("holds", "list"): HoldView,
+        ("audit", "list", "--name", "nothing"): AuditItem,
+    }
+    for command, listed in headers.items():
+        shown = runvis(*command, "-o", "csv", url=told)
+        assert (shown.exit_code, shown.stdout.splitlines()) == (0, [",".join(listed.model_fields)]), command
+
+
+def test_the_audit_trail_comes_as_csv_and_tells_which_past_was_taken_out(runvis: Run, told: str) -> None:
+    assert runvis("runs", "list", "--all", "--known-at", "9", "-o", "jsonl", url=told).exit_code == 0
+    (row,) = csv.DictReader(io.StringIO(runvis("audit", "list", "-o", "csv", url=told).stdout))
+    assert (row["name"], json.loads(row["details"])) == ("export", {"known_at": 9})
+
+
+def test_what_is_being_recorded_is_no_table(runvis: Run, told: str) -> None:
+    shown = runvis("runs", "tail", "--no-follow", "-o", "csv", url=told)
+    assert (shown.exit_code, shown.stdout) == (2, "")
+
+
+def test_a_graph_as_csv_gives_a_spreadsheet_nothing_to_run(
+    runvis: Run, told: str, store: Store, record: Record
+) -> None:
+    record(store, a_run("evil", begins=1000, definition="=cmd()"))
+    record(
+        store, [make(DatasetEvent, run_id=a_run_id("evil"), seconds=1001, direction="read", namespace="a", name="b")]
+    )
+    rows = list(csv.DictReader(io.StringIO(runvis("lineage", "show", "=cmd()", "-o", "csv", url=told).stdout)))
+    assert [(row["source"], row["target"]) for row in rows] == [("a/b", "'=cmd()")]
+
+
+def test_the_way_to_the_next_page_holds_also_where_a_time_was_said_as_so_long_ago(runvis: Run, told: str) -> None:
+    for command, options in {"list": ["--since", "3650d", "--as-of", "0s"], "of now": ["--since", "3650d"]}.items():
+        first = runvis("runs", "list", *options, "--limit", "1", url=told)
+        way = first.stderr.splitlines()[-1].removeprefix("there are more: ").split()
+        following = runvis("runs", "list", "--limit", "1", *way, url=told)
+        assert following.exit_code == 0, (command, following.stderr)
+        assert following.stdout != first.stdout
+
+
+def test_a_definition_its_grid_and_health_are_told_as_they_were(
+    runvis: Run, failing: str, store: Store, record: Record
+) -> None:
+    known = find_head(store)
+    asked = [["health"], ["definitions", "show", "nightly"], ["definitions", "grid", "nightly"]]
+    pinned = [[*command, "--known-at", str(known), "-o", "json"] for command in asked]
+    then = [runvis(*command, url=failing).stdout for command in pinned]
+    record(store, a_run("better", begins=3000, definition="nightly"))
+    assert [runvis(*command, url=failing).stdout for command in pinned] == then
+    assert [json.loads(said).get("failing_count") for said in then] == [1, None, None]
+    assert json.loads(runvis("health", "-o", "json", url=failing).stdout)["failing_count"] == 0
+    assert "known at position" in runvis("health", "--known-at", str(known), url=failing).stderr
