@@ -119,6 +119,11 @@ def _find(given: bytes, known: Sequence[tuple[bytes, Principal]]) -> Principal |
     return matching[0] if matching else None
 
 
+def has_bearer(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request says who asks by a bearer token; a password (`Basic`) is the proxy's to look at."""
+    return headers.get(b"authorization", b"").partition(b" ")[0].lower() == b"bearer"
+
+
 def _digest_of(authorization: str | None) -> bytes | None:
     scheme, _, token = (authorization or "").partition(" ")
     return _digest(token.strip()) if scheme.lower() == "bearer" else None

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runvis_core.api.access import Asked, BearerTokens, find_address
-from runvis_core.api.tokens import read_tokens
+from runvis_core.api.tokens import has_bearer, read_tokens
 from runvis_core.errors import SettingsError
 from runvis_core.model.decision import Scope as TokenScope
 from runvis_core.services.principals import Principal
@@ -62,7 +62,7 @@ class BrowserDoor:
 
     async def find_principal(self, asked: Asked) -> Principal | None:
         """Return who asks; None if that is nobody, or is not theirs to send, or a bearer token says who it is."""
-        if b"authorization" in asked.headers or not _is_theirs(asked):
+        if has_bearer(asked.headers) or not _is_theirs(asked):
             return None
         name = self._name_said_by_proxy(asked)
         if name is not None:

@@ -233,6 +233,17 @@ def test_a_trusted_proxy_says_who_it_is(serve: Serve) -> None:
     assert client.post("/api/v1/events", json={"items": []}, headers=person).status_code == 401
 
 
+def test_a_password_that_the_proxy_asked_for_hides_nobody(serve: Serve) -> None:
+    client = serve(**proxied())
+    person = {"X-Forwarded-User": "ann@example.org"}
+    password = {"Authorization": "Basic YW5uOnRoZSBwYXNzd29yZA=="}
+    assert client.get("/runs", headers=person | password).status_code == 200
+    assert client.get("/runs", headers=password).status_code == 303
+    assert client.get("/api/v1/runs", headers=password).status_code == 401
+    sign_in(client)
+    assert client.get("/runs", headers=password).status_code == 200
+
+
 def let_in(store: Store, name: bytes, *, peer: str = "127.0.0.1", **more: Any) -> Principal | None:
     """Whom the door lets in when a proxy at `peer` says a name."""
     settings = load_settings(url="sqlite:///unused", **proxied(**more))
