@@ -27,6 +27,7 @@ from runvis_core.web.rendering import COOKIE, HEADERS, render
 
 READ_ONLY: Final = frozenset({TokenScope.READ})
 SIGN_IN: Final = "/sign-in"
+SIGN_OUT: Final = "/sign-out"
 _SAFE_METHODS: Final = ("GET", "HEAD")
 _LONGEST_NAME: Final = 200
 
@@ -76,8 +77,12 @@ class BrowserDoor:
 
     def find_refusal(self, asked: Asked, status: int) -> ASGIApp | None:
         """Return what is said to a browser that is refused with a status; None for other callers."""
-        is_page = asked.method in _SAFE_METHODS and b"text/html" in asked.headers.get(b"accept", b"")
-        if not is_page or asked.path.startswith(("/api/", "/health/", "/metrics")):
+        if b"text/html" not in asked.headers.get(b"accept", b""):
+            return None
+        if (asked.method, asked.path, status) == ("POST", SIGN_OUT, 401) and is_same_origin(asked.headers):
+            # The session ended before its page was left.
+            return RedirectResponse(SIGN_IN, status_code=303, headers=HEADERS)
+        if asked.method not in _SAFE_METHODS or asked.path.startswith(("/api/", "/health/", "/metrics")):
             return None
         if status == 404:
             return _no_such_page

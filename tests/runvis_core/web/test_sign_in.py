@@ -105,6 +105,16 @@ def test_signing_out_ends_the_session_for_good(serve: Serve) -> None:
     assert client.get("/runs").status_code == 303
 
 
+def test_who_signs_out_of_a_session_that_ended_is_sent_to_sign_in(serve: Serve, store: Store) -> None:
+    client = serve(token=TOKEN)
+    sign_in(client)
+    with store.engine.begin() as connection:
+        connection.execute(update(sessions).values(expires_at=datetime.now(UTC)))
+    answer = client.post("/sign-out", headers=OURS)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
+    assert client.post("/sign-out", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 401
+
+
 @pytest.mark.parametrize("how", ["signing out", "running out"])
 def test_an_open_stream_ends_with_its_session(serve: Serve, store: Store, how: str) -> None:
     client = serve(token=TOKEN)

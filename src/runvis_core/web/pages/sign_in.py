@@ -17,11 +17,10 @@ from runvis_core.api.state import principal_of, state_of
 from runvis_core.model.decision import Scope
 from runvis_core.services.sessions import LIFETIME, close_session, open_session
 from runvis_core.services.tokens import token_digest
-from runvis_core.web.door import SIGN_IN, cookie_of, is_same_origin
+from runvis_core.web.door import SIGN_IN, SIGN_OUT, cookie_of, is_same_origin
 from runvis_core.web.page import store_of
 from runvis_core.web.rendering import COOKIE, redirect, render
 
-SIGN_OUT: Final = "/sign-out"
 _LONGEST_FORM: Final = 8192
 _SECONDS: Final = int(LIFETIME.total_seconds())
 
