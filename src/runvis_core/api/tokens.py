@@ -13,12 +13,12 @@ from starlette.concurrency import run_in_threadpool
 
 from runvis_core.errors import SettingsError, UnreachableError
 from runvis_core.model.decision import Scope
-from runvis_core.services.principals import ALL_SCOPES, Principal
+from runvis_core.services.principals import ALL_SCOPES, LOCAL, PERSON, Principal, is_name_of_token
 from runvis_core.services.tokens import KnownToken, known_tokens, last_token_change
 from runvis_core.settings import Settings
 from runvis_core.store.database import Store
 
-LOCAL_PRINCIPAL: Final = Principal("local", ALL_SCOPES)
+LOCAL_PRINCIPAL: Final = Principal(LOCAL, ALL_SCOPES)
 """Who asks where no token is needed: somebody on this machine."""
 TOKEN_PRINCIPAL: Final = "token"  # noqa: S105 - a name, not a token
 """Who asks with the one token that has no name."""
@@ -38,6 +38,11 @@ class Tokens:
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         for principal, token in tokens.items():
+            if not is_name_of_token(principal):
+                raise SettingsError(
+                    f"no token may be called {principal!r}: {PERSON!r} and {LOCAL!r} are how people are named, and a "
+                    "name is printable"
+                )
             if len(token) < SHORTEST_TOKEN or not token.isascii() or any(char.isspace() for char in token):
                 raise SettingsError(
                     f"the token of {principal!r} is too weak or has characters that no header can hold: use at least "

@@ -57,7 +57,8 @@ def new_command(
         )
     except ValidationError as error:
         fault = error.errors()[0]
-        raise typer.BadParameter(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+        reason = fault["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(f"{'.'.join(map(str, fault['loc']))}: {reason}") from error
     with open_administration(url) as administration:
         issued = administration.issue_token(request)
     if output is not Format.TABLE:

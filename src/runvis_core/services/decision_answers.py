@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from runvis_core.model.decision import ErasedBody, Scope
 from runvis_core.model.event import Name, Short
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Answer
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, Word
+from runvis_core.services.principals import LOCAL, PERSON, is_name_of_token
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 3650
@@ -34,6 +35,15 @@ class TokenRequest(BaseModel):
     """The engine's team for which alone it may bring events: each must name it."""
     days: int = Field(default=DEFAULT_DAYS, ge=1, le=MAX_DAYS)
     """In how many days it expires."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_token_s(cls, value: str) -> str:
+        if not is_name_of_token(value):
+            raise ValueError(
+                f"is no name of a token: {PERSON!r} and {LOCAL!r} are how people are named, and a name is printable"
+            )
+        return value
 
 
 class TokenView(Answer):

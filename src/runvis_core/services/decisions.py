@@ -15,6 +15,7 @@ from runvis_core.model.event import AccessEvent, DecisionEvent, EventBase
 from runvis_core.model.state import Witness
 from runvis_core.services.decision_answers import AuditItem, AuditPage, shown_details
 from runvis_core.services.filters import MAX_LIMIT
+from runvis_core.services.principals import LOCAL
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.tables import decisions
@@ -29,9 +30,9 @@ CHECKPOINT: Final = "checkpoint"
 def local_principal() -> str:
     """Return by what name a person acts who has the database itself: `local:` and the name of this machine's user."""
     try:
-        return f"local:{getpass.getuser()}"
+        return f"{LOCAL}:{getpass.getuser()}"
     except (OSError, KeyError):  # A container's user without a name.
-        return "local"
+        return LOCAL
 
 
 def record_decision(

@@ -9,6 +9,10 @@ from runvis_core.errors import EventError
 from runvis_core.model.decision import Binding, Scope
 from runvis_core.model.event import EventBase
 
+PERSON: Final = "person:"
+"""Before the name of who a trusted proxy says it is."""
+LOCAL: Final = "local"
+"""Who asks on this machine without a token; with a colon and a name, who has the database itself."""
 ALL_SCOPES: Final = frozenset(Scope)
 UNBOUND: Final = Binding()
 
@@ -20,6 +24,11 @@ class Principal:
     name: str
     scopes: frozenset[Scope]
     binding: Binding = field(default=UNBOUND)
+
+
+def is_name_of_token(name: str) -> bool:
+    """Return whether a token may be called so: the trail tells people and this machine's users from tokens by name."""
+    return name.isprintable() and name != LOCAL and not name.startswith((PERSON, f"{LOCAL}:"))
 
 
 def check_binding(binding: Binding, event: EventBase) -> None:

@@ -17,7 +17,7 @@ from runvis_core.api.access import Asked, BearerTokens, find_address
 from runvis_core.api.tokens import has_bearer, read_tokens
 from runvis_core.errors import SettingsError
 from runvis_core.model.decision import Scope as TokenScope
-from runvis_core.services.principals import Principal
+from runvis_core.services.principals import PERSON, Principal
 from runvis_core.services.sessions import find_session
 from runvis_core.services.tokens import last_token_change
 from runvis_core.settings import Settings
@@ -68,7 +68,7 @@ class BrowserDoor:
         name = self._name_said_by_proxy(asked)
         if name is not None:
             # No person may pass for a token by their name.
-            return Principal(f"person:{name}", self._person_scopes.get(name, READ_ONLY))
+            return Principal(f"{PERSON}{name}", self._person_scopes.get(name, READ_ONLY))
         secret = cookie_of(asked.headers)
         if secret is None:
             return None

@@ -12,9 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from runvis_core.api.app import create_app
 from runvis_core.api.rates import RateLimiter
+from runvis_core.api.tokens import Tokens
 from runvis_core.errors import NotFoundError, SettingsError, UnreachableError
 from runvis_core.model.decision import Scope
 from runvis_core.model.encoding import seal
@@ -181,6 +183,19 @@ def test_two_tokens_of_one_name_are_valid_at_once_and_no_third(store: Store) -> 
     revoke_token(store, first.token_id, principal="ann")
     issue_token(store, ask(Scope.READ), principal="ann")
     assert [token.valid for token in list_tokens(store)] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["person:ann@example.org", "local", "local:ann", "ann\n", "\u202enna"])
+def test_a_token_has_no_name_by_which_the_trail_would_take_it_for_a_person(
+    serve: Serve, store: Store, name: str
+) -> None:
+    with pytest.raises(ValidationError, match="is no name of a token"):
+        ask(Scope.ADMIN, name=name)
+    with pytest.raises(SettingsError, match="no token may be called"):
+        Tokens({name: "a-token-of-some-length"})
+    headers = bearer(issue_token(store, ask(Scope.ADMIN), principal="test").token)
+    answer = serve().post("/api/v1/tokens", json={"name": name, "scopes": ["admin"]}, headers=headers)
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "name")
 
 
 def test_a_token_that_brings_events_says_for_whom(store: Store) -> None:
