@@ -269,6 +269,18 @@ def test_a_template_says_what_is_posted(store: Store, record: Record, receiver: 
     assert (text_headers["Content-Type"], text_headers["X-Key"]) == ("text/plain; charset=utf-8", "the key")
 
 
+def test_a_rule_may_say_what_is_posted_in_whatever_letters(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url, headers={"content-type": "application/vnd.example+json"})
+    queue.begin(store, rule, now=clock())
+    record(store, ended("one"))
+    send_all(store, rule, clock)
+    ((headers, _),) = receiver.posts
+    types = [value for name, value in headers.items() if name.lower() == "content-type"]
+    assert types == ["application/vnd.example+json"]
+
+
 @pytest.mark.parametrize(
     "template",
     [

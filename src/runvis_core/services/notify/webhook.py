@@ -109,7 +109,9 @@ def _text(kind: str, run: RunSummary | None, link: str | None, state: str | None
 
 def send(rule: Rule, message: Message, *, notice_id: UUID) -> Answer:
     """Post a message. Never raises for what a receiver does; what it says is not shown, for it may hold a secret."""
-    headers = {"Content-Type": message.media_type, NOTICE_ID: str(notice_id), **rule.headers}
+    headers = httpx.Headers({"Content-Type": message.media_type, NOTICE_ID: str(notice_id)})
+    # Over the other's, however the rule spells the name.
+    headers.update(rule.headers)
     try:
         status, retry_after = asyncio.run(_post(rule.webhook, message.content, headers))
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
@@ -123,7 +125,7 @@ def send(rule: Rule, message: Message, *, notice_id: UUID) -> Answer:
     return Answer(is_taken=False, is_final=is_final, reason=reason, retry_after=_read_pause(retry_after))
 
 
-async def _post(address: str, content: bytes, headers: dict[str, str]) -> tuple[int, str]:
+async def _post(address: str, content: bytes, headers: httpx.Headers) -> tuple[int, str]:
     """Return the status of the answer, and when the receiver wants to be asked again."""
     # A stream, so that an endless answer is never read. Redirects are not followed: where notices go is for the
     # settings to say.
