@@ -4,8 +4,9 @@
 `runvis.toml` is looked for in the working directory, else in the user's configuration folder; a variable wins over it.
 """
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
@@ -189,6 +190,27 @@ class PrefectSettings(BaseModel):
     )
 
 
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADERS_OF_THE_MESSAGE: Final = frozenset({"content-length", "transfer-encoding", "x-runvis-notice"})
+
+
+def _is_web_address(said: str) -> bool:
+    """Return whether something can be posted there, as who will post it reads addresses."""
+    import httpx  # Most settings have no address of a webhook.
+
+    try:
+        parts, read = urlsplit(said), httpx.URL(said)
+    except (ValueError, httpx.InvalidURL):
+        return False
+    return (
+        read.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and parts.port != 0
+        and said.isprintable()
+        and not set(parts.netloc) & set(" \\")
+    )
+
+
 class NotifyRule(BaseModel):
     """What is worth a notice, and where it goes: one of `rules` in section `notify`."""
 
@@ -217,20 +239,30 @@ class NotifyRule(BaseModel):
     repeat_after_seconds: float = Field(
         default=0.0,
         ge=0,
-        description="How long to stay quiet about a definition that was just told of; 0 tells of each run.",
+        le=30 * 86400,
+        description="How long to stay quiet about a definition that was just told of, at most 30 days, for which "
+        "notices are known; 0 tells of each run.",
     )
 
     @field_validator("webhook")
     @classmethod
     def _webhook_is_a_web_address(cls, value: SecretStr) -> SecretStr:
-        said = value.get_secret_value()
-        try:
-            parts = urlsplit(said)
-            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_address = False
-        if not is_address or not said.isprintable():
+        if not _is_web_address(value.get_secret_value()):
             raise ValueError("is no address of a webhook: write https://HOST/…, and what is secret in a header")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, said in value.items():
+            if not _HEADER_NAME.fullmatch(name) or name.lower() in _HEADERS_OF_THE_MESSAGE:
+                raise ValueError(f"may not have {name!r}: it is no header's name, or one that the notice itself has")
+            text = said.get_secret_value()
+            if not (text.isascii() and text.isprintable() and text == text.strip()):
+                raise ValueError(
+                    f"is wrong: the value of {name} has a character that no header can hold, or a blank or a line's "
+                    "end around it"
+                )
         return value
 
 
