@@ -143,7 +143,9 @@ def load(model: type[_S], overrides: Mapping[str, Any]) -> _S:
     try:
         return model(**read_sources(model, {name: value for name, value in overrides.items() if value is not None}))
     except ValidationError as error:
-        faults = "; ".join(f"{variable_name(*fault['loc'])} {_reason(fault['msg'])}" for fault in error.errors())
+        faults = "; ".join(
+            f"{variable_name(*fault['loc'])} {_reason(fault['msg'])}{_place(fault['loc'])}" for fault in error.errors()
+        )
         raise SettingsError(f"{faults} (set as a variable or in runvis.toml)") from error
     except (OSError, ValueError) as error:  # A section that is no JSON, a runvis.toml that is no TOML.
         raise SettingsError(f"the settings can't be read: {error}") from error
@@ -153,6 +155,12 @@ def variable_name(*path: int | str) -> str:
     """Return the variable that sets a field: `RUNVIS_URL`, `RUNVIS__EMIT__SECRET_KEYS`."""
     names = [str(part).upper() for part in path if isinstance(part, str)]
     return f"RUNVIS_{names[0]}" if len(names) == 1 else "__".join(["RUNVIS", *names])
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    """Return which item of a list is at fault, as a person counts them."""
+    places = [part + 1 for part in path if isinstance(part, int)]
+    return f" (number {places[0]} of the list)" if places else ""
 
 
 def _reason(message: str) -> str:

@@ -341,6 +341,12 @@ def test_a_rule_that_can_not_be_followed_is_refused_and_the_fault_named(fields: 
     assert SECRET not in str(caught.value)
 
 
+def test_of_several_rules_the_one_at_fault_is_named() -> None:
+    rules: list[dict[str, Any]] = [{"name": "one", "webhook": "http://x"}, {"name": "two", "webhok": "http://x"}]
+    with pytest.raises(SettingsError, match=r"RULES__WEBHOK is wrong: .* \(number 2 of the list\)"):
+        load_settings(notify={"rules": rules})
+
+
 def test_a_rule_that_is_not_there_is_named_with_those_that_are() -> None:
     settings = load_settings(notify={"rules": [{"name": "a-rule", "webhook": "http://x"}]})
     with pytest.raises(NotFoundError, match="there are a-rule"):
