@@ -68,6 +68,24 @@ def test_a_short_trouble_of_the_receiver_leaves_the_order_as_it_is(
     assert receiver.run_ids == ids("one", "two")
 
 
+def test_what_was_refused_long_ago_is_no_trouble_of_today(
+    store: Store, record: Record, receiver: Receiver, clock: Clock
+) -> None:
+    rule = a_rule(receiver.url)
+    clock.go_on(days=-31)
+    queue.begin(store, rule, now=clock())
+    receiver.status = 400
+    record(store, ended("one"))
+    send_all(store, rule, clock)
+    (status,) = list_rules(store).items
+    assert (status.refused, status.refusal) == (0, None)
+    clock.go_on(days=31)
+    record(store, ended("two"))
+    send_all(store, rule, clock)
+    (status,) = list_rules(store).items
+    assert (status.refused, status.refusal) == (1, f"{rule.public_receiver} answered 400")
+
+
 @pytest.mark.parametrize(
     ("asked", "seconds"),
     [

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, or_, select
 
 from runvis_core.services.notify.answers import RuleStatus, RuleStatuses
+from runvis_core.services.notify.queue import KEEP
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.tables import head, notice_rules, notices
+from runvis_core.store.types import Moment
 
+_SINCE: Final = bindparam("since", type_=Moment)
+# An old one leaves the queue only when its rule settles another.
+_IS_NEW: Final = func.coalesce(notices.c.settled_at, notices.c.made_at) >= _SINCE
 _REFUSAL: Final = (
     select(notices.c.error)
-    .where(notices.c.rule == notice_rules.c.rule, notices.c.outcome == "refused")
+    .where(notices.c.rule == notice_rules.c.rule, notices.c.outcome == "refused", _IS_NEW)
     .order_by(notices.c.settled_at.desc())
     .limit(1)
     .scalar_subquery()
@@ -23,18 +28,23 @@ _REFUSAL: Final = (
 
 def list_rules(store: Store) -> RuleStatuses:
     """Return how each rule is doing that ever began, by name."""
-    counted = select(
-        notices.c.rule,
-        notices.c.outcome,
-        func.count().label("number"),
-        func.min(notices.c.made_at).label("oldest_at"),
-        func.max(notices.c.settled_at).label("settled_at"),
-    ).group_by(notices.c.rule, notices.c.outcome)
+    counted = (
+        select(
+            notices.c.rule,
+            notices.c.outcome,
+            func.count().label("number"),
+            func.min(notices.c.made_at).label("oldest_at"),
+            func.max(notices.c.settled_at).label("settled_at"),
+        )
+        .where(or_(notices.c.outcome == "pending", _IS_NEW))
+        .group_by(notices.c.rule, notices.c.outcome)
+    )
+    since = {_SINCE.key: store.clock() - KEEP}
     with reading(store) as connection:
         end: int = connection.execute(select(head.c.position)).scalar_one()
-        rules = connection.execute(select(notice_rules, _REFUSAL).order_by(notice_rules.c.rule)).all()
+        rules = connection.execute(select(notice_rules, _REFUSAL).order_by(notice_rules.c.rule), since).all()
         counts: dict[str, dict[str, Any]] = {}
-        for row in connection.execute(counted):
+        for row in connection.execute(counted, since):
             counts.setdefault(row.rule, {})[row.outcome] = row
     return RuleStatuses(items=[_status(row, counts.get(row.rule, {}), end) for row in rules])
 
