@@ -105,6 +105,18 @@ def test_signing_out_ends_the_session_for_good(serve: Serve) -> None:
     assert client.get("/runs").status_code == 303
 
 
+def test_signing_in_anew_ends_the_session_before(serve: Serve, store: Store) -> None:
+    client = serve(token=TOKEN)
+    sign_in(client, _issue(store, Scope.READ, Scope.ADMIN))
+    kept = client.cookies[COOKIE]
+    sign_in(client)
+    assert client.get("/runs").status_code == 200
+    client.cookies.set(COOKIE, kept, domain=client.base_url.host)
+    assert client.get("/api/v1/audit").status_code == 401
+    trail = [(item.name, item.principal) for item in reversed(list_audit(store, limit=10).items)]
+    assert trail[-3:] == [("sign-in", "the read admin one"), ("sign-out", "the read admin one"), ("sign-in", "token")]
+
+
 def test_who_signs_out_of_a_session_that_ended_is_sent_to_sign_in(serve: Serve, store: Store) -> None:
     client = serve(token=TOKEN)
     sign_in(client)

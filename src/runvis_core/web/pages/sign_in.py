@@ -15,7 +15,7 @@ from starlette.routing import Route
 from runvis_core.api.access import BearerTokens
 from runvis_core.api.state import principal_of, state_of
 from runvis_core.model.decision import Scope
-from runvis_core.services.sessions import LIFETIME, close_session, open_session
+from runvis_core.services.sessions import LIFETIME, close_session, find_session, open_session
 from runvis_core.services.tokens import token_digest
 from runvis_core.web.door import SIGN_IN, SIGN_OUT, cookie_of, is_same_origin
 from runvis_core.web.page import store_of
@@ -45,6 +45,7 @@ def sign_in_routes(bearers: BearerTokens) -> list[Route]:
         request.state.principal = principal
         if Scope.READ not in principal.scopes:
             return _form(request, to, fault="This token is not for reading; take one that is.", status=403)
+        await _end_earlier(request, bearers)
         opened = partial(open_session, store_of(request), digest, principal=principal.name, now=datetime.now(UTC))
         secret = await run_in_threadpool(opened)
         return _with_cookie(request, to, secret, _SECONDS)
@@ -62,6 +63,17 @@ def sign_in_routes(bearers: BearerTokens) -> list[Route]:
         Route(SIGN_IN, sign_in, methods=["POST"]),
         Route(SIGN_OUT, sign_out, methods=["POST"]),
     ]
+
+
+async def _end_earlier(request: Request, bearers: BearerTokens) -> None:
+    """End the session whose cookie is about to be overwritten: nobody could sign out of it any more."""
+    secret = cookie_of(dict(request.scope["headers"]))
+    if secret is None:
+        return
+    digest = await run_in_threadpool(find_session, store_of(request), secret, now=datetime.now(UTC))
+    who = await bearers.find_by_digest(digest) if digest is not None else None
+    if who is not None:
+        await run_in_threadpool(close_session, store_of(request), secret, principal=who.name)
 
 
 def _form(request: Request, to: str, *, fault: str | None = None, status: int = 200) -> Response:
