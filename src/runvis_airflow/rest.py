@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from runvis_airflow.identity import ENGINE
+from runvis_core.emit.circuit import public_address
 from runvis_core.errors import RunVisError
 from runvis_core.services.engine_http import EngineHttp
 from runvis_core.settings import AirflowSettings
@@ -69,10 +70,14 @@ class AirflowApi:
     def __init__(
         self, url: str, settings: AirflowSettings, stop: threading.Event, *, pause_seconds: float = PAUSE_SECONDS
     ) -> None:
-        self.url = url.rstrip("/")
+        self._address = url.rstrip("/")
+        self.url = public_address(self._address)
+        """The address without the user and password that may be in it: it stands in what is recorded of runs."""
         self._settings = settings
         self._token: str | None = None
-        self._http = EngineHttp(ENGINE, self.url, settings, stop, failure=AirflowApiError, pause_seconds=pause_seconds)
+        self._http = EngineHttp(
+            ENGINE, self._address, settings, stop, failure=AirflowApiError, pause_seconds=pause_seconds
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +134,7 @@ class AirflowApi:
         if self._token is None:
             self._token = self._new_token()
         headers = {"Authorization": f"Bearer {self._token}"}
-        return self._http.send("GET", f"{self.url}/api/v2{path}", params=params, headers=headers)
+        return self._http.send("GET", f"{self._address}/api/v2{path}", params=params, headers=headers)
 
     def _new_token(self) -> str:
         settings = self._settings
@@ -137,7 +142,7 @@ class AirflowApi:
             return self._http.read_token(settings.token_file)
         if settings.token is not None:
             return settings.token.get_secret_value()
-        address = f"{self.url}/auth/token"
+        address = f"{self._address}/auth/token"
         if settings.username is None:
             response = self._http.send("GET", address)
         else:

@@ -109,7 +109,7 @@ class EventStream:
 
     def _connect(self) -> Connection:
         options: dict[str, Any] = {"proxy": self._settings.proxy} if self._settings.proxy else {}
-        address = f"ws{self._api.url.removeprefix('http')}/events/out"
+        address = f"ws{self._api.address.removeprefix('http')}/events/out"
         if address.startswith("wss:") and self._api.trust is not None:
             options["ssl"] = self._api.trust
         return connect(

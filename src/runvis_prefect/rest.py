@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from runvis_core.emit.circuit import public_address
 from runvis_core.errors import RunVisError
 from runvis_core.model.identity import timestamp
 from runvis_core.services.engine_http import EngineHttp
@@ -43,11 +44,15 @@ class PrefectApi:
     def __init__(
         self, url: str, settings: PrefectSettings, stop: threading.Event, *, pause_seconds: float = PAUSE_SECONDS
     ) -> None:
-        self.url = api_url(url)
+        self.address = api_url(url)
+        self.url = public_address(self.address)
+        """The address without the user and password that may be in it: it stands in what is recorded of runs."""
         self._settings = settings
         self._csrf: dict[str, str] = {}
         self._date: datetime | None = None
-        self._http = EngineHttp(ENGINE, self.url, settings, stop, failure=PrefectApiError, pause_seconds=pause_seconds)
+        self._http = EngineHttp(
+            ENGINE, self.address, settings, stop, failure=PrefectApiError, pause_seconds=pause_seconds
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +171,7 @@ class PrefectApi:
 
     def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         headers = {**self.headers(), **self._csrf}
-        response = self._http.send(method, f"{self.url}{path}", headers=headers, **options)
+        response = self._http.send(method, f"{self.address}{path}", headers=headers, **options)
         self._note_date(response)
         return response
 

@@ -257,6 +257,11 @@ def test_sweeping_again_adds_nothing(airflow: FakeAirflow, store: Store) -> None
     assert count(store) == entries
 
 
+def test_a_password_in_airflow_s_address_is_in_nothing_that_is_recorded() -> None:
+    with AirflowApi("http://reader:the-password@airflow.example/x/", AirflowSettings(), threading.Event()) as api:
+        assert api.url == "http://airflow.example/x"
+
+
 def test_a_postgresql_store_is_told_the_same(airflow: FakeAirflow, store: Store, postgresql_url: str) -> None:
     sweep(airflow, store)
     with closing(open_store(postgresql_url)) as other:

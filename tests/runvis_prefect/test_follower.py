@@ -21,7 +21,7 @@ from runvis_core.model.event import StateEvent
 from runvis_core.model.state import State, Witness
 from runvis_core.services import telling
 from runvis_core.services.answers import EntryView, RunDetail
-from runvis_core.services.entries import list_entries
+from runvis_core.services.entries import list_entries, list_raw_entries
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.ingest import ingest_events
 from runvis_core.services.known import find_known_events
@@ -151,6 +151,18 @@ def test_runs_have_the_ids_that_the_hooks_give_them(prefect: FakePrefect, store:
     assert (orders.state, orders.native_state, orders.parameters) == (State.SUCCEEDED, "Completed", {"count": 3})
     assert list(orders.context.tags) == ["nightly"]
     assert told_states(store) == all_states(prefect)
+
+
+def test_a_password_in_prefect_s_address_is_in_no_entry(
+    prefect: FakePrefect, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefect.enter(prefect.start_flow_run(), "RUNNING")
+    plain = prefect.url
+    monkeypatch.setattr(prefect, "url", plain.replace("://", "://reader:the-password@"))
+    swept(prefect, store)
+    told = b"".join(row.entry for row in list_raw_entries(store, after=0, limit=10_000))
+    assert plain.removesuffix("/api").encode() in told
+    assert b"the-password" not in told
 
 
 def test_a_scheduled_run_has_no_event_and_is_told_when_it_is_due(prefect: FakePrefect, store: Store) -> None:

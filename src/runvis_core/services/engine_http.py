@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import httpx
 
+from runvis_core.emit.circuit import public_address
 from runvis_core.errors import RunVisError, SettingsError
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
@@ -55,10 +56,11 @@ class EngineHttp:
         failure: type[RunVisError],
         pause_seconds: float,
     ) -> None:
-        self.trust = find_trust(engine, url, way)
+        # As it is told of: in the log of a server, and in that of runs, nobody looks for a password.
+        self._url = public_address(url)
+        self.trust = find_trust(engine, self._url, way)
         """The certificates to trust; None for the system's."""
         self._engine = engine
-        self._url = url
         self._stop = stop
         self._failure = failure
         self._pause_seconds = pause_seconds

@@ -57,6 +57,13 @@ def http(url: str, stop: threading.Event) -> Iterator[EngineHttp]:
         yield made
 
 
+def test_no_password_of_an_address_is_told(stop: threading.Event) -> None:
+    with closing(an_http("http://reader:the-password@127.0.0.1:1", stop)) as http, pytest.raises(FailedError) as caught:
+        http.send("GET", "http://reader:the-password@127.0.0.1:1/json")
+    assert str(caught.value).startswith("http://127.0.0.1:1 can't be read")
+    assert "the-password" not in str(caught.value)
+
+
 def an_http(url: str, stop: threading.Event, way: Any = DIRECT, *, pause_seconds: float = 0) -> EngineHttp:
     return EngineHttp("prefect", url, way, stop, failure=FailedError, pause_seconds=pause_seconds)
 
