@@ -14,6 +14,7 @@ from runvis_core.cli.options import (
     CursorOption,
     DeploymentOption,
     EngineOption,
+    KindOption,
     KnownAtOption,
     LimitOption,
     OutputOption,
@@ -38,6 +39,7 @@ definitions = typer.Typer(cls=Group, no_args_is_help=True, help="What can run: D
 def list_command(
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
+    kind: KindOption = None,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
     output: OutputOption = Format.TABLE,
@@ -51,7 +53,7 @@ def list_command(
 
       runvis definitions list -o jsonl
     """
-    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment, kind=kind)
     with open_source(url) as source:
         page = source.list_definitions(filters, limit=limit, cursor=cursor)
     if output is not Format.TABLE:
@@ -87,6 +89,7 @@ def show_command(
     definition: Annotated[str, typer.Argument(help="Its whole name.")],
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
+    kind: KindOption = None,
     as_of: AsOfOption = None,
     known_at: KnownAtOption = None,
     output: OutputOption = Format.TABLE,
@@ -100,7 +103,7 @@ def show_command(
 
       runvis definitions show etl --engine airflow --deployment prod -o json
     """
-    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment, kind=kind)
     with open_source(url) as source:
         found = source.get_definition(definition, filters, PastFilter(as_of=as_of, known_at=known_at))
     if output is Format.TABLE:
@@ -114,6 +117,7 @@ def trend_command(
     definition: Annotated[str, typer.Argument(help="Its whole name.")],
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
+    kind: KindOption = None,
     since: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="From then on: 24h, 30d, 2024-05-01, …")
     ] = None,
@@ -131,7 +135,7 @@ def trend_command(
       runvis definitions trend etl --hourly --since 24h -o json
     """
     check_span(since, until)
-    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment, kind=kind)
     step = Dimension.HOUR if hourly else Dimension.DAY
     with open_source(url) as source:
         found = source.get_trend(definition, filters, since=since, until=until, step=step)
@@ -164,6 +168,7 @@ def grid_command(
     definition: Annotated[str, typer.Argument(help="Its whole name.")],
     engine: EngineOption = None,
     deployment: DeploymentOption = None,
+    kind: KindOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="How many runs to show.")] = 10,
     cursor: CursorOption = None,
     first_step: Annotated[
@@ -182,7 +187,7 @@ def grid_command(
 
       runvis definitions grid etl --limit 50 -o json
     """
-    filters = understand(DefinitionFilter, engine=engine, deployment=deployment)
+    filters = understand(DefinitionFilter, engine=engine, deployment=deployment, kind=kind)
     with open_source(url) as source:
         past = PastFilter(as_of=as_of, known_at=known_at)
         found = source.get_grid(definition, filters, limit=limit, cursor=cursor, first_step=first_step, past=past)

@@ -134,3 +134,4 @@ CursorOption = Annotated[
 ]
 EngineOption = Annotated[str | None, typer.Option(help="Only this engine: airflow, prefect, …")]
 DeploymentOption = Annotated[str | None, typer.Option(help="Only this installation of an engine.")]
+KindOption = Annotated[str | None, typer.Option(help="Only this kind of definition: dag, task, flow, …")]

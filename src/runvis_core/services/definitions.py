@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
 
 from runvis_core.errors import AmbiguousError, NotFoundError
 from runvis_core.services.answers import DefinitionDetail, DefinitionSummary, DefinitionVersion, Page, RunRef
@@ -47,9 +47,7 @@ def list_definitions(
     """
     with reading(store) as connection:
         query = select(*_KEY).order_by(*_KEY).limit(limit + 1)
-        for name in ("engine", "deployment"):
-            if (value := getattr(filters, name)) is not None:
-                query = query.where(definitions.c[name] == value)
+        query = query.where(*_are_asked(filters))
         if cursor is not None:
             place = read_cursor(cursor, of=_LIST, filters=filters, kinds=(read_name,) * len(_KEY))
             query = query.where(tuple_(*_KEY) > tuple_(*place))
@@ -138,21 +136,27 @@ def find_definition(connection: Connection, name: str, filters: DefinitionFilter
     """
     if not is_storable(name):
         raise NotFoundError("there is no definition of that name: no store can hold it")
-    query = select(*_KEY).where(definitions.c.definition == name)
-    for field in ("engine", "deployment"):
-        if (value := getattr(filters, field)) is not None:
-            query = query.where(definitions.c[field] == value)
+    query = select(*_KEY).where(definitions.c.definition == name, *_are_asked(filters))
     rows = connection.execute(query.limit(10)).all()
     if len(rows) == 1:
         return rows[0]
     if rows:
         named = ", ".join(f"{row.engine} {row.deployment} ({row.definition_kind})" for row in rows)
         raise AmbiguousError(
-            f"the name {name!r} is that of several definitions; say which engine and deployment: {named}"
+            f"the name {name!r} is that of several definitions; say which engine, deployment and kind: {named}"
         )
     near = _find_near(connection, name)
     said = f"near it: {', '.join(near)}" if near else "`runvis definitions list` names all"
     raise NotFoundError(f"there is no definition {name!r}; {said}", near=near)
+
+
+def _are_asked(filters: DefinitionFilter) -> list[ColumnElement[bool]]:
+    asked = {
+        definitions.c.engine: filters.engine,
+        definitions.c.deployment: filters.deployment,
+        definitions.c.definition_kind: filters.kind,
+    }
+    return [column == value for column, value in asked.items() if value is not None]
 
 
 def _find_near(connection: Connection, name: str) -> list[str]:

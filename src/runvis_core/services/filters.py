@@ -73,6 +73,7 @@ class DefinitionFilter(BaseModel):
 
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
+    kind: Word | None = Field(default=None, description="The kind of definition: dag, task, flow, …")
 
 
 class Dimension(StrEnum):

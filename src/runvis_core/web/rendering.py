@@ -72,9 +72,12 @@ def _as_parameter(value: Any) -> str:
     return text.exact_moment(value) if isinstance(value, datetime) else str(value)
 
 
-def definition_path(engine: str, deployment: str, name: str | None) -> str:
-    """Return where a definition's page is. Its name stands in the query: in a path a browser would tidy it up."""
-    return with_query("/definition", {"name": name, "engine": engine, "deployment": deployment})
+def definition_path(engine: str, deployment: str, name: str | None, kind: str | None) -> str:
+    """Return where a definition's page is. Its name stands in the query: in a path a browser would tidy it up.
+
+    With its kind: a DAG may be called as a task of another one is.
+    """
+    return with_query("/definition", {"name": name, "engine": engine, "deployment": deployment, "kind": kind})
 
 
 def dataset_path(namespace: str, name: str) -> str:

@@ -142,6 +142,19 @@ def test_a_name_of_several_engines_needs_to_be_told_apart(store: Store, record: 
     assert get_definition(store, "etl", DefinitionFilter(engine="prefect")).kind == "flow"
 
 
+def test_a_dag_is_told_apart_from_a_task_of_another_one_that_is_called_so(store: Store, record: Record) -> None:
+    for kind in ("dag", "task"):
+        named = {"definition": "shop.load", "definition_kind": kind, "native_key": kind, "native_id": kind}
+        record(store, [make(IdentityEvent, run_id=a_run_id(kind), **named)])
+    with pytest.raises(NotFoundError, match="say which engine, deployment and kind"):
+        get_definition(store, "shop.load", DefinitionFilter())
+    for kind in ("dag", "task"):
+        asked = DefinitionFilter(kind=kind)
+        found = get_definition(store, "shop.load", asked)
+        assert (found.kind, [run.run_id for run in found.recent_runs]) == (kind, [a_run_id(kind)])
+        assert [one.kind for one in list_definitions(store, asked, limit=10).items] == [kind]
+
+
 @pytest.mark.parametrize("name", ["", "nope", "a\x00", "%", "' --", "x" * 3000])
 def test_what_no_definition_is_called_is_not_found(store: Store, record: Record, name: str) -> None:
     record(store, a_story())

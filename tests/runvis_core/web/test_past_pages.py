@@ -54,6 +54,20 @@ def test_every_other_page_s_permalink_is_too(pages: httpx.Client, shop: Store, r
     _assert_stays(pages, address, shop, record)
 
 
+def test_a_definition_s_links_hold_when_another_kind_takes_its_name(
+    pages: httpx.Client, shop: Store, record: Record
+) -> None:
+    permalink = next(href for href in links_of(read(pages, "/definition?name=shop")) if "known_at=" in href)
+    before = pages.get(permalink)
+    named = {"definition": "shop", "definition_kind": "task", "native_key": "namesake", "native_id": "namesake"}
+    record(shop, [make(IdentityEvent, run_id=a_run_id("namesake"), **named)])
+    assert pages.get(permalink).content == before.content
+    assert "say which engine, deployment and kind" in read(pages, "/definition?name=shop", status=404).text
+    links = [href for href in links_of(read(pages, "/definitions")) if href.startswith("/definition?name=shop&")]
+    recent = [pages.get(href).text.count(str(a_run_id("namesake"))) > 0 for href in links]
+    assert sorted(recent) == [False, True]
+
+
 def _assert_stays(pages: httpx.Client, address: str, store: Store, record: Record, run: Any = BAD) -> None:
     now = read(pages, address)
     permalink = next(href for href in links_of(now) if "known_at=" in href and f"known_at={_end(store)}" in href)

@@ -66,8 +66,8 @@ def show_definition(request: Request) -> Response:
         raise AskedError("cursor", "there is one at most")
     first_step = number(given.pop("first_step", None), "first_step")
     one = get_definition_at(store, name, understand(DefinitionFilter, given), asked_of(pin), now=real_now)
-    named = {"engine": one.engine, "deployment": one.deployment, "definition": one.definition}
-    of = {"engine": one.engine, "deployment": one.deployment}
+    of = {"engine": one.engine, "deployment": one.deployment, "kind": one.kind or None}
+    named = {**of, "definition": one.definition}
     # Cursors of the grid hold for these filters, in the present and in each past.
     grid = get_grid_at(
         store,
@@ -94,7 +94,7 @@ def show_definition(request: Request) -> Response:
         sentence=_sentence(one, silent, has_trend=drawn_trend is not None),
         silent=silent,
         runs_href=with_query("/runs", {**named, "all": True, **of_then}),
-        actions=[(with_query("/graph", {"node": one.definition, **of}), "Graph")] if pin is None else [],
+        actions=[(_graph_path(one), "Graph")] if pin is None else [],
         drawn=draw_grid(grid, silent),
         trend=drawn_trend,
         counted_until=until,
@@ -115,12 +115,17 @@ def _runs_shown(one: DefinitionDetail, grid: Grid) -> Iterator[AttemptView | Non
             yield from cell.attempts if cell else ()
 
 
+def _graph_path(one: DefinitionDetail) -> str:
+    # There it has one node, whatever its kind.
+    return with_query("/graph", {"node": one.definition, "engine": one.engine, "deployment": one.deployment})
+
+
 def _find_trend(store: Store, one: DefinitionDetail, now: datetime, until: datetime | None) -> Trend:
     """Return how it went in the days before now; of one that runs no more, in those before its last run.
 
     With `until`, in the days before that hour.
     """
-    filters = DefinitionFilter(engine=one.engine, deployment=one.deployment)
+    filters = DefinitionFilter(engine=one.engine, deployment=one.deployment, kind=one.kind or None)
     if until is not None:
         return get_trend(store, one.definition, filters, until=until, to_the_hour=True, now=now)
     last = one.last_run.queued_at or one.last_run.started_at if one.last_run else None

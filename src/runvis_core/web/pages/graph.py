@@ -182,7 +182,9 @@ def _line_link(view: _View, line: Line, spots: dict[str, dict[str, Any]]) -> str
 
 
 def _definition(node: LineageRef) -> str | None:
-    return definition_path(node.engine or "", node.deployment or "", node.name) if node.kind == "definition" else None
+    if node.kind != "definition":
+        return None
+    return definition_path(node.engine or "", node.deployment or "", node.name, node.definition_kind)
 
 
 def _loop(view: _View, loop: Loop) -> dict[str, Any]:

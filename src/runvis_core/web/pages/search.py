@@ -47,7 +47,7 @@ def _told(hit: Hit) -> dict[str, Any] | None:
         return {"by": by, "href": href, "name": name, "engine": hit.run.engine, "run": hit.run, "more": hit.error}
     if hit.definition is not None:
         one = hit.definition
-        href = definition_path(one.engine, one.deployment, one.definition)
+        href = definition_path(one.engine, one.deployment, one.definition, one.kind)
         named = {"name": one.definition, "engine": one.engine, "run": None}
         return {"by": by, "href": href, **named, "more": one.code_version}
     if hit.dataset is not None:
