@@ -49,6 +49,7 @@ FILTERS: Mapping[str, Sequence[str]] = {
     "top": ("true",),
     "silent": ("true",),
     "conflicting": ("true",),
+    "unnamed": ("true",),
     "text": ("deadlock process", "rows", "nothing"),
     "since": ("-50",),
     "until": ("-50",),
