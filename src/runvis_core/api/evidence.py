@@ -10,8 +10,8 @@ from typing import IO, Annotated, Final
 from fastapi import APIRouter, Query, Request
 from starlette.responses import StreamingResponse
 
-from runvis_core.api.state import principal_of, state_of
-from runvis_core.services.decisions import record_export
+from runvis_core.api.exports import note_export
+from runvis_core.api.state import state_of
 from runvis_core.services.evidence import MAX_RUNS, collect_evidence
 from runvis_core.services.evidence_pack import Subject, zip_pack
 
@@ -28,11 +28,8 @@ def get_evidence(request: Request, subject: Annotated[Subject, Query()]) -> Stre
 
     It says who erased what and why, as the entries of the log do. That it was taken out is an entry of the audit trail.
     """
-    store = state_of(request).store
-    pack = collect_evidence(store, subject, now=datetime.now(UTC), most=MAX_RUNS)
-    record_export(
-        store, f"evidence of {subject.definition}", principal=principal_of(request).name, asked=subject, runs=pack.runs
-    )
+    pack = collect_evidence(state_of(request).store, subject, now=datetime.now(UTC), most=MAX_RUNS)
+    note_export(request, f"evidence of {subject.definition}", asked=subject, runs=pack.runs)
     file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed once it is sent
     zip_pack(pack, file)
     headers = {"Content-Disposition": 'attachment; filename="evidence.zip"', "Content-Length": str(file.tell())}

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_IS_HEAD: Final = "runvis.is_head"
+
+
+def is_head(request: Request) -> bool:
+    """Return whether what is served as a GET was asked for by HEAD: its body goes to nobody."""
+    return _IS_HEAD in request.scope
 
 
 class Heads:
@@ -29,6 +39,7 @@ class Heads:
             await checkpoint()
 
         scope["method"] = "GET"
+        scope[_IS_HEAD] = True
         try:
             with CancelScope() as serving:
                 await self._app(scope, receive, answer)

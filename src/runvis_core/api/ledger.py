@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from runvis_core.api.exports import note_export
 from runvis_core.api.paths import RunName
-from runvis_core.api.state import principal_of, state_of
+from runvis_core.api.state import state_of
 from runvis_core.ledger.tiles import WIDTH, find_tile
 from runvis_core.services.checkpoints import get_checkpoint_note, list_checkpoints
-from runvis_core.services.decisions import record_export
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT
 from runvis_core.services.ledger_answers import CheckpointPage
 from runvis_core.services.proofs import get_tile, prove_run
@@ -44,9 +44,8 @@ def get_proof(request: Request, name: RunName) -> Response:
 
     That it was taken out is an entry of the audit trail.
     """
-    store = state_of(request).store
-    proof = prove_run(store, name)
-    record_export(store, f"proof of run {proof.run_id}", principal=principal_of(request).name, entries=proof.entries)
+    proof = prove_run(state_of(request).store, name)
+    note_export(request, f"proof of run {proof.run_id}", entries=proof.entries)
     return Response(proof.data, media_type="application/json")
 
 

@@ -11,14 +11,14 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from runvis_core.api.exports import note_export
 from runvis_core.api.paths import RunName
 from runvis_core.api.problems import ProblemError
-from runvis_core.api.state import principal_of, state_of
+from runvis_core.api.state import state_of
 from runvis_core.services.answers import EntryPage, Page, RunDetail, RunSummary, TreeNode
 from runvis_core.services.asking import get_run_at, get_tree_at, list_runs_at
 from runvis_core.services.compare import compare_runs, compare_with_last_success
 from runvis_core.services.comparison_answers import Comparison
-from runvis_core.services.decisions import record_export
 from runvis_core.services.entries import list_run_entries
 from runvis_core.services.exports import PAGE_SIZE, csv_lines, follow_pages, json_lines
 from runvis_core.services.filters import DEFAULT_LIMIT, MAX_LIMIT, RunFilter
@@ -78,7 +78,7 @@ def get_runs(request: Request, query: Annotated[RunQuery, Query()]) -> Page[RunS
     pages = follow_pages(lambda cursor: list_from(cursor, min(PAGE_SIZE, limit or PAGE_SIZE)), query.cursor)
     # What is wrong with the question is said before anything else is.
     first = next(pages)
-    record_export(store, f"runs as {media_type}", principal=principal_of(request).name, asked=query)
+    note_export(request, f"runs as {media_type}", asked=query)
     items = islice((run for page in chain([first], pages) for run in page.items), limit)
     lines = json_lines(items) if media_type == JSON_LINES else csv_lines(items, of=RunSummary)
     return StreamingResponse(lines, media_type=media_type)

@@ -148,6 +148,10 @@ def _find_expected(connection: Connection, rows: Sequence[Any]) -> Expected:
     return Expected(definitions, kinds)
 
 
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"
+
+
 def _judge(
     row: Any, told: list[Told], numbers: Mapping[UUID, Numbers], witnesses: Sequence[str], expected: Expected
 ) -> RunRecord:
@@ -161,10 +165,10 @@ def _judge(
     counts = {"missing": _count(missing), "refused": _count(refused)}
     if missing:
         spans = ", ".join(_name_span(span) for span in sorted(missing, key=str)[:5])
-        reasons.append(f"{counts['missing']} events never came: {spans}")
+        reasons.append(f"{_events(counts['missing'])} never came: {spans}")
     if refused:
         spans = ", ".join(_name_span(span) for span in sorted(refused, key=str)[:5])
-        reasons.append(f"{counts['refused']} events were refused, and their sender keeps them: {spans}")
+        reasons.append(f"{_events(counts['refused'])} refused, and kept by the sender: {spans}")
     outcome, more = _judge_words(row, told, numbers, witnesses, expected)
     reasons += more
     if missing or refused:

@@ -22,7 +22,7 @@ from runvis_core.api.server import serve as serve_store
 from runvis_core.api.tokens import Tokens
 from runvis_core.errors import SettingsError
 from runvis_core.model.decision import TOKEN_ISSUED, Binding, Scope, TokenIssued
-from runvis_core.services.decisions import record_decision
+from runvis_core.services.decisions import list_audit, record_decision
 from runvis_core.services.tokens import make_token, token_digest
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
@@ -292,6 +292,14 @@ def test_a_head_is_what_a_get_would_be_without_its_body(serve: Serve, path: str)
     assert head.content == b""
     # The connection is good for the next one.
     assert client.get("/health/live").json() == {"status": "live"}
+
+
+def test_a_head_takes_nothing_out(serve: Serve, store: Store) -> None:
+    client, asked = serve(), {"Accept": "text/csv"}
+    assert client.head("/api/v1/runs", headers=asked).status_code == 200
+    assert list_audit(store, limit=10).items == []
+    assert client.get("/api/v1/runs", headers=asked).status_code == 200
+    assert [item.subject for item in list_audit(store, limit=10).items] == ["runs as text/csv"]
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])

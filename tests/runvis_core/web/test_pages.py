@@ -209,6 +209,7 @@ def _top(number: int) -> EventBase:
         ("/definitions?cursor=abc", "cursor"),
         ("/definitions?colour=red", "colour"),
         ("/definition", "name"),
+        ("/definition?name=shop&first_step=7", "first_step"),
         (f"/runs/{BAD}?after=-1", "after"),
         ("/runs?all=perhaps", "all"),
         ("/runs?live=1&as_of=2026-11-24T09:00Z", "live"),

@@ -79,6 +79,8 @@ def show_definition(request: Request) -> Response:
         first_step=first_step,
         now=real_now,
     )
+    if first_step and first_step >= grid.step_count:
+        raise AskedError("first_step", f"there are {count_of(grid.step_count, 'step')}, counted from 0")
     here = {"name": name, **of, "cursor": cursor, "first_step": first_step or None}
     of_then = pin.query if pin else {}
     # The trend reads what is kept by how runs stand now: at a moment it can be cut off.
