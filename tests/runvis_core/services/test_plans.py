@@ -16,7 +16,8 @@ from sqlalchemy import event, text
 
 from benchmarks.big_store import fill_store
 from benchmarks.history import UNTIL, History
-from runvis_core.model.event import EventBase
+from runvis_core.model.encoding import seal
+from runvis_core.model.event import ContextEvent, EventBase, FailureEvent, StateEvent
 from runvis_core.model.state import State
 from runvis_core.services import runs, ways
 from runvis_core.services.answers import Page, RunSummary
@@ -39,7 +40,7 @@ from runvis_core.services.stats import get_trend, list_stats
 from runvis_core.services.steps import STEPS
 from runvis_core.store.database import Store, open_store
 from runvis_core.store.steps import catch_up
-from runvis_core.testing.factories import a_run_id, at
+from runvis_core.testing.factories import a_run_id, at, make
 from runvis_core.testing.runs import a_run
 
 Record = Callable[[Store, Iterable[EventBase]], None]
@@ -165,24 +166,39 @@ NARROWING: dict[str, tuple[object, ...]] = {
 }
 
 
-def pairs() -> Iterator[RunFilter]:
+def pairs(*left_out: str) -> Iterator[RunFilter]:
     """Yield each filter with each other one."""
-    said = [(name, value) for name, values in NARROWING.items() for value in values]
+    said = [(name, value) for name, values in NARROWING.items() if name not in left_out for value in values]
     for one, other in combinations(said, 2):
         if one[0] != other[0]:
             yield RunFilter.model_validate(dict([one, other]))
 
 
-def pairs_with_words(*texts: str) -> Iterator[RunFilter]:
-    """Yield each text with each other filter."""
-    said = [(name, value) for name, values in NARROWING.items() if name != "text" for value in values]
-    for words, one in product(texts, said):
-        yield RunFilter.model_validate(dict([("text", words), one]))
+def pairs_with(wanted: str, *values: object) -> Iterator[RunFilter]:
+    """Yield each value of one filter with each other filter."""
+    said = [(name, value) for name, others in NARROWING.items() if name != wanted for value in others]
+    for value, one in product(values, said):
+        yield RunFilter.model_validate(dict([(wanted, value), one]))
+
+
+def unnamed_runs() -> Iterator[EventBase]:
+    """Yield runs of which nobody tells what they are of, over the days of the history."""
+    for number in range(24):
+        said: dict[str, Any] = {"run_id": a_run_id(f"unnamed {number}"), "deployment": "prod"}
+        moment = UNTIL - timedelta(days=4 * number, hours=1)
+        yield make(StateEvent, state=State.RUNNING, occurred_at=moment, **said)
+        yield make(ContextEvent, tags=("prod",), occurred_at=moment, **said)
+        told = {"error_type": "ValueError", "content": {"message": f"upstream returned {number} rows"}}
+        yield make(FailureEvent, occurred_at=moment, **told, **said)
+        ended = {"state": State.FAILED, "native_state": "failed"} if number % 2 else {"state": State.SUCCEEDED}
+        yield make(StateEvent, occurred_at=moment + timedelta(minutes=1), **ended, **said)
 
 
 @pytest.fixture
 def history(store: Store) -> Store:
     fill_store(store, History(300))
+    store.log.append([seal(event) for event in unnamed_runs()], principal="test")
+    catch_up(store, STEPS)
     return store
 
 
@@ -208,16 +224,17 @@ def test_no_two_filters_read_a_large_table_whole(history: Store) -> None:
 def test_any_two_filters_bring_all_that_they_let_through_however_short_the_walk(
     history: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    some = [(filters, _all_runs(history, filters)) for filters in islice(pairs(), 0, None, 9)]
-    # Words of an error have ways of another table.
-    words = [(filters, _all_runs(history, filters)) for filters in pairs_with_words("d", "rows", "deadlock proc")]
-    for whole in (some, words):
+    some = [(filters, _all_runs(history, filters)) for filters in islice(pairs("unnamed"), 0, None, 9)]
+    # Words of an error have ways of another table, and what is unnamed has ways of its own.
+    words = [(filters, _all_runs(history, filters)) for filters in pairs_with("text", "d", "rows", "deadlock proc")]
+    unnamed = [(filters, _all_runs(history, filters)) for filters in pairs_with("unnamed", True)]
+    for whole in (some, words, unnamed):
         assert sum(bool(found) for _, found in whole) > len(whole) // 3
     everything = _all_runs(history, RunFilter())
     monkeypatch.setattr(ways, "FEW", 16)
     monkeypatch.setattr(ways, "MAX_WALKED", 48)
     monkeypatch.setattr(runs, "MAX_GATHERED", 8)
-    for filters, expected in (*some, *words):
+    for filters, expected in (*some, *words, *unnamed):
         assert _all_runs(history, filters) == expected, filters
         assert expected == [one for one in everything if one in set(expected)], filters
 
