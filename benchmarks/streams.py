@@ -32,6 +32,9 @@ def measure(part: str = "") -> Iterator[Result]:
             with databases() as (make, versions), ExitStack() as stack:
                 quiet = stack.enter_context(serving(make()))
                 watched = stack.enter_context(serving(make()))
+                for server in (quiet, watched):
+                    # The runs that streams follow.
+                    server.rate([items(POSTED)])
                 readers = stack.enter_context(Peer("stream_readers.py", str(watched.port), str(STREAMS)))
                 versions |= own_versions("starlette", "uvicorn")
                 yield from _measure(name, quiet, watched, readers, versions)

@@ -1,7 +1,7 @@
 """Readers of a server's streams, in one process: `stream_readers.py PORT NUMBER`.
 
-One in ten follows all events; each other one follows a run, as the page of a run does. To a question it answers once
-the streams of all events have been quiet for a while: when the last of them was told of something.
+One in ten follows all events; each other one follows a run that there is, as the page of a run does. To a question it
+answers once the streams of all events have been quiet for a while: when the last of them was told of something.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import selectors
 import socket
 import sys
 import time
-import uuid
+import urllib.request
 
 QUIET_SECONDS = 0.6
 
@@ -42,8 +42,10 @@ def main(port: int, number: int) -> None:
 def _open_streams(selector: selectors.BaseSelector, port: int, number: int) -> list[socket.socket]:
     """Open streams that the selector reads; return those of all events."""
     of_all: list[socket.socket] = []
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/runs?limit={number}") as answer:
+        runs = [run["run_id"] for run in json.load(answer)["items"]]
     for index in range(number):
-        query = "" if index % 10 == 0 else f"?run={uuid.uuid4()}"
+        query = "" if index % 10 == 0 else f"?run={runs[index % len(runs)]}"
         connection = socket.create_connection(("127.0.0.1", port))
         connection.sendall(f"GET /api/v1/stream{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
         if not connection.recv(1 << 16).startswith(b"HTTP/1.1 200"):
