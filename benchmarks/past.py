@@ -73,9 +73,14 @@ def _side(store: Store, filters: RunFilter, past: PastFilter) -> Callable[[], li
 def _timed(store: Store, filters: RunFilter, past: PastFilter) -> float:
     began = time.perf_counter()
     page = list_runs_at(store, filters, past, limit=LIMIT, now=_ENDED)
+    listed = len(page.items)
+    # A page that passed over many runs ends before it is full, and says where it goes on.
+    while listed < LIMIT and page.next_cursor:
+        page = list_runs_at(store, filters, past, limit=LIMIT - listed, cursor=page.next_cursor, now=_ENDED)
+        listed += len(page.items)
     took = time.perf_counter() - began
-    if len(page.items) != LIMIT:
-        raise RuntimeError(f"{len(page.items)} of {LIMIT} runs were listed: there is nothing to compare")
+    if listed != LIMIT:
+        raise RuntimeError(f"{listed} of {LIMIT} runs were listed: there is nothing to compare")
     return took * 1000
 
 
