@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, tuple_
 
 from runvis_core.lineage.loops import Graph
 from runvis_core.lineage.tally import KEPT_RUNS, Key
@@ -101,13 +101,13 @@ class PresentEdges:
     def leading(self, here: End, numbers: Sequence[int], *, limit: int) -> list[Edge]:
         """Return the edges that have nodes at one end."""
         columns = lineage_edges.c
-        ordered = select(lineage_edges).order_by(columns[here], columns[_LATER[here]], columns.kind)
+        ordered = self._edges().order_by(columns[here], columns[_LATER[here]], columns.kind)
         return list(self._read(ordered.where(columns[here].in_(numbers)).limit(limit)))
 
     def between(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[Edge]]:
         """Return the edges from one node to another, by both."""
         pair = tuple_(lineage_edges.c.source, lineage_edges.c.target)
-        return _by_pair(pairs, lambda chunk: self._read(select(lineage_edges).where(pair.in_(chunk))))
+        return _by_pair(pairs, lambda chunk: self._read(self._edges().where(pair.in_(chunk))))
 
     def graph(self) -> Graph:
         """Return all of them. There are many: they come as few values, in the form that each driver reads soonest."""
@@ -128,10 +128,15 @@ class PresentEdges:
         """Return no condition: all turns count."""
         return []
 
+    def _edges(self) -> Select[Any]:
+        columns = lineage_edges.c
+        # Where no run is named, the text that names them is not read.
+        last_runs = columns.last_runs if self._naming else literal("[]")
+        return select(*(columns[name] for name in Edge._fields[:-1]), last_runs)
+
     def _read(self, query: Select[Any]) -> Iterator[Edge]:
         for *said, last_runs in self.connection.execute(query).all():
-            named = [run_id for run_id, _ in orjson.loads(last_runs)[: self._naming]] if self._naming else []
-            yield Edge._make([*said, named])
+            yield Edge._make([*said, [run_id for run_id, _ in orjson.loads(last_runs)[: self._naming]]])
 
 
 class PastEdges:
