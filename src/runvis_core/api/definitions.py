@@ -29,7 +29,7 @@ class DefinitionQuery(DefinitionFilter):
 @router.get("/definitions")
 def get_definitions(request: Request, query: Annotated[DefinitionQuery, Query()]) -> Page[DefinitionSummary]:
     """Return definitions, by engine, deployment and name."""
-    filters = DefinitionFilter(engine=query.engine, deployment=query.deployment, kind=query.kind)
+    filters = query.definition_filter()
     return list_definitions(state_of(request).store, filters, limit=query.limit, cursor=query.cursor)
 
 
@@ -42,6 +42,6 @@ def get_one_definition(
     request: Request, name: DefinitionName, query: Annotated[PastDefinitionQuery, Query()]
 ) -> DefinitionDetail:
     """Return a definition, its versions and its recent runs: as they are, or as they were known in a past."""
-    filters = DefinitionFilter(engine=query.engine, deployment=query.deployment, kind=query.kind)
+    filters = query.definition_filter()
     past = PastFilter(as_of=query.as_of, known_at=query.known_at)
     return get_definition_at(state_of(request).store, name, filters, past, now=datetime.now(UTC))

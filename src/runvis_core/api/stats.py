@@ -59,7 +59,7 @@ def get_definition_trend(request: Request, name: DefinitionName, query: Annotate
     return get_trend(
         state_of(request).store,
         name,
-        DefinitionFilter(engine=query.engine, deployment=query.deployment, kind=query.kind),
+        query.definition_filter(),
         since=query.since,
         until=query.until,
         step=Dimension(query.step),
@@ -76,7 +76,7 @@ def get_definition_grid(request: Request, name: DefinitionName, query: Annotated
     return get_grid_at(
         state_of(request).store,
         name,
-        DefinitionFilter(engine=query.engine, deployment=query.deployment, kind=query.kind),
+        query.definition_filter(),
         PastFilter(as_of=query.as_of, known_at=query.known_at),
         limit=query.limit,
         cursor=query.cursor,

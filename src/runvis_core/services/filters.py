@@ -61,7 +61,7 @@ class RunFilter(BaseModel):
     trigger: TriggerKind | None = Field(default=None, description="Why the run started.")
     top: bool = Field(default=False, description="Only runs that lie in no other run: no tasks, no subflows.")
     correlation: Word | None = Field(default=None, description="The correlation id, the run's own or an inherited one.")
-    silent: bool = Field(default=False, description="Only live runs whose heartbeat is older than its interval.")
+    silent: bool = Field(default=False, description="Only live runs whose heartbeat is overdue.")
     conflicting: bool = Field(default=False, description="Only runs with corrections.")
     unnamed: bool = Field(default=False, description="Only runs of which nobody has told what they are of.")
 
@@ -74,6 +74,10 @@ class DefinitionFilter(BaseModel):
     engine: Word | None = Field(default=None, description="The engine: airflow, prefect, …")
     deployment: Word | None = Field(default=None, description="The installation of the engine.")
     kind: Word | None = Field(default=None, description="The kind of definition: dag, task, flow, …")
+
+    def definition_filter(self) -> DefinitionFilter:
+        """Return this alone, of a query that asks for more."""
+        return DefinitionFilter(engine=self.engine, deployment=self.deployment, kind=self.kind)
 
 
 class Dimension(StrEnum):
