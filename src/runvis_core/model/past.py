@@ -18,7 +18,7 @@ from runvis_core.model.entry import Entry
 from runvis_core.model.event import SnapshotEvent
 from runvis_core.model.fold import fold_entries, fold_into
 from runvis_core.model.run import Record
-from runvis_core.model.state import State
+from runvis_core.model.state import State, is_going_on
 
 TIMELESS: Final = frozenset({"identity", "context", "alias"})
 """Kinds that say what a run is, not what happened to it."""
@@ -68,7 +68,7 @@ def happened_at(entry: Entry) -> datetime:
     """Return from when on all that an entry tells had happened: its own time, or the end that a snapshot tells of."""
     event = entry.event
     moment = event.occurred_at
-    if isinstance(event, SnapshotEvent) and event.ended_at is not None and _is_terminal(event.state):
+    if isinstance(event, SnapshotEvent) and event.ended_at is not None and not is_going_on(event.state):
         moment = event.ended_at
     return min(moment, entry.recorded_at)
 
@@ -163,8 +163,4 @@ def _moments_or(entry: Entry, begins: datetime) -> list[datetime]:
 
 
 def _ends(entry: Entry) -> bool:
-    return entry.event.kind in ("state", "snapshot") and _is_terminal(getattr(entry.event, "state", None))
-
-
-def _is_terminal(state: State | None) -> bool:
-    return state is not None and state.is_terminal
+    return entry.event.kind in ("state", "snapshot") and not is_going_on(getattr(entry.event, "state", None))

@@ -26,6 +26,12 @@ class State(StrEnum):
 
 TERMINAL_STATES: Final = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT})
 
+
+def is_going_on(state: State | None) -> bool:
+    """Return whether nobody has said that a run ended whose effective state this is."""
+    return state is None or not state.is_terminal
+
+
 LIFECYCLE_RANK: Final[dict[State, int]] = {
     State.QUEUED: 0,
     State.INITIALIZING: 1,

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, literal, select, tuple_
 from runvis_core.errors import NotFoundError
 from runvis_core.model.state import State
 from runvis_core.services.answers import TreeNode
-from runvis_core.services.comparison import MAX_STEPS, Side, compare_sides
+from runvis_core.services.comparison import MAX_STEPS, compare_sides
 from runvis_core.services.comparison_answers import Comparison
+from runvis_core.services.comparison_facts import Side
 from runvis_core.services.definitions import find_version
 from runvis_core.services.names import resolve_run
 from runvis_core.services.reading import chunks, reading

@@ -6,15 +6,16 @@ Swapping the sides negates each difference and changes nothing else: every rule 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeGuard, cast
-from uuid import UUID
+from typing import Any, Final, NamedTuple, TypeGuard
 
 import orjson
 
-from runvis_core.services.answers import DefinitionVersion, RunRef, RunSummary, TreeNode
+from runvis_core.model.state import is_going_on
+from runvis_core.services.answers import RunRef, TreeNode
 from runvis_core.services.comparison_answers import Comparison, Difference, EqualFields, StepPair, StepSide, Theme
+from runvis_core.services.comparison_facts import CUT, Side, cut_names, facts_of, seconds_between, word_of
 from runvis_core.services.step_pairs import Pair, pair_steps
 
 MAX_DIFFERENCES: Final = 500
@@ -26,17 +27,7 @@ MAX_VALUE_BYTES: Final = 2000
 SECONDS_FLOOR: Final = 1.0
 SECONDS_SHARE: Final = 0.1
 """Times that differ by less than a second, or by less than a tenth of the longer one, count as equal."""
-_MAX_DEPTH: Final = 8
 _THEME_RANK: Final = {theme: rank for rank, theme in enumerate(Theme)}
-_CUT: Final = {
-    "parameters": (Theme.INPUTS, ("parameters",)),
-    "conf": (Theme.INPUTS, ("conf",)),
-    "datasets": (Theme.DATASETS, ("reads ", "writes ")),
-    "artifacts": (Theme.DATASETS, ("artifact ",)),
-    "metrics": (Theme.METRICS, ("metric ",)),
-    "failure.message": (Theme.OUTCOME, ("failure.message",)),
-}
-"""By what a summary may leave out, where it would be among the facts."""
 _TOLD_AS_IT_GOES: Final = (Theme.DATASETS, Theme.METRICS)
 _TIMES: Final = (Theme.QUEUE, Theme.DURATION)
 _GIVEN: Final = (Theme.CODE, Theme.INPUTS, Theme.ENVIRONMENT)
@@ -45,33 +36,6 @@ _FIRST_RANK: Final = {
     theme: rank for rank, theme in enumerate((*_GIVEN, Theme.OUTCOME, Theme.STRUCTURE, Theme.DATASETS))
 }
 """By what two runs can part in a step, what leads to the other first. Times and metrics differ between any two."""
-_INCIDENTAL: Final = frozenset(
-    {
-        "environment.host",
-        "environment.pid",
-        "engine_context.data_interval_end",
-        "engine_context.data_interval_start",
-        "engine_context.dynamic_key",
-        "engine_context.flow_run_name",
-        "engine_context.logical_date",
-        "engine_context.run_after",
-        "engine_context.task_run_name",
-    }
-)
-"""Fields that hardly two runs have alike."""
-
-Facts = dict[tuple[Theme, str], Any]
-
-
-class Side(NamedTuple):
-    """All that a comparison takes of one run."""
-
-    run: RunSummary
-    version: DefinitionVersion | None
-    tree: TreeNode
-    summaries: Mapping[UUID, RunSummary]
-    """Of the runs in the tree, as far as they were read."""
-    native_keys: Mapping[UUID, str]
 
 
 class _Found(NamedTuple):
@@ -108,108 +72,12 @@ def compare_sides(left: Side, right: Side) -> Comparison:
         steps=steps,
         cut_differences=max(0, len(ranked) - MAX_DIFFERENCES),
         cut_steps=len(pairs) - len(kept),
-        cut_fields=sum(len(_cut_names(left, pair.left) | _cut_names(right, pair.right)) for pair in kept),
+        cut_fields=sum(len(cut_names(left, pair.left) | cut_names(right, pair.right)) for pair in kept),
     )
 
 
 def _ref(node: TreeNode) -> RunRef:
     return RunRef.model_validate(node.model_dump(include=set(RunRef.model_fields)))
-
-
-# What is known of a run, as one flat mapping
-
-
-def _facts(side: Side, pair: Pair, nodes: list[TreeNode]) -> Facts:
-    """Return by theme and field all that a step, or the run itself, has to compare."""
-    node = nodes[-1]
-    is_top = pair.step == ""
-    run = side.run if is_top else side.summaries.get(node.run_id)
-    facts: Facts = {
-        (Theme.OUTCOME, "state"): _word(node.effective_state),
-        (Theme.OUTCOME, "native_state"): node.native_state,
-        (Theme.OUTCOME, "attempts"): len(nodes),
-        (Theme.ENVIRONMENT, "engine"): node.engine,
-        (Theme.ENVIRONMENT, "deployment"): node.deployment,
-        (Theme.STRUCTURE, "kind"): node.kind,
-        (Theme.QUEUE, "queue_seconds"): seconds_between(node.queued_at, node.started_at),
-        (Theme.DURATION, "duration_seconds"): node.duration_seconds,
-    }
-    if is_top:
-        facts[Theme.STRUCTURE, "definition"] = node.definition
-        facts |= _version_facts(side.version)
-    if run is not None:
-        facts |= _summary_facts(run)
-    return {key: value for key, value in facts.items() if value is not None}
-
-
-def _word(value: Any) -> str | None:
-    return None if value is None else value.value
-
-
-def _summary_facts(run: RunSummary) -> Facts:
-    facts: Facts = {}
-    if run.failure is not None:
-        facts[Theme.OUTCOME, "failure.error_type"] = run.failure.error_type
-        facts[Theme.OUTCOME, "failure.message"] = run.failure.message
-    if run.trigger is not None:
-        facts[Theme.INPUTS, "trigger"] = run.trigger.kind.value
-    context = run.context
-    for theme, name, value in (
-        (Theme.INPUTS, "parameters", run.parameters),
-        (Theme.INPUTS, "conf", context.conf),
-        (Theme.CODE, "code", context.code),
-        (Theme.ENVIRONMENT, "environment", context.environment),
-        (Theme.ENVIRONMENT, "engine_context", context.engine),
-    ):
-        for field, leaf in _leaves(name, value):
-            facts[Theme.INCIDENTAL if field in _INCIDENTAL else theme, field] = leaf
-    facts |= {(Theme.INPUTS, f"tag {tag}"): True for tag in context.tags}
-    facts[Theme.ENVIRONMENT, "owner"] = context.owner
-    facts |= {(Theme.DATASETS, f"reads {ref.namespace} {ref.name}"): True for ref in run.reads}
-    facts |= {(Theme.DATASETS, f"writes {ref.namespace} {ref.name}"): True for ref in run.writes}
-    for artifact in run.artifacts:
-        facts[Theme.DATASETS, f"artifact {artifact.name}"] = artifact.digest or artifact.uri or True
-    facts |= {(Theme.METRICS, f"metric {metric.name}"): metric.value for metric in run.metrics}
-    return facts
-
-
-def _version_facts(version: DefinitionVersion | None) -> Facts:
-    if version is None:
-        return {}
-    facts: Facts = {
-        (Theme.CODE, "definition.version"): version.version,
-        (Theme.CODE, "definition.native_version"): version.native_version,
-        (Theme.CODE, "definition.code_version"): version.code_version,
-        (Theme.STRUCTURE, "schedule"): version.schedule,
-    }
-    structure = cast("dict[str, Any]", version.structure) if isinstance(version.structure, dict) else {}
-    for task in structure.get("tasks") or ():
-        facts[Theme.STRUCTURE, f"task {task.get('id')}"] = task.get("operator") or True
-    for edge in structure.get("edges") or ():
-        facts[Theme.STRUCTURE, "edge " + " -> ".join(str(end) for end in edge)] = True
-    return facts
-
-
-def _leaves(name: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield the parts of a JSON value that have no parts, each with the path to it; no two have the same path."""
-    inner: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict) and depth < _MAX_DEPTH:
-        inner = ((_quoted(key), part) for key, part in cast("dict[str, Any]", value).items())
-    elif isinstance(value, list) and depth < _MAX_DEPTH:
-        inner = enumerate(cast("list[Any]", value))
-    parts = list(inner)
-    if not parts:
-        # No parameters are the same as parameters without a name.
-        if value is not None and (depth or value not in ({}, [])):
-            yield name, value
-        return
-    for key, part in parts:
-        yield from _leaves(f"{name}.{key}", part, depth + 1)
-
-
-def _quoted(key: str) -> str:
-    """Return a key as a part of a path: in quotes where it could be taken for several, or for a place in a list."""
-    return key if key and not key.isdigit() and not {".", '"'} & set(key) else orjson.dumps(key).decode()
 
 
 # What differs
@@ -222,7 +90,7 @@ def _differences(pair: Pair, place: int, left: Side, right: Side, equal: dict[Th
             yield _lacking_step(pair, place, left, right)
         return
     known_at = min(_known_at(left, pair.left), _known_at(right, pair.right))
-    facts, others = _facts(left, pair, pair.left), _facts(right, pair, pair.right)
+    facts, others = facts_of(left, pair.step, pair.left), facts_of(right, pair.step, pair.right)
     if facts.get((Theme.OUTCOME, "state")) != others.get((Theme.OUTCOME, "state")) or (
         pair.left[-1].engine != pair.right[-1].engine
     ):
@@ -247,28 +115,20 @@ def _is_untold(theme: Theme, field: str, value: Any, side: Side, nodes: list[Tre
     before it began."""
     if value is not None:
         return False
-    for name in _cut_names(side, nodes):
-        where, beginnings = _CUT[name]
+    for name in cut_names(side, nodes):
+        where, beginnings = CUT[name]
         if theme is where and field.startswith(beginnings):
             return True
-    if _goes_on(nodes[-1]):
+    if is_going_on(nodes[-1].effective_state):
         return theme in _TOLD_AS_IT_GOES
     return nodes[-1].started_at is None and theme is not Theme.OUTCOME
 
 
 def _is_lacking(pair: Pair, left: Side, right: Side) -> bool:
     """Return whether a side has no such step: a run that goes on may come to it."""
-    return not all((pair.left or _goes_on(left.tree), pair.right or _goes_on(right.tree)))
-
-
-def _goes_on(node: TreeNode) -> bool:
-    return node.effective_state is None or not node.effective_state.is_terminal
-
-
-def _cut_names(side: Side, nodes: list[TreeNode]) -> set[str]:
-    """Return what the summary of a step's last attempt leaves out of what is compared."""
-    run = side.summaries.get(nodes[-1].run_id) if nodes else None
-    return set() if run is None else _CUT.keys() & run.cut.keys()
+    return not all(
+        (pair.left or is_going_on(left.tree.effective_state), pair.right or is_going_on(right.tree.effective_state))
+    )
 
 
 def _is_equal(theme: Theme, value: Any, other: Any) -> bool:
@@ -303,7 +163,7 @@ def _shown(value: Any) -> Any:
 def _lacking_step(pair: Pair, place: int, left: Side, right: Side) -> _Found:
     nodes = pair.left or pair.right
     side = left if pair.left else right
-    state = _word(nodes[-1].effective_state) or "unknown"
+    state = word_of(nodes[-1].effective_state) or "unknown"
     value, other = (state, None) if pair.left else (None, state)
     began = _offset(side, nodes[0].queued_at or nodes[0].started_at)
     difference = _difference(Theme.STRUCTURE, "step", value, other, pair.step)
@@ -317,11 +177,6 @@ def _known_at(side: Side, nodes: list[TreeNode]) -> float:
 
 def _offset(side: Side, moment: datetime | None) -> float | None:
     return seconds_between(side.tree.queued_at or side.tree.started_at, moment)
-
-
-def seconds_between(earlier: datetime | None, later: datetime | None) -> float | None:
-    """Return the seconds between two times; None while either is unknown."""
-    return None if earlier is None or later is None else (later - earlier).total_seconds()
 
 
 # The order, and what is folded

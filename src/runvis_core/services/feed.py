@@ -11,14 +11,14 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, func, select, tuple_
 
-from runvis_core.model.state import State
+from runvis_core.model.state import State, is_going_on
 from runvis_core.services.answers import Answer, FailureView, Page, RunSummary
 from runvis_core.services.filters import RunFilter
 from runvis_core.services.reading import RUN_IDS, chunks, reading
 from runvis_core.services.run_refs import HAS_LATE, SUMMARY_COLUMNS
 from runvis_core.services.run_summaries import find_failures, summarise
 from runvis_core.services.runs import list_runs
-from runvis_core.services.silence import find_silent_among, is_going_on
+from runvis_core.services.silence import find_silent_among
 from runvis_core.store.database import Store
 from runvis_core.store.id_lists import is_among
 from runvis_core.store.tables import runs

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, literal, select
+from sqlalchemy import ColumnElement, Connection, and_, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from runvis_core.model.state import State
+from runvis_core.model.state import is_going_on
 from runvis_core.services.answers import AttemptView
 from runvis_core.services.reading import LISTED, RUN_IDS, chunks, reading
 from runvis_core.store.database import Store
@@ -21,11 +21,6 @@ from runvis_core.store.types import Moment
 
 MISSED_BEATS: Final = 3
 """After how many intervals without a heartbeat a run is silent: one that is a little late is no sign of anything."""
-
-
-def is_going_on(state: State | None) -> bool:
-    """Return whether nobody has said that a run ended whose effective state this is: only such a run can be silent."""
-    return state is None or not state.is_terminal
 
 
 def is_overdue(last_heartbeat_at: datetime, interval_seconds: float, *, now: datetime) -> bool:
@@ -92,8 +87,12 @@ def _seconds_between_postgresql(element: Any, compiler: Any, **options: Any) -> 
     return f"EXTRACT(EPOCH FROM ({end} - {start}))"
 
 
-def has_fallen_silent(now: datetime) -> ColumnElement[bool]:
-    """Return the condition on a row of `liveness` that so many heartbeats should have come that the run is silent."""
+def has_fallen_silent(now: datetime, *, since: datetime | None = None) -> ColumnElement[bool]:
+    """Return the condition on a row of `liveness` that so many heartbeats should have come that the run is silent.
+
+    With `since`, that they should have come from then on: what was said before, nobody may have heard.
+    """
     # A run that never beat is not silent: its engine may send no heartbeats at all.
-    age = SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment))
-    return age > MISSED_BEATS * liveness.c.interval_seconds
+    limit = MISSED_BEATS * liveness.c.interval_seconds
+    overdue = SecondsBetween(liveness.c.last_heartbeat_at, literal(now, Moment)) > limit
+    return overdue if since is None else and_(overdue, literal((now - since).total_seconds()) > limit)

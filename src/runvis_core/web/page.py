@@ -180,13 +180,6 @@ def understand(model: type[Model], given: Mapping[str, Any]) -> Model:
         raise AskedError(parameter, reason) from error
 
 
-def refuse_others(given: Mapping[str, Any], *names: str) -> None:
-    """Raise `AskedError` for a parameter that is none of those a page has."""
-    for parameter in given:
-        if parameter not in names:
-            raise AskedError(parameter, f"there is no such parameter here; there are {', '.join(names)}")
-
-
 def with_zones(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return parameters of which those named are moments in UTC where they don't say their zone.
 

@@ -31,8 +31,9 @@ from runvis_core.services.answers import (
     TreeNode,
 )
 from runvis_core.services.compare import compare_runs, compare_with_last_success
-from runvis_core.services.comparison import Side, compare_sides
+from runvis_core.services.comparison import compare_sides
 from runvis_core.services.comparison_answers import Comparison, Difference, Theme
+from runvis_core.services.comparison_facts import Side
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import DEPLOYMENT, ENGINE, a_run_id, at, make
 from runvis_core.testing.runs import a_run

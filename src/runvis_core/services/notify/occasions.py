@@ -16,7 +16,7 @@ from runvis_core.services.filters import RunFilter
 from runvis_core.services.notify.rules import Rule
 from runvis_core.services.reading import LISTED, RUN_IDS, chunks, has_row
 from runvis_core.services.runs import run_conditions
-from runvis_core.services.silence import MISSED_BEATS, has_fallen_silent
+from runvis_core.services.silence import has_fallen_silent
 from runvis_core.services.steps import FAILURES
 from runvis_core.store.id_lists import is_among
 from runvis_core.store.steps import list_lags
@@ -115,8 +115,8 @@ def find_silent(connection: Connection, rule: Rule, *, since: datetime, now: dat
         notices.c.run_id == liveness.c.run_id,
         notices.c.made_at >= liveness.c.last_heartbeat_at,
     )
-    had_time = (now - since).total_seconds() > MISSED_BEATS * liveness.c.interval_seconds
-    query = select(liveness.c.run_id, liveness.c.last_heartbeat_at).where(has_fallen_silent(now), had_time, ~is_told)
+    query = select(liveness.c.run_id, liveness.c.last_heartbeat_at)
+    query = query.where(has_fallen_silent(now, since=since), ~is_told)
     beats = {row.run_id: row.last_heartbeat_at for row in connection.execute(query)}
     # Those that are silent are told apart here, not by the filter: it stops at so many of them.
     filters = rule.filters.model_copy(update={"silent": False})

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from runvis_core.model.state import State, Verdict
+from runvis_core.model.state import State, Verdict, is_going_on
 from runvis_core.services.answers import FailureView, RunDetail
 from runvis_core.services.feed import FAILED, InsideFailure, says_why
 from runvis_core.services.labels import name_run
-from runvis_core.services.silence import is_going_on
 from runvis_core.web.drawing.looks import look_at, look_of
 from runvis_core.web.drawing.spans import Span, count_not_run, is_all_told
 from runvis_core.web.drawing.text import count_of, first_line, name_duration, name_moment, shorten

@@ -9,12 +9,13 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from runvis_core.model.state import is_going_on
 from runvis_core.services.answers import RunRef
 from runvis_core.services.compare import compare_runs, compare_with_last_success
 from runvis_core.services.comparison_answers import Comparison, Difference, StepSide, Theme
 from runvis_core.web.drawing.looks import look_at
 from runvis_core.web.drawing.text import count_of, name_duration
-from runvis_core.web.page import AskedError, asked, refuse_others, store_of
+from runvis_core.web.page import AskedError, asked, refuse_unknown, store_of
 from runvis_core.web.rendering import as_json, now_of, redirect, render, with_query
 
 TITLES: Final = {
@@ -37,7 +38,7 @@ _NARROWEST: Final = 0.005
 def show_comparison(request: Request) -> Response:
     """Show what differs from the left run to the right one; without a left one, from its last success."""
     given = asked(request)
-    refuse_others(given, "left", "right")
+    refuse_unknown(given, ("left", "right"))
     left, right = given.get("left"), given.get("right")
     if not isinstance(right, str) or isinstance(left, list):
         raise AskedError("right", "must be a run, and left another one, or nothing for the last that went well")
@@ -127,7 +128,7 @@ def _steps(found: Comparison, *, now: datetime) -> list[dict[str, Any]]:
     sides = [[_timed(side, now) for side in (pair.left, pair.right)] for pair in shown]
     whole = max((side.end for pair in sides for side in pair if side is not None and side.end is not None), default=0.0)
     # What a run that goes on has not so far it may come to.
-    absent = ["no such step" if _has_ended(run) else "not so far" for run in (found.left, found.right)]
+    absent = ["not so far" if is_going_on(run.effective_state) else "no such step" for run in (found.left, found.right)]
     return [
         {
             "step": pair.step or "the run itself",
@@ -155,13 +156,9 @@ def _timed(side: StepSide | None, now: datetime) -> _Timed | None:
     if side is None:
         return None
     ran, begun_at = side.run.duration_seconds, side.run.started_at
-    if ran is None and begun_at is not None and not _has_ended(side.run):
+    if ran is None and begun_at is not None and is_going_on(side.run.effective_state):
         ran = max(0.0, (now - begun_at).total_seconds())
     return _Timed(side, ran)
-
-
-def _has_ended(run: RunRef) -> bool:
-    return run.effective_state is not None and run.effective_state.is_terminal
 
 
 def _side(timed: _Timed, whole: float) -> dict[str, Any]:

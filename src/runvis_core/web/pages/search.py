@@ -10,7 +10,7 @@ from starlette.responses import Response
 from runvis_core.services.labels import name_run
 from runvis_core.services.search import EACH, search
 from runvis_core.services.search_answers import Hit, Match
-from runvis_core.web.page import AskedError, asked, refuse_others, store_of
+from runvis_core.web.page import AskedError, asked, refuse_unknown, store_of
 from runvis_core.web.rendering import dataset_path, definition_path, redirect, render
 
 _BY = {
@@ -27,7 +27,7 @@ _BY = {
 def show_search(request: Request) -> Response:
     """Show what the words name; an id in full leads straight to its run, an address to its dataset."""
     given = asked(request)
-    refuse_others(given, "q")
+    refuse_unknown(given, ("q",))
     words = given.get("q", "")
     if isinstance(words, list):
         raise AskedError("q", "there is one at most")
