@@ -42,6 +42,7 @@ from runvis_core.api.rates import RateLimiter
 from runvis_core.api.request_log import RequestLog
 from runvis_core.api.state import ServerState
 from runvis_core.api.tokens import StoreTokens, read_tokens
+from runvis_core.api.watch import Watch
 from runvis_core.services.entries import list_raw_entries
 from runvis_core.services.ingest import EventLimits, ingest_items
 from runvis_core.services.principals import Principal
@@ -109,6 +110,7 @@ def create_app(store: Store, settings: Settings, *, make_door: Callable[[BearerT
         lambda: store.log.head().position,
         asyncio.Event(),
     )
+    app.state.watch = Watch()
     install_problems(app)
     # The last one added is the outermost: a refusal has the headers, is timed and is in the log too.
     app.add_middleware(Heads)

@@ -195,8 +195,11 @@ class LogTail:
             if not keep:
                 self._pages.pop(after, None)
 
-    async def wait(self, after: int, choice: Choice, seconds: float) -> Place:
-        """Return once there may be something for a stream after a position, the server stops, or the time is over."""
+    async def wait(self, after: int, choice: Choice, seconds: float, *ends: asyncio.Future[None]) -> Place:
+        """Return once there may be something for a stream after a position, the server stops, or the time is over.
+
+        What `ends` is done ends the wait, too.
+        """
         if self._looked_to is not None and after < self._looked_to:
             return Place(after, has_more=True)
         waited = self._waits.setdefault(choice, _Wait())
@@ -204,7 +207,7 @@ class LogTail:
         if self._looker is None or self._looker.done():
             self._looker = asyncio.create_task(self._look_on())
         try:
-            await asyncio.wait([waited.over], timeout=seconds)
+            await asyncio.wait([waited.over, *ends], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waited.streams -= 1
             if not waited.streams and self._waits.get(choice) is waited:

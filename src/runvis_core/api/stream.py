@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request
@@ -12,10 +13,10 @@ from pydantic_core import PydanticCustomError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from runvis_core.api.access import StillMay
 from runvis_core.api.log_tail import Choice, LogTail, Place
 from runvis_core.api.problems import ProblemError
 from runvis_core.api.state import state_of
+from runvis_core.api.watch import Over
 from runvis_core.errors import UnreachableError
 from runvis_core.model.event import EVENT_KINDS
 from runvis_core.services.filters import Word
@@ -28,8 +29,6 @@ router = APIRouter()
 HEARTBEAT_SECONDS: Final = 15.0
 RETRY_MILLISECONDS: Final = 2000
 MAX_POSITION: Final = 2**63 - 1
-CHECK_SECONDS: Final = 2.0
-"""How often a stream asks whether who reads it still may: their token may be revoked, or their session over."""
 LAST_EVENT_ID: Final = "Last-Event-ID"
 
 
@@ -90,8 +89,8 @@ async def get_stream(
     else:
         await _check_place(tail, after, parameter)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    told = _events(tail, choice, after, request.state.still_may)
-    return StreamingResponse(told, media_type="text/event-stream", headers=headers)
+    follow = request.app.state.watch.follow(request.state.still_may)
+    return StreamingResponse(_events(tail, choice, after, follow), media_type="text/event-stream", headers=headers)
 
 
 def _position(last_event_id: str) -> int:
@@ -116,32 +115,29 @@ async def _check_place(tail: LogTail, after: int, parameter: str) -> None:
         raise ProblemError(400, INVALID, detail, parameter=parameter, allowed={"ge": 0, "le": head})
 
 
-async def _events(tail: LogTail, choice: Choice, after: int, still_may: StillMay) -> AsyncIterator[bytes]:
+async def _events(
+    tail: LogTail, choice: Choice, after: int, follow: AbstractContextManager[Over]
+) -> AsyncIterator[bytes]:
     """Yield what a client reads. A slow one holds nothing here but its place: what it has not read is in the log."""
     yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-    said_at = checked_at = time.monotonic()
+    said_at = time.monotonic()
     place = Place(after, has_more=True)
-    while not tail.stopping.is_set():
-        if time.monotonic() - checked_at >= CHECK_SECONDS:
-            if not await still_may():
-                return
-            checked_at = time.monotonic()
-        if place.has_more:
-            try:
-                page = await tail.read(place.after)
-            except UnreachableError:
-                # The client comes back, and goes on from here.
-                return
-            frames = page.frames_of(choice)
-            place = Place(page.after, has_more=False)
-            if frames:
-                yield frames
-                said_at = time.monotonic()
-        silent_for = time.monotonic() - said_at
-        if silent_for >= HEARTBEAT_SECONDS:
-            # With the place, so that nothing that was not wanted is looked through again.
-            yield b": alive\nid: %d\n\n" % place.after
-            said_at, silent_for = time.monotonic(), 0.0
-        checked_for = time.monotonic() - checked_at
-        rest = max(0.0, min(HEARTBEAT_SECONDS - silent_for, CHECK_SECONDS - checked_for))
-        place = await tail.wait(place.after, choice, rest)
+    with follow as over:
+        while not tail.stopping.is_set() and not over.done():
+            if place.has_more:
+                try:
+                    page = await tail.read(place.after)
+                except UnreachableError:
+                    # The client comes back, and goes on from here.
+                    return
+                frames = page.frames_of(choice)
+                place = Place(page.after, has_more=False)
+                if frames:
+                    yield frames
+                    said_at = time.monotonic()
+            silent_for = time.monotonic() - said_at
+            if silent_for >= HEARTBEAT_SECONDS:
+                # With the place, so that nothing that was not wanted is looked through again.
+                yield b": alive\nid: %d\n\n" % place.after
+                said_at, silent_for = time.monotonic(), 0.0
+            place = await tail.wait(place.after, choice, HEARTBEAT_SECONDS - silent_for, over)
