@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, case, select
+from sqlalchemy import ColumnElement, Connection, and_, case, select
 
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.days import find_counted_until, find_days
@@ -28,7 +28,7 @@ from runvis_core.services.steps import ROLLUPS
 from runvis_core.store.database import Store
 from runvis_core.store.health import BAD, GOOD
 from runvis_core.store.intervals import INTERVALS
-from runvis_core.store.tables import definition_versions, definitions, entries, run_intervals
+from runvis_core.store.tables import definition_versions, definitions, entries, outer_definitions, run_intervals
 from runvis_core.store.tables import runs as run_rows
 
 _UNTOLD: Final = "Silence is told of now alone: heartbeats are not in the log"
@@ -106,12 +106,17 @@ class _Stand(NamedTuple):
 def _find_stands(runs: PastRuns) -> list[_Stand]:
     """Return the definitions whose latest run lay in no other.
 
-    Each is looked up by its index from its end: no list of runs is read. Most are of tasks, of which no more is asked.
+    Each of which that may be so is looked up by its index from its end: no list of runs is read. Most are of tasks,
+    whose runs always lay in others: of these nothing is asked.
     """
     within = [*covers(runs.past), *bounds(runs.connection, runs.past), run_intervals.c.became_run_id.is_(None)]
     named_at = definitions.c.first_position
-    query = select(named_at, _last_run(within, only_if=run_intervals.c.parent_run_id.is_(None)))
-    rows = runs.connection.execute(query.where(named_at <= runs.past.position))
+    query = (
+        select(named_at, _last_run(within, only_if=run_intervals.c.parent_run_id.is_(None)))
+        .join(outer_definitions, and_(*(definitions.c[column.name] == column for column in outer_definitions.columns)))
+        .where(named_at <= runs.past.position)
+    )
+    rows = runs.connection.execute(query)
     latest: dict[int, UUID] = {position: run_id for position, run_id in rows if run_id is not None}
     ended = _find_ended(runs, within, list(latest))
     began = _find_begin(runs, {*latest.values(), *(one for row in ended for one in (row.last, row.good) if one)})

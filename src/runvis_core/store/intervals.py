@@ -28,7 +28,7 @@ AHEAD = "ahead"
 
 
 class IntervalStep:
-    """Keeps `run_intervals` and `interval_bounds`."""
+    """Keeps `run_intervals`, `interval_bounds` and `outer_definitions`."""
 
     name = "intervals"
 
@@ -57,9 +57,10 @@ class IntervalStep:
         """Yield each row that the log does not support, and each that is lacking, up to where the step is."""
         until = find_position(connection, self.name)
         bounds = {EARLY: 0.0, AHEAD: 0.0}
+        outer: set[_Outer] = set()
         for runs in walk_runs(connection, until=until):
             told = _find_entries(connection, runs, until=until + 1)
-            changes = _Changes(bounds)
+            changes = _Changes(bounds, outer)
             for run in runs:
                 history = _History(run, [], [])
                 for entry in told[run.run_id]:
@@ -73,6 +74,7 @@ class IntervalStep:
             yield from name_differences(
                 t.interval_bounds, connection.execute(select(t.interval_bounds)), bounds.items()
             )
+        yield from name_differences(t.outer_definitions, connection.execute(select(t.outer_definitions)), outer)
 
 
 class _Run(NamedTuple):
@@ -189,14 +191,18 @@ def _storable_summary(summary: Summary) -> Summary:
 class _Changes:
     """What a part of the log changes in the tables."""
 
-    def __init__(self, bounds: dict[str, float] | None = None) -> None:
+    def __init__(self, bounds: dict[str, float] | None = None, outer: set[_Outer] | None = None) -> None:
         self._told: dict[_Key, list[Any]] = {}
         self._ended: dict[_Key, list[Any]] = {}
         self._bounds = bounds if bounds is not None else {EARLY: 0.0, AHEAD: 0.0}
+        self._outer = outer if outer is not None else set[_Outer]()
 
     def tell(self, run: _Run, position: int, span: Span) -> None:
         """Add a span that is known from a position on."""
         self._told[run.run_id, position, span.from_at] = _row(run, position, span)
+        named = span.summary.definition
+        if named is not None and span.summary.parent_run_id is None:
+            self._outer.add((run.engine, run.deployment, named))
 
     def end(self, run: _Run, position: int, span: Span, *, known_to: int) -> None:
         """Note the position from which on a span is known otherwise."""
@@ -222,14 +228,21 @@ class _Changes:
         bulk = Bulk(connection)
         bulk.upsert(t.run_intervals, self._ended.values())
         bulk.insert(t.run_intervals, self._told.values())
-        widen: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(t.interval_bounds)
+        insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
+        widen = insert(t.interval_bounds)
         is_wider = widen.excluded.seconds > t.interval_bounds.c.seconds
         seconds = case((is_wider, widen.excluded.seconds), else_=t.interval_bounds.c.seconds)
         widen = widen.on_conflict_do_update(index_elements=["name"], set_={"seconds": seconds})
         connection.execute(widen, [{"name": name, "seconds": value} for name, value in self._bounds.items()])
+        if self._outer:
+            names = [column.name for column in t.outer_definitions.columns]
+            rows = [dict(zip(names, one, strict=True)) for one in sorted(self._outer)]
+            connection.execute(insert(t.outer_definitions).on_conflict_do_nothing(), rows)
 
 
 _Key = tuple[UUID, int, datetime]
+_Outer = tuple[str, str, str]
+"""The engine, deployment and name of a definition."""
 
 _NAMES: Final = (*_OF_SPAN, "sort_at", "engine", "deployment", *Summary._fields)
 """The columns of a row, as they are in the table."""

@@ -71,6 +71,7 @@ def test_any_history_taken_in_any_parts_sqlite(told: list[EventBase], part: int)
             catch_up(store, [INTERVALS])
             assert projections(store)["run_intervals"] == before["run_intervals"]
             assert projections(store)["interval_bounds"] == before["interval_bounds"]
+            assert projections(store)["outer_definitions"] == before["outer_definitions"]
         finally:
             store.close()
 

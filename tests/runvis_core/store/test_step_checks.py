@@ -88,6 +88,8 @@ def test_a_message_that_was_erased_is_no_longer_looked_for(told: Store) -> None:
         ("UPDATE run_intervals SET known_to = NULL", "run_intervals"),
         ("DELETE FROM run_intervals WHERE known_to IS NOT NULL", "run_intervals"),
         ("UPDATE interval_bounds SET seconds = 0", "interval_bounds"),
+        ("DELETE FROM outer_definitions", "outer_definitions: the row engine"),
+        ("UPDATE outer_definitions SET deployment = 'another'", "outer_definitions: the row engine"),
         ("UPDATE run_producers SET last_sequence = 99", "run_producers"),
         ("DELETE FROM run_producers", "run_producers"),
         ("UPDATE rollups SET runs = runs + 1 WHERE span = 'day'", "rollups: the row span day"),

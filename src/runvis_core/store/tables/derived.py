@@ -65,6 +65,15 @@ interval_bounds: Final = declare_table(
     Column("seconds", Float(53), nullable=False),
 )
 
+# The definitions of which some run lay in no other, at some time or as far as was known at some time: few of all, most
+# are of tasks. How definitions stood in a past is asked of these alone.
+outer_definitions: Final = declare_table(
+    "outer_definitions",
+    Column("engine", Text, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("definition", Text, primary_key=True),
+)
+
 # Counts of runs by the time of `runs.sort_at` and by effective state ("" where nobody said), of three spans: an `hour`
 # and a `day` of each definition, and a day of a `kind` of definition, whose definition is "".
 rollups: Final = declare_table(
@@ -139,6 +148,7 @@ STEP_TABLES: Final = (
     run_producers,
     run_intervals,
     interval_bounds,
+    outer_definitions,
     *LINEAGE,
     rollups,
     rollup_runs,
