@@ -287,6 +287,9 @@ class NotifySettings(BaseModel):
 class Settings(WorkerSettings):
     """All settings: an engine's process's, and those of the server and the followers. `load_settings` makes them."""
 
+    # What an engine's process passes over may be another part's; here it is nobody's.
+    model_config = ConfigDict(extra="forbid")
+
     server: ServerSettings = Field(default_factory=ServerSettings, description="What `runvis serve` does.")
     ledger: LedgerSettings = Field(
         default_factory=LedgerSettings, description="How the log's checkpoints are signed, and where they go."

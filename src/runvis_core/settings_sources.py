@@ -51,8 +51,7 @@ def read_sources(model: type[BaseModel], overrides: Mapping[str, Any]) -> Tree:
     for name, value in sorted(variables.items()):
         if name.startswith(_PREFIX + "_"):
             path = name.removeprefix(_PREFIX + "_").lower().split(_BETWEEN)
-            if path[0] in model.model_fields:
-                _put(said, path, _parse(model, path, name, value))
+            _put(said, path, _parse(model, path, name, value))
     for field in model.model_fields:
         name = _PREFIX + field.upper()
         if name in variables:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from runvis_core.errors import SettingsError
 from runvis_core.settings_sources import read_sources, user_folder
@@ -143,9 +144,7 @@ def load(model: type[_S], overrides: Mapping[str, Any]) -> _S:
     try:
         return model(**read_sources(model, {name: value for name, value in overrides.items() if value is not None}))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{variable_name(*fault['loc'])} {_reason(fault['msg'])}{_place(fault['loc'])}" for fault in error.errors()
-        )
+        faults = "; ".join(map(_name_fault, error.errors()))
         raise SettingsError(f"{faults} (set as a variable or in runvis.toml)") from error
     except (OSError, ValueError) as error:  # A section that is no JSON, a runvis.toml that is no TOML.
         raise SettingsError(f"the settings can't be read: {error}") from error
@@ -163,6 +162,9 @@ def _place(path: tuple[int | str, ...]) -> str:
     return f" (number {places[0]} of the list)" if places else ""
 
 
-def _reason(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message if message.startswith(("is ", "may ")) else f"is wrong: {message}"
+def _name_fault(fault: ErrorDetails) -> str:
+    path, message = fault["loc"], fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "there is no such setting or section"
+    reason = message if message.startswith(("is ", "may ")) else f"is wrong: {message}"
+    return f"{variable_name(*path)} {reason}{_place(path)}"

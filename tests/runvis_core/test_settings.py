@@ -92,6 +92,27 @@ def test_a_file_that_is_no_toml_is_said(tmp_path: Path) -> None:
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("toml", "variable", "said"),
+    [
+        ("[servre]\nport = 8470\n", None, "RUNVIS_SERVRE"),
+        ("[limits]\ndept = 8\n", None, "RUNVIS__LIMITS__DEPT"),
+        ('ulr = "https://runvis.example"\n', None, "RUNVIS_ULR"),
+        ("", "RUNVIS__SERVRE__PORT", "RUNVIS_SERVRE"),
+    ],
+)
+def test_a_setting_that_there_is_not_is_said_but_to_no_worker(
+    monkeypatch: pytest.MonkeyPatch, toml: str, variable: str | None, said: str
+) -> None:
+    Path("runvis.toml").write_text(toml)
+    if variable:
+        monkeypatch.setenv(variable, "8470")
+    with pytest.raises(SettingsError, match=f"{said} is wrong: there is no such setting or section"):
+        load_settings()
+    if "limits" not in toml:
+        assert load_worker_settings().url is None
+
+
 def test_a_secret_is_in_no_message_and_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNVIS_TOKEN", "runvis_very_secret")
     settings = load_settings()
