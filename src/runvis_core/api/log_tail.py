@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -23,7 +24,9 @@ MOST_PAUSE_SECONDS: Final = 0.5
 PAUSE_FACTOR: Final = 10
 """By how much a pause is longer than the look before it: what is told must not slow what is recorded."""
 PAGE_ENTRIES: Final = 500
-"""Entries that are read and sent together: each stream has some work for each page, and holds one at most."""
+"""Entries that are sent together: each stream has some work for each page, and holds one at most."""
+READ_PAGES: Final = 4
+"""How many pages are read together where there are so many: a look at the store is work, however little it finds."""
 MAX_PAGES: Final = 32
 """How many pages are kept for others to read: what one server keeps for all its streams."""
 MAX_CHOICES: Final = 64
@@ -37,6 +40,11 @@ class Choice(NamedTuple):
     deployment: str | None = None
     kinds: frozenset[str] = frozenset()
     run: str | None = None
+
+    @property
+    def takes_all_of_its_run(self) -> bool:
+        """Whether it is every entry of the run, or of the log where no run is named."""
+        return not self.kinds and self.engine is None and self.deployment is None
 
 
 class Told:
@@ -91,7 +99,8 @@ class TailPage:
             return b""
         made = self._frames.get(choice)
         if made is None:
-            made = b"".join(one.frame for one in told if one.is_of(choice))
+            chosen = told if choice.takes_all_of_its_run else [one for one in told if one.is_of(choice)]
+            made = b"".join([one.frame for one in chosen])
             if len(self._frames) < MAX_CHOICES:
                 self._frames[choice] = made
         return made
@@ -122,6 +131,17 @@ def _frame(entry: RawEntry) -> bytes:
     # The version of the schema stands last in each envelope.
     end = entry.entry.rindex(b',"schema":')
     return b"id: %d\nevent: entry\ndata: %b,%b}\n\n" % (entry.position, beside[:-1], entry.entry[1:end])
+
+
+def _split(entries: Sequence[RawEntry], *, after: int) -> list[TailPage]:
+    """Return the pages of entries, in order; an empty one if there are none."""
+    return [TailPage(entries[at : at + PAGE_ENTRIES], after=after) for at in range(0, len(entries) or 1, PAGE_ENTRIES)]
+
+
+def _done(page: TailPage) -> asyncio.Future[TailPage]:
+    done: asyncio.Future[TailPage] = asyncio.get_running_loop().create_future()
+    done.set_result(page)
+    return done
 
 
 class Place(NamedTuple):
@@ -157,7 +177,7 @@ class LogTail:
         self.stopping = stopping
         self._read = read
         self._find_head = find_head
-        self._pages: OrderedDict[int, asyncio.Task[TailPage]] = OrderedDict()
+        self._pages: OrderedDict[int, asyncio.Future[TailPage]] = OrderedDict()
         self._waits: dict[Choice, _Wait] = {}
         self._looker: asyncio.Task[None] | None = None
         self._looked_to: int | None = None
@@ -171,25 +191,32 @@ class LogTail:
 
     async def read(self, after: int) -> TailPage:
         """Return the next entries after a position; none if there are none yet."""
-        task = self._pages.get(after)
-        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
-            return task.result()
-        if task is None:
-            task = asyncio.create_task(self._fetch(after))
-            self._pages[after] = task
-            while len(self._pages) > MAX_PAGES:
-                self._pages.popitem(last=False)
+        reading = self._pages.get(after)
+        if reading is not None and reading.done() and not reading.cancelled() and reading.exception() is None:
+            return reading.result()
+        if reading is None:
+            reading = asyncio.create_task(self._fetch(after))
+            self._keep(after, reading)
         # One that goes away must not take the page from the others.
-        return await asyncio.shield(task)
+        return await asyncio.shield(reading)
+
+    def _keep(self, after: int, page: asyncio.Future[TailPage]) -> None:
+        self._pages[after] = page
+        while len(self._pages) > MAX_PAGES:
+            self._pages.popitem(last=False)
 
     async def _fetch(self, after: int) -> TailPage:
         keep = False
         # What was looked at was there: where nothing of it is left, it has left the store.
         beyond = max(after, self._looked_to or 0)
         try:
-            entries = await run_in_threadpool(self._read, after, PAGE_ENTRIES)
+            entries = await run_in_threadpool(self._read, after, READ_PAGES * PAGE_ENTRIES)
             keep = bool(entries)
-            return TailPage(entries, after=beyond)
+            pages = _split(entries, after=beyond)
+            for before, page in pairwise(pages):
+                if before.after not in self._pages:
+                    self._keep(before.after, _done(page))
+            return pages[0]
         finally:
             # What is not there yet is asked for again, and so is what could not be read.
             if not keep:

@@ -40,8 +40,7 @@ class RawEntry(NamedTuple):
 def list_raw_entries(store: Store, *, after: int, limit: int) -> list[RawEntry]:
     """Return the entries that come after a position, in the log's order, unread: for whoever passes them on."""
     with reading(store) as connection:
-        query = _RAW.where(entries.c.position > after).order_by(entries.c.position).limit(limit)
-        rows = connection.execute(query).all()
+        rows = connection.execute(_RAW, {"after": after, "at_most": limit}).all()
     return [RawEntry(position, _bytes_of(run_id), *said) for position, run_id, *said in rows]
 
 
@@ -49,15 +48,21 @@ _NAMED: Final = select(entries.c.position, entries.c.entry, runs.c.definition, r
     runs, runs.c.run_id == entries.c.run_id
 )
 """Entries with what is said of their runs."""
-_RAW: Final = select(
-    entries.c.position,
-    # As the driver has it: to make an id of each would take longer than to read the rest.
-    type_coerce(entries.c.run_id, NullType()).label("run_id"),
-    entries.c.kind,
-    entries.c.entry,
-    runs.c.definition,
-    runs.c.native_id,
-).outerjoin(runs, runs.c.run_id == entries.c.run_id)
+_RAW: Final = (
+    select(
+        entries.c.position,
+        # As the driver has it: to make an id of each would take longer than to read the rest.
+        type_coerce(entries.c.run_id, NullType()).label("run_id"),
+        entries.c.kind,
+        entries.c.entry,
+        runs.c.definition,
+        runs.c.native_id,
+    )
+    .outerjoin(runs, runs.c.run_id == entries.c.run_id)
+    .where(entries.c.position > bindparam("after"))
+    .order_by(entries.c.position)
+    .limit(bindparam("at_most"))
+)
 
 
 def _bytes_of(run_id: bytes | UUID | None) -> bytes | None:

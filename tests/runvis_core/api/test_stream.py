@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from runvis_core.api import stream as stream_module
-from runvis_core.api.log_tail import MAX_PAGES, Choice, LogTail, TailPage
+from runvis_core.api.log_tail import MAX_PAGES, PAGE_ENTRIES, READ_PAGES, Choice, LogTail, TailPage
 from runvis_core.model.decision import Scope
 from runvis_core.model.event import EventBase, MetricEvent
 from runvis_core.services.answers import EntryView
@@ -204,6 +204,26 @@ def test_a_page_is_read_once_for_all_and_only_so_many_are_kept() -> None:
         assert (await tail.read(200)).items == []
         assert (await tail.read(200)).items == []
         assert reads[100:] == [200, 200]
+
+    asyncio.run(follow())
+
+
+def test_where_there_is_much_several_pages_are_read_together() -> None:
+    log = [_entry(position) for position in range(1, 2 * READ_PAGES * PAGE_ENTRIES - 20)]
+    reads: list[int] = []
+
+    def read(after: int, limit: int) -> list[RawEntry]:
+        reads.append(after)
+        return log[after : after + limit]
+
+    async def follow() -> None:
+        tail = LogTail(read, lambda: len(log), asyncio.Event())
+        found: list[RawEntry] = []
+        while (page := await tail.read(len(found))).items:
+            assert len(page.items) <= PAGE_ENTRIES
+            found += (told.entry for told in page.items)
+        assert found == log
+        assert reads == [0, READ_PAGES * PAGE_ENTRIES, len(log)]
 
     asyncio.run(follow())
 
