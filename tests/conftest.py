@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +52,28 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SQLite file of an empty store, to be copied: to make one anew takes long."""
+    from runvis_core.store.database import open_store
+
+    file = tmp_path_factory.mktemp("template") / "empty.db"
+    store = open_store(f"sqlite:///{file}")
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    return file
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(bare_sqlite_url: str, template: Path) -> str:
+    """The address of a SQLite file with an empty store."""
+    shutil.copyfile(template, bare_sqlite_url.removeprefix("sqlite:///"))
+    return bare_sqlite_url
+
+
+@pytest.fixture
+def bare_sqlite_url(tmp_path: Path) -> str:
     """The address of a SQLite file that doesn't exist yet."""
     return f"sqlite:///{tmp_path / 'runvis.db'}"
 
@@ -84,18 +106,37 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql_server: str) -> str:
-    """The name of the database that each test's own is a clone of; a folder's conftest may give a migrated one."""
-    return "template1"
+    """The name of a database with an empty store, to be cloned: to make one anew takes long."""
+    from runvis_core.store.database import open_store
+
+    name = "empty_store"
+    with _connect(postgresql_server) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    open_store(with_database(postgresql_server, name)).close()
+    return name
 
 
 @pytest.fixture
 def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator[str]:
-    """The address of a PostgreSQL database of the test's own, dropped after it."""
+    """The address of a PostgreSQL database of the test's own, with an empty store; dropped after it."""
+    with _clone(postgresql_server, postgresql_template) as url:
+        yield url
+
+
+@pytest.fixture
+def bare_postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The address of a PostgreSQL database of the test's own with nothing in it; dropped after it."""
+    with _clone(postgresql_server, "template1") as url:
+        yield url
+
+
+@contextmanager
+def _clone(server: str, template: str) -> Iterator[str]:
     name = f"test_{next(_database_numbers)}"
-    with _connect(postgresql_server) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgresql_template}"')
-    yield with_database(postgresql_server, name)
-    with _connect(postgresql_server) as connection:
+    with _connect(server) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield with_database(server, name)
+    with _connect(server) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from runvis_core.model.event import EventBase
     from runvis_core.store.database import Store
 
@@ -32,19 +30,6 @@ def sqlite_store(sqlite_url: str) -> Iterator[Store]:
     opened = open_store(sqlite_url)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an empty store, to be copied: to make one anew takes long."""
-    from runvis_core.store.database import open_store
-
-    file = tmp_path_factory.mktemp("template") / "empty.db"
-    store = open_store(f"sqlite:///{file}")
-    with store.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    store.close()
-    return file
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -231,9 +233,10 @@ def metric(number: int) -> dict[str, Any]:
 @given(poison=st.sets(st.integers(0, 11), max_size=11))
 @settings(max_examples=10)
 def test_what_the_database_itself_refuses_holds_up_nothing_that_is_sent_with_it(
-    tmp_path_factory: pytest.TempPathFactory, poison: set[int]
+    tmp_path_factory: pytest.TempPathFactory, template: Path, poison: set[int]
 ) -> None:
-    with closing(open_store(f"sqlite:///{tmp_path_factory.mktemp('poison') / 'runvis.db'}")) as store:
+    file = shutil.copy(template, tmp_path_factory.mktemp("poison"))
+    with closing(open_store(f"sqlite:///{file}")) as store:
         refuse_metrics(store, f"NEW.value IN ({', '.join(map(str, poison)) or 'NULL'})")
         outcomes = ingest(store, *(metric(number) for number in range(12)))
         assert [outcome["status"] for outcome in outcomes] == [

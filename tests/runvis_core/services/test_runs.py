@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -264,9 +266,10 @@ def test_a_cursor_of_another_list_is_refused(store: Store, record: Record) -> No
     limit=st.integers(1, 4),
 )
 def test_who_follows_the_cursors_sees_each_run_once_while_others_come(
-    tmp_path_factory: pytest.TempPathFactory, starts: list[int], between: list[int], limit: int
+    tmp_path_factory: pytest.TempPathFactory, template: Path, starts: list[int], between: list[int], limit: int
 ) -> None:
-    _follow_cursors(f"sqlite:///{tmp_path_factory.mktemp('paging') / 'runvis.db'}", starts, between, limit)
+    file = shutil.copy(template, tmp_path_factory.mktemp("paging"))
+    _follow_cursors(f"sqlite:///{file}", starts, between, limit)
 
 
 def test_who_follows_the_cursors_on_postgresql_sees_each_run_once_too(postgresql_url: str) -> None:

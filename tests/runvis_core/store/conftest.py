@@ -11,7 +11,7 @@ from runvis_core.store.database import Store, open_store
 
 @pytest.fixture(params=["sqlite_url", "postgresql_url"], ids=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest) -> str:
-    """The address of an empty database of each kind."""
+    """The address of an empty store of each kind."""
     return request.getfixturevalue(request.param)
 
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 
 
-@pytest.fixture(params=["sqlite_url", "postgresql_url"])
+@pytest.fixture(params=["bare_sqlite_url", "bare_postgresql_url"])
 def url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue(request.param)
 

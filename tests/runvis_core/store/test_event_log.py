@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -86,9 +87,11 @@ class TestSqlite(EventLogSuite):
 
     @given(batches())
     @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-    def test_any_history_in_any_parts_means_what_it_means_at_once(self, told: list[list[EventBase]]) -> None:
+    def test_any_history_in_any_parts_means_what_it_means_at_once(
+        self, template: Path, told: list[list[EventBase]]
+    ) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            store = open_store(f"sqlite:///{Path(folder) / 'runvis.db'}")
+            store = open_store(f"sqlite:///{shutil.copy(template, folder)}")
             try:
                 self.check_history(store, told)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -61,9 +62,9 @@ def check_intervals(store: Store, told: list[EventBase], part: int) -> None:
 
 @given(histories, st.integers(1, 6))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-def test_any_history_taken_in_any_parts_sqlite(told: list[EventBase], part: int) -> None:
+def test_any_history_taken_in_any_parts_sqlite(template: Path, told: list[EventBase], part: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = open_store(f"sqlite:///{Path(folder) / 'runvis.db'}")
+        store = open_store(f"sqlite:///{shutil.copy(template, folder)}")
         try:
             check_intervals(store, told, part)
             before = projections(store)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,13 +182,16 @@ def test_a_rebuild_counts_the_same(store: Store) -> None:
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=st.lists(histories, min_size=1, max_size=4), sizes=st.lists(st.integers(1, 5), min_size=1), data=st.data())
 def test_any_batching_counts_the_same_and_what_the_runs_say(
-    tmp_path_factory: pytest.TempPathFactory, told: list[list[EventBase]], sizes: Sequence[int], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory,
+    template: Path,
+    told: list[list[EventBase]],
+    sizes: Sequence[int],
+    data: st.DataObject,
 ) -> None:
     events = [event.model_copy(update={"run_id": a_run_id(str(n)), "event_id": named(str(n), event)})
               for n, history in enumerate(told) for event in history]  # fmt: skip
-    _count_in_batches(
-        f"sqlite:///{tmp_path_factory.mktemp('rollups') / 'a.db'}", data.draw(st.permutations(events)), sizes
-    )
+    file = shutil.copy(template, tmp_path_factory.mktemp("rollups"))
+    _count_in_batches(f"sqlite:///{file}", data.draw(st.permutations(events)), sizes)
 
 
 def test_any_batching_counts_the_same_on_postgresql_too(postgresql_url: str) -> None:
