@@ -53,7 +53,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The SQLite file of an empty store, to be copied: to make one anew takes long."""
     from runvis_core.store.database import open_store
 
@@ -66,9 +66,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_url(bare_sqlite_url: str, template: Path) -> str:
+def sqlite_url(bare_sqlite_url: str, empty_file: Path) -> str:
     """The address of a SQLite file with an empty store."""
-    shutil.copyfile(template, bare_sqlite_url.removeprefix("sqlite:///"))
+    shutil.copyfile(empty_file, bare_sqlite_url.removeprefix("sqlite:///"))
     return bare_sqlite_url
 
 

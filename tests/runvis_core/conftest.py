@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,3 +42,25 @@ def record() -> Callable[[Store, Iterable[EventBase]], None]:
         assert {outcome.status for outcome in outcomes} <= {"stored"}, outcomes
 
     return take
+
+
+@pytest.fixture
+def upgrade_from() -> Callable[[Store, str], None]:
+    """A function that takes a store's schema back to a revision, and to the newest again."""
+    from alembic import command
+    from alembic.config import Config
+
+    from runvis_core.store.roles import ddl_allowed
+    from runvis_core.store.schema import SCRIPTS
+
+    def go(store: Store, revision: str) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(SCRIPTS))
+        options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
+        with store.engine.connect().execution_options(**options) as connection, connection.begin():
+            config.attributes["connection"] = connection
+            with ddl_allowed(connection):
+                command.downgrade(config, revision)
+                command.upgrade(config, "head")
+
+    return go

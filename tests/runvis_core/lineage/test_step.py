@@ -39,11 +39,11 @@ def portions(store: Store, sizes: Sequence[int]) -> None:
 @settings(max_examples=60)
 @given(history=histories, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4), data=st.data())
 def test_any_portions_and_a_rebuild_give_the_same_tables(
-    template: Path, history: list[EventBase], sizes: list[int], data: st.DataObject
+    empty_file: Path, history: list[EventBase], sizes: list[int], data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(0, len(history)))
     with tempfile.TemporaryDirectory() as folder:
-        files = [shutil.copy(template, Path(folder) / name) for name in ("first.db", "second.db")]
+        files = [shutil.copy(empty_file, Path(folder) / name) for name in ("first.db", "second.db")]
         first, second = (f"sqlite:///{file}" for file in files)
         with (
             closing(open_store(first, clock=lambda: MORNING)) as at_once,

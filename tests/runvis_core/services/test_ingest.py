@@ -233,9 +233,9 @@ def metric(number: int) -> dict[str, Any]:
 @given(poison=st.sets(st.integers(0, 11), max_size=11))
 @settings(max_examples=10)
 def test_what_the_database_itself_refuses_holds_up_nothing_that_is_sent_with_it(
-    tmp_path_factory: pytest.TempPathFactory, template: Path, poison: set[int]
+    tmp_path_factory: pytest.TempPathFactory, empty_file: Path, poison: set[int]
 ) -> None:
-    file = shutil.copy(template, tmp_path_factory.mktemp("poison"))
+    file = shutil.copy(empty_file, tmp_path_factory.mktemp("poison"))
     with closing(open_store(f"sqlite:///{file}")) as store:
         refuse_metrics(store, f"NEW.value IN ({', '.join(map(str, poison)) or 'NULL'})")
         outcomes = ingest(store, *(metric(number) for number in range(12)))

@@ -106,9 +106,9 @@ def check_the_present(store: Store) -> None:
 
 @given(worlds())
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-def test_the_present_is_todays_answer_on_sqlite(template: Path, told: list[EventBase]) -> None:
+def test_the_present_is_todays_answer_on_sqlite(empty_file: Path, told: list[EventBase]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = open_store(f"sqlite:///{shutil.copy(template, folder)}")
+        store = open_store(f"sqlite:///{shutil.copy(empty_file, folder)}")
         try:
             append(store, *told)
             check_the_present(store)

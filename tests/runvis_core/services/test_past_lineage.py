@@ -71,11 +71,11 @@ def test_with_now_as_the_moment_all_is_as_it_is(store: Store, history: list[Even
 @settings(max_examples=20)
 @given(history=histories, data=st.data())
 def test_what_was_known_at_a_position_is_what_a_store_said_that_ended_there(
-    template: Path, history: list[EventBase], data: st.DataObject
+    empty_file: Path, history: list[EventBase], data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(1, len(history)))
     with tempfile.TemporaryDirectory() as folder:
-        files = [shutil.copy(template, Path(folder) / name) for name in ("whole.db", "then.db")]
+        files = [shutil.copy(empty_file, Path(folder) / name) for name in ("whole.db", "then.db")]
         whole, then = (open_store(f"sqlite:///{file}", clock=lambda: at(60)) for file in files)
         with closing(whole), closing(then):
             then.log.append([seal(event) for event in history[:cut]], principal="test")

@@ -266,9 +266,9 @@ def test_a_cursor_of_another_list_is_refused(store: Store, record: Record) -> No
     limit=st.integers(1, 4),
 )
 def test_who_follows_the_cursors_sees_each_run_once_while_others_come(
-    tmp_path_factory: pytest.TempPathFactory, template: Path, starts: list[int], between: list[int], limit: int
+    tmp_path_factory: pytest.TempPathFactory, empty_file: Path, starts: list[int], between: list[int], limit: int
 ) -> None:
-    file = shutil.copy(template, tmp_path_factory.mktemp("paging"))
+    file = shutil.copy(empty_file, tmp_path_factory.mktemp("paging"))
     _follow_cursors(f"sqlite:///{file}", starts, between, limit)
 
 

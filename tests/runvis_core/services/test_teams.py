@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 
 from runvis_core.model.decision import Binding
 from runvis_core.model.event import EventBase, NoteEvent, StateEvent
@@ -21,8 +19,6 @@ from runvis_core.services.teams import find_claims
 from runvis_core.store.check import check_store
 from runvis_core.store.database import Store
 from runvis_core.store.rebuild import rebuild_store
-from runvis_core.store.roles import ddl_allowed
-from runvis_core.store.schema import SCRIPTS
 from runvis_core.testing.factories import MORNING, a_run_id, make
 
 RUN = a_run_id("claimed")
@@ -82,7 +78,9 @@ def test_a_run_that_one_team_alone_tells_of_is_in_no_conflict(store: Store) -> N
     assert conflicts_of_run(store) == []
 
 
-def test_an_older_store_learns_of_the_first_claims_from_its_entries(store: Store) -> None:
+def test_an_older_store_learns_of_the_first_claims_from_its_entries(
+    store: Store, upgrade_from: Callable[[Store, str], None]
+) -> None:
     bring(store, "pay", make(StateEvent, state=State.RUNNING, run_id=RUN), is_bound=False)
     bring(store, "ads", make(NoteEvent, run_id=RUN, seconds=1), is_bound=False)
     bring(store, "a\0d", *(make(NoteEvent, run_id=a_run_id(f"{number}"), seconds=2) for number in range(3)))
@@ -94,14 +92,7 @@ def test_an_older_store_learns_of_the_first_claims_from_its_entries(store: Store
     claimed = [RUN, *(a_run_id(f"{number}") for number in range(3))]
     before = find_claims(store, [*claimed, a_run_id("nobody's")])
     assert before.keys() == {*claimed}
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
-    with store.engine.connect().execution_options(**options) as connection, connection.begin():
-        config.attributes["connection"] = connection
-        with ddl_allowed(connection):
-            command.downgrade(config, "0015")
-            command.upgrade(config, "0016")
+    upgrade_from(store, "0015")
     assert find_claims(store, claimed) == before
     assert check_store(store) == []
     # Its guards stand, and it goes on where it was.

@@ -88,10 +88,10 @@ class TestSqlite(EventLogSuite):
     @given(batches())
     @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
     def test_any_history_in_any_parts_means_what_it_means_at_once(
-        self, template: Path, told: list[list[EventBase]]
+        self, empty_file: Path, told: list[list[EventBase]]
     ) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            store = open_store(f"sqlite:///{shutil.copy(template, folder)}")
+            store = open_store(f"sqlite:///{shutil.copy(empty_file, folder)}")
             try:
                 self.check_history(store, told)
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,9 @@ def check_intervals(store: Store, told: list[EventBase], part: int) -> None:
 
 @given(histories, st.integers(1, 6))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-def test_any_history_taken_in_any_parts_sqlite(template: Path, told: list[EventBase], part: int) -> None:
+def test_any_history_taken_in_any_parts_sqlite(empty_file: Path, told: list[EventBase], part: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = open_store(f"sqlite:///{shutil.copy(template, folder)}")
+        store = open_store(f"sqlite:///{shutil.copy(empty_file, folder)}")
         try:
             check_intervals(store, told, part)
             before = projections(store)
@@ -75,6 +76,27 @@ def test_any_history_taken_in_any_parts_sqlite(template: Path, told: list[EventB
             assert projections(store)["outer_definitions"] == before["outer_definitions"]
         finally:
             store.close()
+
+
+def test_an_older_store_learns_which_definitions_stood_for_themselves(
+    store: Store, upgrade_from: Callable[[Store, str], None]
+) -> None:
+    flow, task = a_run_id("flow"), a_run_id("task")
+    named = {"definition_kind": "task", "native_key": "k", "native_id": "n"}
+    append(
+        store,
+        make(IdentityEvent, run_id=flow, definition="flow", **named),
+        # Of which it is the task was told later.
+        make(IdentityEvent, run_id=task, definition="task", **named),
+        make(IdentityEvent, run_id=task, seconds=1, definition="task", parent_run_id=flow, **named),
+        make(IdentityEvent, run_id=a_run_id("inner"), definition="inner", parent_run_id=flow, **named),
+        make(StateEvent, run_id=a_run_id("nameless"), state=State.RUNNING),
+    )
+    catch_up(store, [INTERVALS])
+    before = projections(store)["outer_definitions"]
+    assert {row[2] for row in before} == {"flow", "task"}
+    upgrade_from(store, "0017")
+    assert projections(store)["outer_definitions"] == before
 
 
 @given(histories)

@@ -183,14 +183,14 @@ def test_a_rebuild_counts_the_same(store: Store) -> None:
 @given(told=st.lists(histories, min_size=1, max_size=4), sizes=st.lists(st.integers(1, 5), min_size=1), data=st.data())
 def test_any_batching_counts_the_same_and_what_the_runs_say(
     tmp_path_factory: pytest.TempPathFactory,
-    template: Path,
+    empty_file: Path,
     told: list[list[EventBase]],
     sizes: Sequence[int],
     data: st.DataObject,
 ) -> None:
     events = [event.model_copy(update={"run_id": a_run_id(str(n)), "event_id": named(str(n), event)})
               for n, history in enumerate(told) for event in history]  # fmt: skip
-    file = shutil.copy(template, tmp_path_factory.mktemp("rollups"))
+    file = shutil.copy(empty_file, tmp_path_factory.mktemp("rollups"))
     _count_in_batches(f"sqlite:///{file}", data.draw(st.permutations(events)), sizes)
 
 

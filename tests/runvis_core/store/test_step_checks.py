@@ -56,9 +56,9 @@ def test_what_the_steps_wrote_is_supported_also_where_they_are_behind(told: Stor
 @given(story=histories, sizes=st.lists(st.integers(1, 7), min_size=1, max_size=6), behind=st.integers(0, 4))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_told_the_steps_rows_are_supported(
-    tmp_path: Path, template: Path, story: list[EventBase], sizes: list[int], behind: int
+    tmp_path: Path, empty_file: Path, story: list[EventBase], sizes: list[int], behind: int
 ) -> None:
-    store = open_store(f"sqlite:///{shutil.copy(template, tmp_path / f'{uuid4()}.db')}")
+    store = open_store(f"sqlite:///{shutil.copy(empty_file, tmp_path / f'{uuid4()}.db')}")
     rest, turn = story, 0
     while rest:
         size = sizes[turn % len(sizes)]
