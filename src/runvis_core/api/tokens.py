@@ -87,6 +87,8 @@ class StoreTokens:
             # What is known stays in force: a request that gets through fails at the store itself.
             if self._changed_at is None:
                 raise
+            # Nor is each request to wait for a store that is away.
+            self._looked_at = time.monotonic()
 
     def forget(self) -> None:
         """Look for changes with the next request."""

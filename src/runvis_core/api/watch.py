@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
 from runvis_core.api.access import StillMay
+
+_log = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 2.0
 """How often it is asked: a token may be revoked, or a session over."""
@@ -44,8 +47,11 @@ class Watch:
             while self._followers:
                 await asyncio.sleep(CHECK_SECONDS)
                 for over, still_may in list(self._followers.items()):
-                    if not over.done() and not await still_may():
+                    # Those who left meanwhile are asked for no more.
+                    if over in self._followers and not over.done() and not await still_may():
                         _end(over)
+        except Exception:  # noqa: BLE001 - whatever the door fails at, nobody may be told on who is not asked for
+            _log.exception("it can't be asked whether streams still may be told: all of them end")
         finally:
             # Whom nobody asks for is told no more.
             for over in self._followers:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from runvis_core.api.app import create_app
 from runvis_core.api.rates import RateLimiter
-from runvis_core.api.tokens import Tokens
+from runvis_core.api.tokens import StoreTokens, Tokens
 from runvis_core.errors import NotFoundError, SettingsError, UnreachableError
 from runvis_core.model.decision import Scope
 from runvis_core.model.encoding import seal
@@ -150,6 +150,30 @@ def test_while_nobody_can_tell_which_tokens_are_good_nobody_is_served(
         assert client.get("/api/v1/runs").status_code == 503
     assert client.get("/api/v1/runs", headers=bearer(issued.token)).status_code == 200
     assert client.get("/api/v1/runs").status_code == 401
+
+
+def test_a_store_that_is_away_is_looked_for_once_in_a_while_and_what_is_known_stays_in_force(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = issue_token(sqlite_store, ask(Scope.READ), principal="ann")
+    looks: list[Store] = []
+
+    def fail(store: Store) -> int:
+        looks.append(store)
+        raise UnreachableError("the store is away")
+
+    async def ask_often() -> None:
+        tokens = StoreTokens(sqlite_store)
+        await tokens.refresh()
+        monkeypatch.setattr("runvis_core.api.tokens.last_token_change", fail)
+        tokens.forget()
+        for _ in range(5):
+            await tokens.refresh()
+            assert tokens.find_principal(f"Bearer {issued.token}", now=datetime.now(UTC)) is not None
+
+    monkeypatch.setattr("runvis_core.api.tokens.REFRESH_SECONDS", 600)
+    asyncio.run(ask_often())
+    assert len(looks) == 1
 
 
 def test_a_web_socket_that_nobody_listed_is_closed(sqlite_store: Store) -> None:
