@@ -41,11 +41,6 @@ class Choice(NamedTuple):
     kinds: frozenset[str] = frozenset()
     run: str | None = None
 
-    @property
-    def takes_all_of_its_run(self) -> bool:
-        """Whether it is every entry of the run, or of the log where no run is named."""
-        return not self.kinds and self.engine is None and self.deployment is None
-
 
 class Told:
     """An entry, and the event of a stream that tells of it. Each is read and written when somebody asks, once."""
@@ -99,8 +94,7 @@ class TailPage:
             return b""
         made = self._frames.get(choice)
         if made is None:
-            chosen = told if choice.takes_all_of_its_run else [one for one in told if one.is_of(choice)]
-            made = b"".join([one.frame for one in chosen])
+            made = b"".join([one.frame for one in told if one.is_of(choice)])
             if len(self._frames) < MAX_CHOICES:
                 self._frames[choice] = made
         return made
