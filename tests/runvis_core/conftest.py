@@ -45,22 +45,21 @@ def record() -> Callable[[Store, Iterable[EventBase]], None]:
 
 
 @pytest.fixture
-def upgrade_from() -> Callable[[Store, str], None]:
-    """A function that takes a store's schema back to a revision, and to the newest again."""
+def move_schema() -> Callable[[Store, str, str], None]:
+    """A function that does `upgrade` or `downgrade` of a store's schema to a revision."""
     from alembic import command
     from alembic.config import Config
 
     from runvis_core.store.roles import ddl_allowed
     from runvis_core.store.schema import SCRIPTS
 
-    def go(store: Store, revision: str) -> None:
+    def move(store: Store, direction: str, revision: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(SCRIPTS))
         options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
         with store.engine.connect().execution_options(**options) as connection, connection.begin():
             config.attributes["connection"] = connection
             with ddl_allowed(connection):
-                command.downgrade(config, revision)
-                command.upgrade(config, "head")
+                getattr(command, direction)(config, revision)
 
-    return go
+    return move

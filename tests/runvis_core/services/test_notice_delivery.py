@@ -8,11 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import select, text, update
 from tests.runvis_core.services.notices import Clock, Receiver, a_rule, ended, ids, send_all, wait_until
 
@@ -21,8 +18,6 @@ from runvis_core.services.notify import queue, webhook
 from runvis_core.services.notify.notifier import keep_notifying
 from runvis_core.services.notify.status import list_rules
 from runvis_core.store.database import Store
-from runvis_core.store.roles import ddl_allowed
-from runvis_core.store.schema import SCRIPTS
 from runvis_core.store.tables import notices
 from runvis_core.testing.factories import a_run_id
 
@@ -169,18 +164,12 @@ def test_a_rule_whose_filter_names_a_run_that_there_is_not_says_so_and_waits_for
     assert receiver.run_ids == ids("inner")
 
 
-def move_schema(store: Store, direction: Callable[..., Any], to: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    options: dict[str, Any] = {"sqlite_begin": "BEGIN IMMEDIATE"}
-    with store.engine.connect().execution_options(**options) as connection, connection.begin():
-        config.attributes["connection"] = connection
-        with ddl_allowed(connection):
-            direction(config, to)
-
-
 def test_a_store_of_before_keeps_its_notices_and_tells_nothing_twice(
-    store: Store, record: Record, receiver: Receiver, clock: Clock
+    store: Store,
+    record: Record,
+    receiver: Receiver,
+    clock: Clock,
+    move_schema: Callable[[Store, str, str], None],
 ) -> None:
     rule = a_rule(receiver.url)
     queue.begin(store, rule, now=clock())
@@ -191,12 +180,12 @@ def test_a_store_of_before_keeps_its_notices_and_tells_nothing_twice(
     with store.engine.begin() as connection:
         # As they were named then.
         connection.execute(update(notices).where(notices.c.outcome == "sent").values(notice_id=a_run_id("a notice")))
-    move_schema(store, command.downgrade, "0016")
+    move_schema(store, "downgrade", "0016")
     with store.engine.connect() as connection:
         columns = connection.execute(text("SELECT * FROM notices")).keys()
         assert "definition" in columns
         assert "state" not in columns
-    move_schema(store, command.upgrade, "head")
+    move_schema(store, "upgrade", "head")
     with store.engine.connect() as connection:
         assert set(connection.scalars(select(notices.c.state))) == {"Failed"}
     queue.begin(store, rule, now=clock())

@@ -79,7 +79,7 @@ def test_any_history_taken_in_any_parts_sqlite(empty_file: Path, told: list[Even
 
 
 def test_an_older_store_learns_which_definitions_stood_for_themselves(
-    store: Store, upgrade_from: Callable[[Store, str], None]
+    store: Store, move_schema: Callable[[Store, str, str], None]
 ) -> None:
     flow, task = a_run_id("flow"), a_run_id("task")
     named = {"definition_kind": "task", "native_key": "k", "native_id": "n"}
@@ -95,7 +95,8 @@ def test_an_older_store_learns_which_definitions_stood_for_themselves(
     catch_up(store, [INTERVALS])
     before = projections(store)["outer_definitions"]
     assert {row[2] for row in before} == {"flow", "task"}
-    upgrade_from(store, "0017")
+    move_schema(store, "downgrade", "0017")
+    move_schema(store, "upgrade", "head")
     assert projections(store)["outer_definitions"] == before
 
 
