@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -39,35 +39,54 @@ EDGES_A_NODE: Final = 10
 """How many edges of a neighbourhood are shown for each node that it may have."""
 
 
+class Neighbourhood(NamedTuple):
+    """What is within a depth of a node."""
+
+    node: LineageRef
+    nodes: dict[int, LineageNode]
+    """By their numbers, the nearest first."""
+    edges: list[Edge]
+    """Those that were followed, between these nodes."""
+    is_cut: bool
+    """Whether there were more nodes or edges within the depth than were asked for."""
+
+
 def get_lineage(
     store: Store, query: LineageQuery, past: PastFilter = PRESENT, *, now: datetime, naming: int = KEPT_RUNS
 ) -> Lineage:
-    """Return what is within a depth of a node, or was in a past.
+    """Return what is within a depth of a node, or was in a past, as `find_neighbourhood` has it."""
+    around = find_neighbourhood(store, query, past, now=now, naming=naming)
+    loops = nodes_in_loops((edge.source, edge.target) for edge in around.edges)
+    return Lineage(
+        node=around.node,
+        nodes=[node.model_copy(update={"in_loop": number in loops}) for number, node in around.nodes.items()],
+        edges=[_edge(edge, around.nodes) for edge in around.edges],
+        is_cut=around.is_cut,
+    )
+
+
+def find_neighbourhood(
+    store: Store, query: LineageQuery, past: PastFilter = PRESENT, *, now: datetime, naming: int = KEPT_RUNS
+) -> Neighbourhood:
+    """Return what is within a depth of a node, or was in a past; of no node whether it is in a loop.
 
     It costs a few queries for each level and direction, whatever the size of the graph. Each edge names `naming` of its
     last runs. Raises `NotFoundError` for no such node, or for several, and `PastError`.
     """
     with reading_edges(store, past, now=now, naming=naming) as (edges, _):
         node = resolve_node(edges.connection, query, edges.has_node())
-        around = _Neighbourhood(edges, node.number, query)
+        around = _Walks(edges, node.number, query)
         refs = _refs(edges.connection, around.depths)
-        loops = nodes_in_loops((edge.source, edge.target) for edge in around.edges.values())
-        nodes = [
-            LineageNode(
-                **dict(refs[number]),
-                depth=depth,
-                before=around.up.steps.get(number),
-                after=around.down.steps.get(number),
-                in_loop=number in loops,
-            )
-            for number, depth in around.depths.items()
-        ]
-        return Lineage(
-            node=refs[node.number],
-            nodes=sorted(nodes, key=lambda node: (abs(node.depth), node.depth, node.label)),
-            edges=[_edge(edge, refs) for _, edge in sorted(around.edges.items())],
-            is_cut=around.is_cut,
+    nodes = {
+        number: LineageNode(
+            **dict(refs[number]), depth=depth, before=around.up.steps.get(number), after=around.down.steps.get(number)
         )
+        for number, depth in around.depths.items()
+    }
+    nearest = sorted(nodes.items(), key=lambda one: (abs(one[1].depth), one[1].depth, one[1].label))
+    return Neighbourhood(
+        refs[node.number], dict(nearest), [edge for _, edge in sorted(around.edges.items())], around.is_cut
+    )
 
 
 @dataclass
@@ -81,7 +100,7 @@ class _Walk:
     steps: dict[int, int]
 
 
-class _Neighbourhood:
+class _Walks:
     """Nodes by number with their depth, and the edges by which they were reached."""
 
     def __init__(self, edges: Edges, start: int, query: LineageQuery) -> None:
@@ -126,17 +145,27 @@ class _Neighbourhood:
 
 
 def list_loops(
-    store: Store, past: PastFilter = PRESENT, *, limit: int, now: datetime, naming: int = KEPT_RUNS
+    store: Store,
+    past: PastFilter = PRESENT,
+    *,
+    limit: int,
+    now: datetime,
+    naming: int = KEPT_RUNS,
+    through: Collection[int] | None = None,
 ) -> Page[Loop]:
     """Return the loops of the graph, or those of a past, those that turned last first, then the larger ones.
 
-    The edges are read once. What is shown is bounded on any graph: each loop says how much of it is not shown, and a
-    note how many loops are not. Each edge names `naming` of its last runs. Raises `PastError`.
+    Given numbers of nodes, only the loops `through` any of them. The edges are read once. What is shown is bounded on
+    any graph: each loop says how much of it is not shown, and a note how many loops are not. Each edge names `naming`
+    of its last runs. Raises `PastError`.
     """
     with reading_edges(store, past, now=now, naming=naming) as (edges, then):
         graph = edges.graph()
         turns = _Turns(edges)
-        found = [_Found(members, turns) for members in graph.find_loops()]
+        loops = graph.find_loops()
+        if through is not None:
+            loops = [members for members in loops if not frozenset(through).isdisjoint(members)]
+        found = [_Found(members, turns) for members in loops]
         found.sort(key=lambda loop: (-loop.last_turn, -len(loop.members), min(loop.members)))
         left_out = len(found) - limit
         notes = [name_past(then)] if then is not None else []
@@ -233,11 +262,10 @@ def _refs(connection: Connection, numbers: Iterable[int]) -> dict[int, LineageRe
     found: dict[int, LineageRef] = {}
     for chunk in chunks(list(numbers)):
         for row in connection.execute(select(lineage_nodes).where(lineage_nodes.c.number.in_(chunk))):
-            node = node_of(row)
-            found[row.number] = LineageRef(node_id=node.node_id, **node._asdict())
+            found[row.number] = LineageRef(node_id=row.node_id, **node_of(row)._asdict())
     return found
 
 
-def _edge(edge: Edge, refs: dict[int, LineageRef]) -> LineageEdge:
+def _edge(edge: Edge, refs: Mapping[int, LineageRef]) -> LineageEdge:
     ends = {"source": refs[edge.source].node_id, "target": refs[edge.target].node_id}
     return LineageEdge.model_validate(edge._asdict() | ends)

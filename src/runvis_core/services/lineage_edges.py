@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, tuple_
 
 from runvis_core.lineage.loops import Graph
 from runvis_core.lineage.tally import KEPT_RUNS, Key
@@ -131,12 +131,16 @@ class PresentEdges:
     def _edges(self) -> Select[Any]:
         columns = lineage_edges.c
         # Where no run is named, the text that names them is not read.
-        last_runs = columns.last_runs if self._naming else literal("[]")
-        return select(*(columns[name] for name in Edge._fields[:-1]), last_runs)
+        last_runs = [columns.last_runs] if self._naming else []
+        return select(*(columns[name] for name in Edge._fields[:-1]), *last_runs)
 
     def _read(self, query: Select[Any]) -> Iterator[Edge]:
-        for *said, last_runs in self.connection.execute(query).all():
-            yield Edge._make([*said, [run_id for run_id, _ in orjson.loads(last_runs)[: self._naming]]])
+        rows = self.connection.execute(query).all()
+        if not self._naming:
+            yield from (Edge._make((*said, [])) for said in rows)
+            return
+        for *said, last_runs in rows:
+            yield Edge._make((*said, [run_id for run_id, _ in orjson.loads(last_runs)[: self._naming]]))
 
 
 class PastEdges:

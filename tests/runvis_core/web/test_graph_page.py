@@ -24,6 +24,7 @@ from runvis_core.services.past_filter import PastFilter
 from runvis_core.settings import load_settings
 from runvis_core.store.database import Store
 from runvis_core.testing.factories import a_run_id, make
+from runvis_core.web.pages.graph import MAX_LOOPS
 
 Record = Callable[[Store, Iterable[EventBase]], None]
 Serve = Callable[..., httpx.Client]
@@ -75,6 +76,15 @@ def test_what_leads_to_itself_has_an_arc_at_its_right(store: Store, record: Reco
     (arc,) = of_class(page, "path", "back")
     right = float(box["x"] or 0) + float(box["width"] or 0)
     assert (arc["d"] or "").startswith(f"M{right:.1f} ")
+
+
+def test_a_loop_is_drawn_however_many_others_turned_after_it(store: Store, record: Record, serve: Serve) -> None:
+    others = (f"{name}_{number}" for number in range(MAX_LOOPS + 1) for name in ("there", "back", "there"))
+    record(store, turning("plan", "learn", "plan"))
+    record(store, turning(*others, first=3))
+    page = read(serve(), "/graph?node=plan&depth=1")
+    assert "Loop, 2 nodes, last turned 08:02" in page.text
+    assert len(of_class(page, "path", "back")) == 1
 
 
 def points_of(path: dict[str, str | None]) -> list[tuple[float, float]]:

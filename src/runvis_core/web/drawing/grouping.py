@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from runvis_core.services.lineage_answers import LineageEdge, LineageNode
+from runvis_core.services.lineage_answers import LineageNode
+from runvis_core.services.lineage_edges import Edge
 
 ROOM: Final = 80
 """How many nodes and groups a drawing has; beyond, nobody could read it."""
@@ -50,8 +51,8 @@ class Line(NamedTuple):
     kind: str
     run_count: int
     last_seen_at: datetime
-    edge: LineageEdge | None
-    """None where there are several."""
+    ends: tuple[UUID, UUID] | None
+    """Of its one edge the nodes; None where there are several."""
     edge_count: int
 
 
@@ -84,41 +85,37 @@ class _Branch:
 
 
 def group_nodes(
-    nodes: Sequence[LineageNode],
-    edges: Sequence[LineageEdge],
+    nodes: Mapping[int, LineageNode],
+    edges: Sequence[Edge],
     *,
     kept: Collection[UUID] = (),
     opened: str | None = None,
 ) -> Grouped:
-    """Return at most `ROOM` boxes and the arrows between them; the same nodes and edges give the same.
+    """Return at most `ROOM` boxes and the arrows between nodes by number; the same nodes and edges give the same.
 
     Nodes stand alone as far as there is room, those in `kept` first. Others are put together by engine, deployment or
     namespace, then by how their names begin, and by less of it where there would be more than `MAX_LINES` arrows.
     Where a group is opened it is told in detail, and all else as one.
     """
-    number_of = {node.node_id: number for number, node in enumerate(nodes)}
-    ends = [
-        (source, target, edge)
-        for edge in edges
-        # By number: there are thousands of edges, and to look up an id takes long.
-        if (source := number_of.get(edge.source)) is not None and (target := number_of.get(edge.target)) is not None
-    ]
     *more, least = _ROOMS
     for room in more:
-        grouped = _group(nodes, ends, kept, opened, room)
+        grouped = _group(nodes, edges, kept, opened, room)
         if len(grouped.lines) <= MAX_LINES:
             return grouped
-    return _group(nodes, ends, kept, opened, least)
+    return _group(nodes, edges, kept, opened, least)
 
 
-_Ends = Sequence[tuple[int, int, LineageEdge]]
-"""Edges with the places of their nodes among the nodes."""
-
-
-def _group(nodes: Sequence[LineageNode], ends: _Ends, kept: Collection[UUID], opened: str | None, room: int) -> Grouped:
-    alone = sorted((node for node in nodes if node.node_id in kept), key=_order)[:_KEPT]
+def _group(
+    by_number: Mapping[int, LineageNode],
+    edges: Sequence[Edge],
+    kept: Collection[UUID],
+    opened: str | None,
+    room: int,
+) -> Grouped:
+    nodes = sorted(by_number.values(), key=_order)
+    alone = [node for node in nodes if node.node_id in kept][:_KEPT]
     known = {node.node_id for node in alone}
-    tree = _grow((), [(_path_of(node), node) for node in sorted(nodes, key=_order) if node.node_id not in known])
+    tree = _grow((), [(_path_of(node), node) for node in nodes if node.node_id not in known])
     branch = next((one for one in tree.branches() if one.path and one.key == opened), None)
     parts = _cut(branch or tree, room - len(alone) - (1 if branch else 0))
     spots = [_spot(part) for part in [*alone, *parts]]
@@ -130,7 +127,7 @@ def _group(nodes: Sequence[LineageNode], ends: _Ends, kept: Collection[UUID], op
     if outside:
         spots.append(Spot(OUTSIDE, OUTSIDE, len(outside), None))
         places.update((node_id, OUTSIDE) for node_id in outside)
-    lines = _join(ends, [places[node.node_id] for node in nodes])
+    lines = _join(by_number, edges, places)
     return Grouped(spots, lines, places, branch.key if branch else None)
 
 
@@ -189,19 +186,21 @@ def _spot(part: _Branch | LineageNode) -> Spot:
     return Spot(_key(part), part.name, 1, part)
 
 
-def _join(ends: _Ends, places: Sequence[str]) -> list[Line]:
-    together: dict[tuple[str, str, str], list[LineageEdge]] = {}
-    for from_number, to_number, edge in ends:
-        source, target = places[from_number], places[to_number]
+def _join(nodes: Mapping[int, LineageNode], edges: Sequence[Edge], places: Mapping[UUID, str]) -> list[Line]:
+    # By number: there are thousands of edges, and to look up an id takes long.
+    place_of = {number: places[node.node_id] for number, node in nodes.items()}
+    together: dict[tuple[str, str, str], list[Edge]] = {}
+    for edge in edges:
+        source, target = place_of[edge.source], place_of[edge.target]
         # What leads from one to another within a group is not drawn.
-        if source != target or from_number == to_number:
+        if source != target or edge.source == edge.target:
             together.setdefault((source, target, edge.kind), []).append(edge)
     return [
         Line(
             *key,
             run_count=sum(edge.run_count for edge in some),
             last_seen_at=max(edge.last_seen_at for edge in some),
-            edge=some[0] if len(some) == 1 else None,
+            ends=(nodes[some[0].source].node_id, nodes[some[0].target].node_id) if len(some) == 1 else None,
             edge_count=len(some),
         )
         for key, some in sorted(together.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,10 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from runvis_core.services.lineage import get_lineage, list_loops
+from runvis_core.services.lineage import Neighbourhood, find_neighbourhood, list_loops
 from runvis_core.services.lineage_answers import (
-    Lineage,
-    LineageEdge,
     LineageNode,
     LineageQuery,
     LineageRef,
@@ -20,6 +19,7 @@ from runvis_core.services.lineage_answers import (
     PastEdgeQuery,
 )
 from runvis_core.services.lineage_proofs import get_proofs, list_turns
+from runvis_core.store.database import Store
 from runvis_core.web.drawing.graph import draw_graph
 from runvis_core.web.drawing.grouping import OUTSIDE, Grouped, Line, Spot, group_nodes
 from runvis_core.web.drawing.text import name_depths, name_sides
@@ -65,9 +65,9 @@ class _View:
         """Return where a run is shown."""
         return self.link(f"/runs/{run_id}")
 
-    def edge_link(self, edge: LineageEdge) -> str:
+    def edge_link(self, source: UUID, target: UUID, kind: str) -> str:
         """Return where the runs are that prove an edge."""
-        return self.link("/graph/edge", source=edge.source, target=edge.target, kind=edge.kind)
+        return self.link("/graph/edge", source=source, target=target, kind=kind)
 
     def render(self, template: str, **values: Any) -> Response:
         """Return a page that says which past it shows, and how that is had again."""
@@ -79,9 +79,8 @@ class _View:
 def show_graph(request: Request) -> Response:
     """Show a node's neighbourhood; without a node, the loops that there are."""
     view, store = _View(request), store_of(request)
-    # Nothing here names the runs of an edge.
-    loops = list_loops(store, view.past, limit=MAX_LOOPS, now=view.real_now, naming=0).items
     if "node" not in view.given:
+        loops = _list_loops(view, store)
         address = str(request.base_url).rstrip("/")
         return view.render("loops.html", loops=[_loop(view, loop) for loop in loops], address=address)
     given = dict(view.given)
@@ -92,9 +91,9 @@ def show_graph(request: Request) -> Response:
     if isinstance(opened, list):
         raise AskedError("open", "one group can be open at a time")
     query = understand(LineageQuery, {"max_nodes": MAX_FETCHED, **given, "depth": depth})
-    found = get_lineage(store, query, view.past, now=view.real_now, naming=0)
-    shown = {node.node_id for node in found.nodes}
-    around = [loop for loop in loops if any(member.node_id in shown for member in loop.members)]
+    # Nothing here names the runs of an edge.
+    found = find_neighbourhood(store, query, view.past, now=view.real_now, naming=0)
+    around = _list_loops(view, store, through=found.nodes.keys())
     kept = [found.node.node_id, *(node for loop in around for node in loop.cycle)]
     grouped = group_nodes(found.nodes, found.edges, kept=dict.fromkeys(kept), opened=opened)
     spots = {spot.key: _spot(view, spot, {**given, "depth": depth}) for spot in grouped.spots}
@@ -140,9 +139,13 @@ def show_turns(request: Request) -> Response:
     asked_for = understand(_NodeId, view.given)
     turns = list_turns(store, asked_for.node, view.past, now=view.real_now).items
     query = LineageQuery(node=str(asked_for.node), depth=1, max_nodes=1)
-    node = get_lineage(store, query, view.past, now=view.real_now).node
+    node = find_neighbourhood(store, query, view.past, now=view.real_now, naming=0).node
     unrolled = unroll(turns, now=now_of(request))
     return view.render("turns.html", node=node, node_href=view.node_link(node), unrolled=unrolled)
+
+
+def _list_loops(view: _View, store: Store, through: Collection[int] | None = None) -> list[Loop]:
+    return list_loops(store, view.past, limit=MAX_LOOPS, now=view.real_now, naming=0, through=through).items
 
 
 def _spot(view: _View, spot: Spot, given: dict[str, Any]) -> dict[str, Any]:
@@ -152,10 +155,10 @@ def _spot(view: _View, spot: Spot, given: dict[str, Any]) -> dict[str, Any]:
     return {"spot": spot, "href": view.link("/graph", **given, open=opens), "name": spot.label}
 
 
-def _rows(found: Lineage, grouped: Grouped, spots: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(found: Neighbourhood, grouped: Grouped, spots: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the boxes as the table has them: the nearest first, then the groups."""
     depths: dict[str, list[int]] = {}
-    for node in found.nodes:
+    for node in found.nodes.values():
         depths.setdefault(grouped.places[node.node_id], []).append(node.depth)
     rows = [{**spots[spot.key], "away": _away(spot.node, depths[spot.key])} for spot in grouped.spots]
     return sorted(rows, key=lambda row: _place(row["spot"].node, row["spot"].key))
@@ -175,8 +178,8 @@ def _line_key(line: Line) -> tuple[str, str, str]:
 
 def _line_link(view: _View, line: Line, spots: dict[str, dict[str, Any]]) -> str:
     """Return where the runs are that prove an edge; several edges are told apart where their group is opened."""
-    if line.edge is not None:
-        return view.edge_link(line.edge)
+    if line.ends is not None:
+        return view.edge_link(*line.ends, line.kind)
     source = spots[line.source]
     return str(source["href"] if source["spot"].node is None else spots[line.target]["href"])
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 from itertools import pairwise
 from uuid import UUID, uuid5
 
-from runvis_core.services.lineage_answers import LineageEdge, LineageNode
+from runvis_core.services.lineage_answers import LineageNode
+from runvis_core.services.lineage_edges import Edge
 from runvis_core.testing.factories import at
 from runvis_core.web.drawing.grouping import MAX_LINES, ROOM, group_nodes
 
@@ -14,29 +15,21 @@ def node(name: str) -> LineageNode:
     return LineageNode(node_id=uuid5(NAMES, name), kind="dataset", namespace="s3://lake", name=name, depth=1)
 
 
-def edge(source: LineageNode, target: LineageNode) -> LineageEdge:
-    return LineageEdge(
-        source=source.node_id,
-        target=target.node_id,
-        kind="writes",
-        run_count=2,
-        first_position=1,
-        first_seen_at=at(0),
-        last_position=2,
-        last_seen_at=at(1),
-    )
+def edge(source: int, target: int) -> Edge:
+    return Edge(source, target, "writes", 1, at(0), 2, at(1), 2, [])
 
 
-def lattice(teams: int, each: int, *, dense: bool) -> tuple[list[LineageNode], list[LineageEdge]]:
+def lattice(teams: int, each: int, *, dense: bool) -> tuple[dict[int, LineageNode], list[Edge]]:
     """Datasets of teams; where it is dense each leads to each of the next team, else to the one beside it."""
-    rows = [[node(f"team_{team}/table_{place}") for place in range(each)] for team in range(teams)]
+    nodes = {team * each + place: node(f"team_{team}/table_{place}") for team in range(teams) for place in range(each)}
+    rows = [range(team * each, (team + 1) * each) for team in range(teams)]
     pairs = [
         (one, other)
         for above, below in pairwise(rows)
         for place, one in enumerate(above)
         for other in (below if dense else below[place : place + 1])
     ]
-    return [one for row in rows for one in row], [edge(*pair) for pair in pairs]
+    return nodes, [edge(*pair) for pair in pairs]
 
 
 def test_as_many_stand_alone_as_there_is_room_for() -> None:
@@ -53,7 +46,8 @@ def test_what_nobody_could_follow_is_put_together_and_nothing_is_lost() -> None:
     assert len(grouped.lines) <= MAX_LINES
     assert sum(spot.size for spot in grouped.spots) == len(nodes)
     drawn = sum(line.edge_count for line in grouped.lines)
-    within = sum(grouped.places[one.source] == grouped.places[one.target] for one in edges)
+    place_of = {number: grouped.places[one.node_id] for number, one in nodes.items()}
+    within = sum(place_of[one.source] == place_of[one.target] for one in edges)
     assert drawn + within == len(edges)
 
 
