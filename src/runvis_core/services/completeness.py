@@ -22,6 +22,8 @@ from runvis_core.services.completeness_answers import (
     RunGap,
     UncertainRun,
 )
+from runvis_core.services.moments import day_of
+from runvis_core.services.plain_producers import IS_PLAIN, PlainProducers, count_plain
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.run_completeness import Numbers, RunRecord, find_numbers, judge_runs, read_numbers
 from runvis_core.services.sure_runs import SureRuns, part_runs
@@ -61,8 +63,11 @@ def get_completeness(store: Store, filters: CompletenessFilter, *, limit: int, n
     with reading(store) as connection:
         by = By.DEFINITION if filters.definition is not None else filters.by
         account = _Account(by)
+        if by is By.DEPLOYMENT:
+            for some in _count_plain(connection, filters, since, until):
+                account.add_plain(some)
         if by is not By.DEFINITION:
-            for producer in find_producers(connection, filters, since, until):
+            for producer in _find_producers(connection, filters, since, until, plain=by is By.PRODUCER):
                 account.add_producer(producer)
         chosen = [runs.c.sort_at >= since, runs.c.sort_at < until, runs.c.became_run_id.is_(None)]
         chosen += _of(runs, filters)
@@ -86,18 +91,25 @@ class Producer(NamedTuple):
     gaps: list[GapView]
 
 
-def find_producers(
+def _count_plain(
     connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime
+) -> Iterator[PlainProducers]:
+    moment = func.coalesce(producers.c.opened_at, producers.c.last_heard_at)
+    return count_plain(connection, [_between(moment, since, until), *_of(producers, filters)], [day_of(moment)])
+
+
+def _find_producers(
+    connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime, *, plain: bool
 ) -> Iterator[Producer]:
     """Yield the producers that opened in a span of time, and those before it of which a number was missed in it.
 
-    Last those of which nothing is known but what was refused.
+    Last those of which nothing is known but what was refused. `plain`: also those of which no number is missing.
     """
     moment = func.coalesce(producers.c.opened_at, producers.c.last_heard_at)
     query = (
         select(producers, refusals.c.numbers)
         .outerjoin(refusals, refusals.c.producer == producers.c.producer)
-        .where(_between(moment, since, until), *_of(producers, filters))
+        .where(_between(moment, since, until), *([] if plain else [~IS_PLAIN]), *_of(producers, filters))
         .order_by(producers.c.producer)
     )
     yield from _producers(connection, query)
@@ -123,15 +135,18 @@ def find_producers(
         yield Producer(row, read_numbers("[]", row.numbers, None, is_closed=False), [])
 
 
-def find_producers_heard(
-    connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime
-) -> Iterator[Producer]:
-    """Yield the producers that were open in a span of time, and heard since it began."""
+def were_heard(filters: CompletenessFilter, since: datetime, until: datetime) -> list[ColumnElement[bool]]:
+    """Return the conditions that a producer was open in a span of time, and heard since it began."""
+    opened_at = func.coalesce(producers.c.opened_at, since)
+    return [producers.c.last_heard_at >= since, opened_at < until, *_of(producers, filters)]
+
+
+def find_holed(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Iterator[Producer]:
+    """Yield the producers that satisfy conditions and of which a number is, or was, missing or refused."""
     query = (
         select(producers, refusals.c.numbers)
         .outerjoin(refusals, refusals.c.producer == producers.c.producer)
-        .where(producers.c.last_heard_at >= since, func.coalesce(producers.c.opened_at, since) < until)
-        .where(*_of(producers, filters))
+        .where(~IS_PLAIN, *conditions)
         .order_by(producers.c.producer)
     )
     yield from _producers(connection, query)
@@ -228,8 +243,17 @@ class _Account:
         made["refused"] += count_numbers(numbers.refused)
         made["missing"] += count_numbers(numbers.missing)
         made["unkept"] += getattr(row, "refused", None) or 0
-        made["last_heard_at"] = max((at for at in (made["last_heard_at"], heard_at) if at is not None), default=None)
+        made["last_heard_at"] = _later(made["last_heard_at"], heard_at)
         self.gaps += gaps
+
+    def add_plain(self, some: PlainProducers) -> None:
+        """Add producers of which every number came: of a deployment's account."""
+        (day,) = some.times
+        made = self._row(date.fromisoformat(day) if day else None, some)
+        for name in ("producers", "closed", "sent", "unkept"):
+            made[name] += getattr(some, name)
+        made["stored"] += some.sent
+        made["last_heard_at"] = _later(made["last_heard_at"], some.last_heard_at)
 
     def add_sure_runs(self, counts: Mapping[SureRuns, int]) -> None:
         """Add runs that need no look: of a deployment's account."""
@@ -356,6 +380,10 @@ _COUNTED: Final = {
     Wholeness.UNCLOSED: "unknown",
     Wholeness.UNHEARD: "unknown",
 }
+
+
+def _later(*moments: datetime | None) -> datetime | None:
+    return max((at for at in moments if at is not None), default=None)
 
 
 def _is_whole(row: AccountRow) -> bool:

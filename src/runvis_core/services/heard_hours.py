@@ -10,13 +10,14 @@ from pydantic import AwareDatetime, Field
 from sqlalchemy import Connection, case, func, select
 
 from runvis_core.services.answers import Answer
-from runvis_core.services.completeness import Producer, find_producers_heard
+from runvis_core.services.completeness import Producer, find_holed, were_heard
 from runvis_core.services.completeness_answers import CompletenessFilter
 from runvis_core.services.moments import HourOf
+from runvis_core.services.plain_producers import PlainProducers, count_plain
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.producers import count_numbers
-from runvis_core.store.tables import definitions, runs
+from runvis_core.store.tables import definitions, producers, runs
 
 HOURS: Final = 24
 _HOUR: Final = timedelta(hours=1)
@@ -74,13 +75,21 @@ def get_heard_hours(store: Store, filters: CompletenessFilter, *, now: datetime)
             table.add_source(source)
         for row in _count_runs(connection, filters, since, until):
             table.add_runs(row)
-        for producer in find_producers_heard(connection, filters, since, until):
+        were_open = were_heard(filters, since, until)
+        hours = [HourOf(producers.c[name]) for name in ("opened_at", "closed_at", "last_heard_at")]
+        for some in count_plain(connection, were_open, hours):
+            table.add_plain(some)
+        for producer in find_holed(connection, were_open):
             table.add_producer(producer)
     return HeardHours(hours=table.hours, sources=table.answer())
 
 
 def _hour_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _read_hour(hour: str | None) -> datetime | None:
+    return datetime.fromisoformat(f"{hour}:00:00Z") if hour else None
 
 
 def _find_sources(connection: Connection, filters: CompletenessFilter) -> list[tuple[str, str]]:
@@ -122,13 +131,17 @@ class _Table:
     def add_runs(self, row: Any) -> None:
         """Add when some runs were heard of, began and ended: all of them in the same hours."""
         key = (row.engine, row.deployment)
-        told, *others = (
-            datetime.fromisoformat(f"{hour}:00:00Z") if hour else None
-            for hour in (row.sort_at, row.started_at, row.ended_at)
-        )
+        told, *others = (_read_hour(hour) for hour in (row.sort_at, row.started_at, row.ended_at))
         self._hear(key, (told, *others))
         for name in ("runs", "without_end", "clock_off"):
             self._count(key, told, name, int(getattr(row, name)))
+
+    def add_plain(self, some: PlainProducers) -> None:
+        """Add when producers were heard of which every number came: all of them in the same hours."""
+        key = (some.engine, some.deployment)
+        opened_at, *others = (_read_hour(hour) for hour in some.times)
+        self._hear(key, (opened_at, *others))
+        self._number(key, opened_at, some.sent, some.sent)
 
     def add_producer(self, producer: Producer) -> None:
         """Add when a producer was heard, and which of its numbers did not come when they should have."""
@@ -137,13 +150,16 @@ class _Table:
             return
         key = (row.engine, row.deployment)
         self._hear(key, (row.opened_at, row.closed_at, row.last_heard_at))
-        if self._cell(key, row.opened_at) is not None:
-            known = self._numbers.setdefault(key, [0, 0])
-            known[0] += numbers.sent
-            known[1] += count_numbers(numbers.received)
+        self._number(key, row.opened_at, numbers.sent, count_numbers(numbers.received))
         for gap in gaps:
             name = "missing" if gap.closed_at is None else "filled"
             self._count(key, gap.noticed_at, name, gap.high - gap.low + 1)
+
+    def _number(self, key: tuple[str, str], opened_at: datetime | None, expected: int, received: int) -> None:
+        if self._cell(key, opened_at) is not None:
+            known = self._numbers.setdefault(key, [0, 0])
+            known[0] += expected
+            known[1] += received
 
     def _cell(self, key: tuple[str, str], moment: datetime | None) -> dict[str, Any] | None:
         hour = _hour_of(moment) if moment is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import ColumnElement, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Text
@@ -14,6 +15,11 @@ class HourOf(FunctionElement[str]):
 
     type = Text()
     inherit_cache = True
+
+
+def day_of(moment: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return the day of a moment in UTC, as `2026-11-30`; NULL of none."""
+    return func.substr(HourOf(moment), 1, len("2026-11-30"), type_=Text())
 
 
 @compiles(HourOf, "sqlite")

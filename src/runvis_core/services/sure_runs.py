@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Integer, and_, exists, func, literal_column, or_, select
 
 from runvis_core.model.state import Witness
-from runvis_core.services.moments import HourOf
+from runvis_core.services.moments import day_of
 from runvis_core.services.reading import chunks
 from runvis_core.services.run_completeness import Numbers, read_numbers
 from runvis_core.store.account import ACCOUNT
@@ -23,7 +23,6 @@ from runvis_core.store.steps import list_lags
 from runvis_core.store.tables import entries, producers, refusals, run_producers, runs, worker_definitions
 
 _ONE: Final = literal_column("1", Integer)
-_DAY: Final = len("2026-11-30")
 _told, _worker_of = run_producers.c, worker_definitions.c
 _by_worker: Final = and_(_told.run_id == runs.c.run_id, _told.witness == Witness.WORKER.value)
 _worked_on: Final = and_(
@@ -70,12 +69,12 @@ def part_runs(
 
 
 def _count_sure(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Counter[SureRuns]:
-    hour, is_open = HourOf(runs.c.sort_at).label("hour"), runs.c.frozen_position.is_(None).label("is_open")
-    key = (hour, runs.c.engine, runs.c.deployment, is_open)
+    day, is_open = day_of(runs.c.sort_at).label("day"), runs.c.frozen_position.is_(None).label("is_open")
+    key = (day, runs.c.engine, runs.c.deployment, is_open)
     query = select(*key, func.count().label("runs")).where(~_unsure, *conditions).group_by(*key)
     found: Counter[SureRuns] = Counter()
     for row in connection.execute(query):
-        found[_key(date.fromisoformat(row.hour[:_DAY]), row, is_open=row.is_open)] += row.runs
+        found[_key(date.fromisoformat(row.day), row, is_open=row.is_open)] += row.runs
     return found
 
 

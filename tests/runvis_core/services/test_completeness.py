@@ -321,6 +321,13 @@ def test_by_definition_what_is_whole_is_called_so(store: Store, record: Record) 
     assert account(store, By.DEFINITION).whole is True
 
 
+def test_what_a_process_could_not_keep_is_said_though_all_that_it_numbered_came(store: Store, record: Record) -> None:
+    *told, closing = a_life()
+    record(store, numbered(WORKER, [*told, closing.model_copy(update={"refused": 3})]))
+    for by in (By.DEPLOYMENT, By.PRODUCER):
+        assert (only_row(store, by).missing, only_row(store, by).unkept, account(store, by).whole) == (0, 3, False)
+
+
 def test_a_gap_of_a_process_that_opened_long_ago_is_in_the_account(store: Store, record: Record) -> None:
     opened = make(ProducerOpenedEvent, seconds=-30 * 86400, component="scheduler", producer=SCHEDULER)
     told = numbered(SCHEDULER, [opened, *books("early"), *books("late")])

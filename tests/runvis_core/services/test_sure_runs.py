@@ -1,4 +1,4 @@
-"""Runs that are counted without a look are those of which a look says the same."""
+"""Runs and producers that are counted without a look are those of which a look says the same."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from runvis_core.model.encoding import seal, wire_item
 from runvis_core.model.event import EventBase
 from runvis_core.services.completeness import get_completeness
 from runvis_core.services.completeness_answers import By, Completeness, CompletenessFilter
+from runvis_core.services.heard_hours import get_heard_hours
 from runvis_core.services.ingest import ingest_items
 from runvis_core.store.account import ACCOUNT
 from runvis_core.store.database import Store
 from runvis_core.store.steps import catch_up
-from runvis_core.testing.factories import a_run_id
+from runvis_core.testing.factories import a_run_id, at
 
 RUNS, DEFINITIONS = ("a", "b", "c", "d"), ("load", "clean")
 COUNTED = ("runs", "whole", "open", "incomplete", "lacking", "unknown")
+NUMBERED = {"producers", "closed", "sent", "stored", "refused", "missing", "unkept"}
 EXAMPLES = count()
 
 
@@ -64,6 +66,35 @@ def test_a_deployments_account_is_the_sum_of_its_runs_whatever_is_lost(
         if number < taken:
             catch_up(store, [ACCOUNT])
     assert _counts(_account(store, By.DEPLOYMENT, deployment)) == _counts(_account(store, By.DEFINITION, deployment))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=st.lists(tellings, min_size=1, max_size=5))
+def test_a_deployments_account_is_the_sum_of_its_producers_whatever_is_lost(store: Store, told: list[Told]) -> None:
+    deployment = f"summed {next(EXAMPLES)}"
+    for number, one in enumerate(told):
+        ingest_items(store, _items(one, number, deployment), principal="test")
+    account, by_producer = (_account(store, by, deployment) for by in (By.DEPLOYMENT, By.PRODUCER))
+    assert _sums(account) == _sums(by_producer)
+    assert account.total.model_dump(include=NUMBERED) == by_producer.total.model_dump(include=NUMBERED)
+    assert account.gaps == by_producer.gaps
+    opened = [row for row in by_producer.items if row.opened_at is not None]
+    filters = CompletenessFilter(deployment=deployment, until=at(3600))
+    heard = {source.deployment: source for source in get_heard_hours(store, filters, now=NOW).sources}
+    source = heard.get(deployment)
+    assert (source.expected if source else 0) == sum(row.sent for row in opened)
+    assert (source.received if source else 0) == sum(row.stored for row in opened)
+
+
+def _sums(account: Completeness) -> dict[Any, tuple[Any, ...]]:
+    """Return by day what was numbered and what came of it, and when somebody was heard last."""
+    found: dict[Any, tuple[Any, ...]] = {}
+    for row in account.items:
+        if row.producers:
+            counted, heard_at = found.get((row.day, row.engine), (Counter[str](), None))
+            counted.update({name: getattr(row, name) for name in NUMBERED})
+            found[row.day, row.engine] = (counted, max(filter(None, (heard_at, row.last_heard_at)), default=None))
+    return found
 
 
 def _items(told: Told, number: int, deployment: str) -> list[bytes]:
