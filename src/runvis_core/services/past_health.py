@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, select
 
 from runvis_core.services.answers import RunRef, RunSummary
 from runvis_core.services.days import find_counted_until, find_days
@@ -32,6 +32,9 @@ from runvis_core.store.tables import definition_versions, definitions, entries, 
 from runvis_core.store.tables import runs as run_rows
 
 _UNTOLD: Final = "Silence is told of now alone: heartbeats are not in the log"
+
+
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class PastStanding(NamedTuple):
@@ -223,7 +226,7 @@ class _Describer:
         items = summarise_past(runs, runs.load(failing))
         self._summaries: dict[UUID, RunSummary] = {item.run_id: item for item in items}
         self._inside = find_past_failed_inside(runs, [item.run_id for item in items if is_unexplained(item)])
-        self._since = {one.key: _failing_since(runs, one) for one in stands if one.is_failing}
+        self._since = _failing_since(runs, [one for one in stands if one.is_failing])
 
     def health_of(self, one: _Stand) -> DefinitionHealth:
         """Return how a definition stood."""
@@ -250,25 +253,28 @@ class _Describer:
         return RunRef(**run_ref_fields(run.row, corrected=bool(run.record.corrections))) if run else None
 
 
-def _failing_since(runs: PastRuns, one: _Stand) -> datetime | None:
+def _failing_since(runs: PastRuns, stands: Iterable[_Stand]) -> dict[tuple[str, ...], datetime | None]:
+    """Return by definition where the first bad run after its last good one stood in the order of lists."""
     column = run_intervals.c
-    engine, deployment, definition, _ = one.key
+    named = (column.engine, column.deployment, column.definition)
+    # Built once: to build it takes longer than to run it.
     query = (
         select(column.sort_at)
         .where(
             *covers(runs.past),
-            column.engine == engine,
-            column.deployment == deployment,
-            column.definition == definition,
+            *(one == bindparam(f"of_{one.name}") for one in named),
             column.became_run_id.is_(None),
             column.effective_state.in_(BAD),
+            column.sort_at > bindparam("good_at"),
         )
         .order_by(column.sort_at)
         .limit(1)
     )
-    if one.good_at is not None:
-        query = query.where(column.sort_at > one.good_at)
-    return runs.connection.scalar(query)
+    found: dict[tuple[str, ...], datetime | None] = {}
+    for one in stands:
+        values = {f"of_{part.name}": value for part, value in zip(named, one.key[: len(named)], strict=True)}
+        found[one.key] = runs.connection.scalar(query, {**values, "good_at": one.good_at or _EVER})
+    return found
 
 
 def _heard(connection: Connection, past: Past, stands: Sequence[_Stand]) -> Heard:
