@@ -19,6 +19,7 @@ from runvis_core.services.run_refs import REF_COLUMNS, find_refs, run_refs
 from runvis_core.services.starts import find_started, find_starts, is_server_only
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
+from runvis_core.store.id_lists import are_among
 from runvis_core.store.tables import bodies, definition_versions, definitions, runs
 
 MAX_VERSIONS: Final = 200
@@ -239,7 +240,7 @@ def _last_runs(connection: Connection, rows: Sequence[Any]) -> dict[tuple[Any, .
     )
     if not rows:
         return {}
-    query = select(*_KEY, last.label("run_id")).where(tuple_(*_KEY).in_([tuple(row) for row in rows]))
+    query = select(*_KEY, last.label("run_id")).where(are_among(_KEY, rows))
     of_run = {row.run_id: tuple(row)[:4] for row in connection.execute(query) if row.run_id is not None}
     return {of_run[ref.run_id]: ref for ref in find_refs(connection, of_run)}
 

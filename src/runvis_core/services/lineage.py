@@ -152,12 +152,13 @@ def list_loops(
     now: datetime,
     naming: int = KEPT_RUNS,
     through: Collection[int] | None = None,
+    around_only: bool = False,
 ) -> Page[Loop]:
     """Return the loops of the graph, or those of a past, those that turned last first, then the larger ones.
 
     Given numbers of nodes, only the loops `through` any of them. The edges are read once. What is shown is bounded on
-    any graph: each loop says how much of it is not shown, and a note how many loops are not. Each edge names `naming`
-    of its last runs. Raises `PastError`.
+    any graph: each loop says how much of it is not shown, and a note how many loops are not; `around_only` shows of
+    the edges those of the cycle. Each edge names `naming` of its last runs. Raises `PastError`.
     """
     with reading_edges(store, past, now=now, naming=naming) as (edges, then):
         graph = edges.graph()
@@ -170,7 +171,7 @@ def list_loops(
         left_out = len(found) - limit
         notes = [name_past(then)] if then is not None else []
         return Page[Loop](
-            items=_show(edges, graph, found[:limit]),
+            items=_show(edges, graph, found[:limit], around_only=around_only),
             notes=[*notes, f"{left_out} more loops are not shown"] if left_out > 0 else notes,
         )
 
@@ -201,14 +202,15 @@ class _Found:
         self.last_turn = turns.last_of(self.members)
         self._turns = turns
 
-    def outline(self, graph: Graph) -> _Outline:
+    def outline(self, graph: Graph, *, around_only: bool) -> _Outline:
         """Return which of its members and edges are shown."""
         start = min(self.members, key=lambda node: (-self._turns.count_of(node), node))
         cycle = graph.find_cycle(start, self.members)
         shown = list(dict.fromkeys([*cycle, *sorted(self.members)]))[:MAX_MEMBERS]
         around = set(zip(cycle, [*cycle[1:], cycle[0]], strict=True))
         pairs = sorted(graph.edges_within(frozenset(shown)), key=lambda pair: (pair not in around, pair))
-        return _Outline(cycle, shown, pairs[:MAX_EDGES], len(pairs))
+        kept = [pair for pair in pairs if pair in around] if around_only else pairs
+        return _Outline(cycle, shown, kept[:MAX_EDGES], len(pairs))
 
     def show(
         self, outline: _Outline, refs: dict[int, LineageRef], edges: dict[tuple[int, int], list[Edge]], last: Any
@@ -239,9 +241,9 @@ class _Outline(NamedTuple):
     edge_count: int
 
 
-def _show(known: Edges, graph: Graph, found: list[_Found]) -> list[Loop]:
+def _show(known: Edges, graph: Graph, found: list[_Found], *, around_only: bool) -> list[Loop]:
     connection = known.connection
-    outlines = [loop.outline(graph) for loop in found]
+    outlines = [loop.outline(graph, around_only=around_only) for loop in found]
     refs = _refs(connection, {number for outline in outlines for number in outline.shown})
     edges = known.between(list(dict.fromkeys(pair for outline in outlines for pair in outline.pairs)))
     columns = lineage_turns.c

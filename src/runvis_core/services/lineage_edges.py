@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
 from runvis_core.lineage.loops import Graph
 from runvis_core.lineage.tally import KEPT_RUNS, Key
@@ -18,6 +18,7 @@ from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.reading import chunks, reading
 from runvis_core.services.steps import LINEAGE
 from runvis_core.store.database import Store
+from runvis_core.store.id_lists import are_among
 from runvis_core.store.steps import catch_up
 from runvis_core.store.tables import lineage_edges, lineage_facts, lineage_nodes, lineage_turns
 
@@ -106,8 +107,8 @@ class PresentEdges:
 
     def between(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[Edge]]:
         """Return the edges from one node to another, by both."""
-        pair = tuple_(lineage_edges.c.source, lineage_edges.c.target)
-        return _by_pair(pairs, lambda chunk: self._read(self._edges().where(pair.in_(chunk))))
+        ends = (lineage_edges.c.source, lineage_edges.c.target)
+        return _by_pair(pairs, lambda chunk: self._read(self._edges().where(are_among(ends, chunk))))
 
     def graph(self) -> Graph:
         """Return all of them. There are many: they come as few values, in the form that each driver reads soonest."""
@@ -157,8 +158,8 @@ class PastEdges:
 
     def between(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], list[Edge]]:
         """Return the edges from one node to another, by both."""
-        pair = tuple_(lineage_facts.c.source, lineage_facts.c.target)
-        return _by_pair(pairs, lambda chunk: self._read(pair.in_(chunk), ("source", "target", "kind")))
+        ends = (lineage_facts.c.source, lineage_facts.c.target)
+        return _by_pair(pairs, lambda chunk: self._read(are_among(ends, chunk), ("source", "target", "kind")))
 
     def graph(self) -> Graph:
         """Return all of them."""
@@ -220,7 +221,7 @@ class PastEdges:
         fact = lineage_facts.c
         for chunk in chunks(keys):
             since = (func.min(fact.position).label("position"), func.min(fact.seen_at).label("seen_at"))
-            counted = select(*_KEY, *since).where(tuple_(*_KEY).in_(chunk), *self._counts())
+            counted = select(*_KEY, *since).where(are_among(_KEY, chunk), *self._counts())
             first = counted.group_by(*_KEY, fact.subject).subquery().c
             key = (first.source, first.target, first.kind)
             query = select(*key, func.max(first.position), func.max(first.seen_at)).group_by(*key)

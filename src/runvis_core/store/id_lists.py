@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, Dialect, LargeBinary, Select, bindparam
+import orjson
+from sqlalchemy import BindParameter, ColumnElement, Dialect, LargeBinary, Select, Text, bindparam, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
@@ -93,6 +94,32 @@ def _among_bytes(element: Any, compiler: Any, **options: Any) -> str:
     places = f"VALUES (1) UNION ALL SELECT place + {size} FROM places WHERE place + {size} < length({keys})"  # noqa: S608
     each = f"WITH RECURSIVE places (place) AS ({places}) SELECT substr({keys}, place, {size}) FROM places"  # noqa: S608
     return f"{column} IN ({each})"
+
+
+def are_among(columns: Sequence[ColumnElement[Any]], rows: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+    """Return the condition that some values, numbers or texts, are one of these rows; an index on them is followed."""
+    of = tuple_(*columns)
+    listed = orjson.dumps([list(row) for row in rows]).decode()
+    return _AreAmong(of, of.in_([tuple(row) for row in rows]), bindparam("rows", listed, type_=Text(), unique=True))
+
+
+class _AreAmong(FunctionElement[bool]):
+    inherit_cache = True
+
+
+@compiles(_AreAmong, "postgresql")
+def _are_in_rows(element: Any, compiler: Any, **options: Any) -> str:
+    _, are_in, _ = element.clauses
+    return compiler.process(are_in, **options)
+
+
+@compiles(_AreAmong, "sqlite")
+def _are_in_json(element: Any, compiler: Any, **options: Any) -> str:
+    # Of rows that stand in the statement SQLite reads the whole table.
+    of, _, listed = element.clauses
+    places = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(of.clauses)))
+    rows = f"SELECT {places} FROM json_each({compiler.process(listed, **options)})"  # noqa: S608 - names and places
+    return f"{compiler.process(of, **options)} IN ({rows})"
 
 
 def is_found_by(column: ColumnElement[Any], query: Select[Any]) -> ColumnElement[bool]:

@@ -79,10 +79,13 @@ def _delete(table: str) -> str:
 
 
 def _find_by(table: str, names: tuple[str, ...], key: tuple[str, ...], count: int) -> str:
-    # As an index is looked up in: a list of single values, and rows of values.
-    marks = "?" if len(key) == 1 else f"({', '.join('?' * len(key))})"
-    listed = ", ".join([marks] * count)
-    wanted = f"{key[0]} IN ({listed})" if len(key) == 1 else f"({', '.join(key)}) IN (VALUES {listed})"
+    # As an index is looked up in: of several VALUES without a SELECT around them SQLite reads the whole table.
+    if len(key) == 1:
+        wanted = f"{key[0]} IN ({', '.join('?' * count)})"
+    else:
+        places = ", ".join(f"column{number}" for number in range(1, len(key) + 1))
+        listed = ", ".join([f"({', '.join('?' * len(key))})"] * count)
+        wanted = f"({', '.join(key)}) IN (SELECT {places} FROM (VALUES {listed}))"
     return f"SELECT {', '.join(names)} FROM {table} WHERE {wanted}"
 
 

@@ -17,17 +17,19 @@ from sqlalchemy import event, text
 from benchmarks.big_store import fill_store
 from benchmarks.history import UNTIL, History
 from runvis_core.model.encoding import seal
-from runvis_core.model.event import ContextEvent, EventBase, FailureEvent, StateEvent
+from runvis_core.model.event import ContextEvent, DatasetEvent, EventBase, FailureEvent, StateEvent
 from runvis_core.model.state import State
 from runvis_core.services import runs, ways
 from runvis_core.services.answers import Page, RunSummary
 from runvis_core.services.compare import compare_with_last_success
-from runvis_core.services.definitions import get_definition
+from runvis_core.services.definitions import get_definition, list_definitions
 from runvis_core.services.exports import follow_pages
 from runvis_core.services.feed import list_feed
 from runvis_core.services.filters import DefinitionFilter, Dimension, RunFilter, StatFilter
 from runvis_core.services.grids import get_grid
 from runvis_core.services.health import get_health
+from runvis_core.services.lineage import get_lineage, list_loops
+from runvis_core.services.lineage_answers import LineageQuery
 from runvis_core.services.names import Within, find_run_id
 from runvis_core.services.past_filter import PastFilter
 from runvis_core.services.past_grids import get_grid_at
@@ -46,9 +48,10 @@ from runvis_core.testing.runs import a_run
 Record = Callable[[Store, Iterable[EventBase]], None]
 LARGE = (
     "runs", "entries", "bodies", "rollups", "rollup_runs", "failures", "failure_words", "datasets", "aliases",
-    "run_intervals",
+    "run_intervals", "lineage_facts",
 )  # fmt: skip
 NOW = at(86400)
+SALES = LineageQuery(node="s3://lake/sales")
 
 
 @contextmanager
@@ -105,6 +108,11 @@ def asks() -> dict[str, Callable[[Store], object]]:
         "feed": lambda store: list_feed(store, RunFilter(state=[State.FAILED]), limit=10, now=NOW),
         "definition": lambda store: get_definition(store, "etl", whole),
         "heard": get_heard,
+        "definitions": lambda store: list_definitions(store, whole, limit=10),
+        "lineage": lambda store: get_lineage(store, SALES, now=NOW),
+        "lineage of a past": lambda store: get_lineage(store, SALES, PastFilter(as_of=NOW), now=NOW),
+        "loops": lambda store: list_loops(store, limit=10, now=NOW),
+        "loops of a past": lambda store: list_loops(store, PastFilter(as_of=NOW), limit=10, now=NOW),
         "runs": lambda store: list_runs(store, RunFilter(), limit=10, now=NOW),
         "runs of two filters": lambda store: list_runs(
             store, RunFilter(definition="etl", state=[State.FAILED]), limit=10, now=NOW
@@ -122,6 +130,10 @@ def test_no_answer_reads_a_large_table_whole(store: Store, record: Record, quest
         record(store, a_run(f"r {number}", begins=60 * number, state=state))
         task = {"definition": "etl.load", "kind": "task", "inside": f"r {number}"}
         record(store, a_run(f"t {number}", begins=60 * number + 1, state=state, **task))
+        sales = {"run_id": a_run_id(f"t {number}"), "namespace": "s3://lake", "name": "sales"}
+        record(
+            store, [make(DatasetEvent, seconds=60 * number + 2, direction=way, **sales) for way in ("read", "write")]
+        )
     catch_up(store, STEPS)
     if store.engine.dialect.name == "postgresql":
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -290,6 +302,23 @@ def test_a_late_page_of_a_past_costs_no_more_than_its_first(tmp_path: Path) -> N
                 cursor = list_past(cursor).next_cursor
                 assert cursor is not None
             assert max(costs[-10:]) < 2 * max(costs[:10])
+
+
+def test_to_catch_up_with_a_run_costs_no_more_after_a_longer_history(tmp_path: Path) -> None:
+    costs: list[int] = []
+    for length in (300, 3000):
+        with closing(open_store(f"sqlite:///{tmp_path / str(length)}.db")) as store:
+            fill_store(store, History(length))
+            catch_up(store, STEPS)
+            for news in (1, 2):
+                name = f"news {news}"
+                wrote = {"run_id": a_run_id(name), "direction": "write", "namespace": "s3://lake", "name": "sales"}
+                told = [*a_run(name, begins=news), make(DatasetEvent, seconds=news + 1, **wrote)]
+                store.log.append([seal(event) for event in told], principal="test")
+                cost = _cost(store, lambda store=store: catch_up(store, STEPS))
+            costs.append(cost)
+    assert costs[0] > 0
+    assert costs[1] < 2 * costs[0]
 
 
 def _cost_of_list(store: Store, filters: RunFilter) -> int:

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from runvis_core.model.event import EventBase
 from runvis_core.store.database import Store
-from runvis_core.store.id_lists import digest_list, id_list, is_among, is_found_by
-from runvis_core.store.tables import bodies, entries, runs
+from runvis_core.store.id_lists import are_among, digest_list, id_list, is_among, is_found_by
+from runvis_core.store.tables import bodies, definitions, entries, runs
 from runvis_core.testing.factories import a_run_id
 from runvis_core.testing.runs import a_run
 
@@ -47,6 +47,21 @@ def test_digests_are_listed_as_ids_are(store: Store, record: Record, others: int
         query = select(bodies.c.digest).where(is_among(bodies.c.digest, digests))
         assert [bytes(digest) for digest in connection.scalars(query, {digests.key: asked})] == [known[0]]
         assert connection.scalars(query, {digests.key: []}).all() == []
+
+
+@pytest.mark.parametrize("others", [0, 1, 2000])
+def test_rows_of_several_values_are_found_however_many_there_are(store: Store, record: Record, others: int) -> None:
+    for number in range(3):
+        record(store, a_run(f"r {number}", begins=number, definition=f"etl {number}"))
+    key = (definitions.c.engine, definitions.c.deployment, definitions.c.definition)
+    with store.engine.connect() as connection:
+        known = sorted(connection.execute(select(*key)).all())
+        asked = [known[0], *(("airflow", "test", f"'\"% {number}") for number in range(others)), known[2]]
+        assert sorted(connection.execute(select(*key).where(are_among(key, asked)))) == [known[0], known[2]]
+        assert connection.execute(select(*key).where(are_among(key, []))).all() == []
+        by_number = (entries.c.position, entries.c.kind)
+        first = connection.execute(select(*by_number).order_by(entries.c.position)).all()[:2]
+        assert connection.execute(select(*by_number).where(are_among(by_number, first))).all() == first
 
 
 def test_sqlite_follows_the_index_of_the_ids(sqlite_store: Store) -> None:

@@ -145,7 +145,9 @@ def show_turns(request: Request) -> Response:
 
 
 def _list_loops(view: _View, store: Store, through: Collection[int] | None = None) -> list[Loop]:
-    return list_loops(store, view.past, limit=MAX_LOOPS, now=view.real_now, naming=0, through=through).items
+    return list_loops(
+        store, view.past, limit=MAX_LOOPS, now=view.real_now, naming=0, through=through, around_only=True
+    ).items
 
 
 def _spot(view: _View, spot: Spot, given: dict[str, Any]) -> dict[str, Any]:
