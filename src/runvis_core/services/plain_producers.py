@@ -1,5 +1,7 @@
-"""Producers of which every number came, as far as they told: counted by the database, and looked at one by one only
-where something may be missing. Most are: a worker's process is one for each task."""
+"""Producers of which every number came, as far as they told: counted by the database.
+
+Most are so, and there are many, as a worker's process is one for each task. The others are looked at one by one.
+"""
 
 from __future__ import annotations
 
