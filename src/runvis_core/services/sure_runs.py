@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Integer, and_, exists, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, exists, func, literal_column, or_, select
 
 from runvis_core.model.state import Witness
 from runvis_core.services.moments import day_of
@@ -57,21 +57,22 @@ def part_runs(
     connection: Connection, columns: Sequence[ColumnElement[Any]], conditions: Sequence[ColumnElement[bool]]
 ) -> tuple[Counter[SureRuns], list[Any]]:
     """Return how many of the chosen runs are sure, and the `columns` of the others, the latest first."""
-    sure = _count_sure(connection, conditions)
-    named: tuple[Any, ...] = (*columns, _unsure.label("is_unsure"))
-    unsure: list[Any] = list(connection.execute(select(*named).where(_unsure, *conditions)))
-    for chunk in chunks(sorted(_find_touched(connection))):
-        for row in connection.execute(select(*named).where(runs.c.run_id.in_(chunk), *conditions)):
-            if not row.is_unsure:
-                sure[_key(row.sort_at.date(), row, is_open=row.frozen_position is None)] -= 1
-                unsure.append(row)
+    # All are counted and what is unsure is taken off: to ask of each run whether it is sure costs most.
+    sure = _count_runs(connection, conditions)
+    query: Select[Any] = select(*columns).where(*conditions)
+    unsure: list[Any] = list(connection.execute(query.where(_unsure)))
+    found = {row.run_id for row in unsure}
+    for chunk in chunks(sorted(_find_touched(connection) - found)):
+        unsure += connection.execute(query.where(runs.c.run_id.in_(chunk)))
+    for row in unsure:
+        sure[_key(row.sort_at.date(), row, is_open=row.frozen_position is None)] -= 1
     return +sure, sorted(unsure, key=lambda row: (row.sort_at, row.run_id), reverse=True)
 
 
-def _count_sure(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Counter[SureRuns]:
+def _count_runs(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Counter[SureRuns]:
     day, is_open = day_of(runs.c.sort_at).label("day"), runs.c.frozen_position.is_(None).label("is_open")
     key = (day, runs.c.engine, runs.c.deployment, is_open)
-    query = select(*key, func.count().label("runs")).where(~_unsure, *conditions).group_by(*key)
+    query = select(*key, func.count().label("runs")).where(*conditions).group_by(*key)
     found: Counter[SureRuns] = Counter()
     for row in connection.execute(query):
         found[_key(date.fromisoformat(row.day), row, is_open=row.is_open)] += row.runs
