@@ -168,7 +168,7 @@ def _lay_out(
         graph.edge(line.source, line.target)
     # A frame needs room around it, for its title above and its arc below.
     gaps = {"node_gap": _FRAMED_GAP if is_framed else _GAP, "layer_gap": _FRAMED_GAP}
-    # More effort takes up to five times as long where there are many lines, and lets no fewer of them cross.
+    # More effort takes up to five times as long where there are many lines, and lets hardly fewer of them cross.
     layout = graphlay.layout(graph, options={"direction": "leftright", "spacing": gaps, "effort": "fast"})
     paths = [[_pair(point) for point in edge["points"]] for edge in layout.edges]
     boxes = [_box(spot, place, centre) for spot, place in zip(spots, layout.nodes, strict=True)]
