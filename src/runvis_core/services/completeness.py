@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from runvis_core.model.state import Witness
 from runvis_core.services.answers import Check, Wholeness
@@ -22,15 +22,15 @@ from runvis_core.services.completeness_answers import (
     RunGap,
     UncertainRun,
 )
-from runvis_core.services.moments import day_of
-from runvis_core.services.plain_producers import IS_PLAIN, PlainProducers, count_plain
+from runvis_core.services.plain_producers import PlainProducers
+from runvis_core.services.producers import Producer, conditions_of, count_opened_plain, find_opened, view_gaps
 from runvis_core.services.reading import chunks, reading
-from runvis_core.services.run_completeness import Numbers, RunRecord, find_numbers, judge_runs, read_numbers
+from runvis_core.services.run_completeness import RunRecord, find_numbers, judge_runs
 from runvis_core.services.sure_runs import SureRuns, part_runs
 from runvis_core.services.witnesses import count_entries
 from runvis_core.store.database import Store
-from runvis_core.store.producers import count_numbers, find_gaps_of
-from runvis_core.store.tables import producers, refusals, runs
+from runvis_core.store.producers import count_numbers
+from runvis_core.store.tables import producers, runs
 
 DEFAULT_SPAN: Final = timedelta(days=7)
 """How far back the account goes for who names no moment."""
@@ -64,13 +64,13 @@ def get_completeness(store: Store, filters: CompletenessFilter, *, limit: int, n
         by = By.DEFINITION if filters.definition is not None else filters.by
         account = _Account(by)
         if by is By.DEPLOYMENT:
-            for some in _count_plain(connection, filters, since, until):
+            for some in count_opened_plain(connection, filters, since, until):
                 account.add_plain(some)
         if by is not By.DEFINITION:
-            for producer in _find_producers(connection, filters, since, until, plain=by is By.PRODUCER):
+            for producer in find_opened(connection, filters, since, until, plain=by is By.PRODUCER):
                 account.add_producer(producer)
         chosen = [runs.c.sort_at >= since, runs.c.sort_at < until, runs.c.became_run_id.is_(None)]
-        chosen += _of(runs, filters)
+        chosen += conditions_of(runs, filters)
         if by is By.DEFINITION:
             found = _find_runs(connection, chosen)
         else:
@@ -81,116 +81,6 @@ def get_completeness(store: Store, filters: CompletenessFilter, *, limit: int, n
         if account.spans:
             account.gaps += _gaps_of(connection, account.spans)
     return account.answer(since, until, limit)
-
-
-class Producer(NamedTuple):
-    """A producer and which of its numbers came."""
-
-    row: Any
-    numbers: Numbers
-    gaps: list[GapView]
-
-
-def _count_plain(
-    connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime
-) -> Iterator[PlainProducers]:
-    moment = func.coalesce(producers.c.opened_at, producers.c.last_heard_at)
-    return count_plain(connection, [_between(moment, since, until), *_of(producers, filters)], [day_of(moment)])
-
-
-def _find_producers(
-    connection: Connection, filters: CompletenessFilter, since: datetime, until: datetime, *, plain: bool
-) -> Iterator[Producer]:
-    """Yield the producers that opened in a span of time, and those before it of which a number was missed in it.
-
-    Last those of which nothing is known but what was refused. `plain`: also those of which no number is missing.
-    """
-    moment = func.coalesce(producers.c.opened_at, producers.c.last_heard_at)
-    query = (
-        select(producers, refusals.c.numbers)
-        .outerjoin(refusals, refusals.c.producer == producers.c.producer)
-        .where(_between(moment, since, until), *([] if plain else [~IS_PLAIN]), *_of(producers, filters))
-        .order_by(producers.c.producer)
-    )
-    yield from _producers(connection, query)
-    earlier = (
-        select(producers, refusals.c.numbers, refusals.c.last_refused_at)
-        .outerjoin(refusals, refusals.c.producer == producers.c.producer)
-        .where(producers.c.opened_at < since, producers.c.last_heard_at >= since)
-        .where(or_(producers.c.gaps.is_not(None), refusals.c.numbers.is_not(None)), *_of(producers, filters))
-        .order_by(producers.c.producer)
-    )
-    for producer in _producers(connection, earlier):
-        missed_at = [*(gap.noticed_at for gap in producer.gaps), producer.row.last_refused_at]
-        if any(at is not None and since <= at < until for at in missed_at):
-            yield producer
-    unknown = (
-        select(refusals)
-        .outerjoin(producers, producers.c.producer == refusals.c.producer)
-        .where(producers.c.producer.is_(None), _between(refusals.c.last_refused_at, since, until))
-        .where(*_of(refusals, filters))
-        .order_by(refusals.c.producer)
-    )
-    for row in connection.execute(unknown):
-        yield Producer(row, read_numbers("[]", row.numbers, None, is_closed=False), [])
-
-
-def were_heard(filters: CompletenessFilter, since: datetime, until: datetime) -> list[ColumnElement[bool]]:
-    """Return the conditions that a producer was open in a span of time, and heard since it began."""
-    opened_at = func.coalesce(producers.c.opened_at, since)
-    return [producers.c.last_heard_at >= since, opened_at < until, *_of(producers, filters)]
-
-
-def find_holed(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Iterator[Producer]:
-    """Yield the producers that satisfy conditions and of which a number is, or was, missing or refused."""
-    query = (
-        select(producers, refusals.c.numbers)
-        .outerjoin(refusals, refusals.c.producer == producers.c.producer)
-        .where(~IS_PLAIN, *conditions)
-        .order_by(producers.c.producer)
-    )
-    yield from _producers(connection, query)
-
-
-def _producers(connection: Connection, query: Select[Any]) -> Iterator[Producer]:
-    for row in connection.execute(query):
-        is_closed = row.closed_at is not None
-        numbers = read_numbers(row.received, row.numbers, row.closed_sequence, is_closed=is_closed)
-        yield Producer(row, numbers, view_gaps(row, numbers))
-
-
-def _between(moment: Any, since: datetime, until: datetime) -> ColumnElement[bool]:
-    return or_(moment.is_(None), and_(moment >= since, moment < until))
-
-
-def _of(table: Any, filters: CompletenessFilter) -> list[ColumnElement[bool]]:
-    asked = {name: getattr(filters, name) for name in ("engine", "deployment", "definition")}
-    return [table.c[name] == value for name, value in asked.items() if value is not None and name in table.c]
-
-
-def view_gaps(row: Any, numbers: Numbers) -> list[GapView]:
-    """Return a producer's gaps: those of its numbers that are missing now, and those that closed."""
-    of: dict[str, Any] = {
-        name: getattr(row, name) for name in ("producer", "engine", "deployment", "component", "host", "pid")
-    }
-    found = find_gaps_of(row.gaps, numbers.missing)
-    return [
-        GapView(
-            **of,
-            low=gap.low,
-            high=gap.high,
-            noticed_at=gap.noticed_at or None,  # pyright: ignore[reportArgumentType]
-            closed_at=gap.closed_at,  # pyright: ignore[reportArgumentType]
-            late_seconds=_seconds_between(gap.noticed_at, gap.closed_at),
-        )
-        for gap in found
-    ]
-
-
-def _seconds_between(noticed_at: str, closed_at: str | None) -> float | None:
-    if closed_at is None:
-        return None
-    return (datetime.fromisoformat(closed_at) - datetime.fromisoformat(noticed_at)).total_seconds()
 
 
 def _find_runs(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> Sequence[Any]:

@@ -10,10 +10,10 @@ from pydantic import AwareDatetime, Field
 from sqlalchemy import Connection, case, func, select
 
 from runvis_core.services.answers import Answer
-from runvis_core.services.completeness import Producer, find_holed, were_heard
 from runvis_core.services.completeness_answers import CompletenessFilter
 from runvis_core.services.moments import HourOf
 from runvis_core.services.plain_producers import PlainProducers, count_plain
+from runvis_core.services.producers import Producer, find_holed, were_heard
 from runvis_core.services.reading import reading
 from runvis_core.store.database import Store
 from runvis_core.store.producers import count_numbers

@@ -165,7 +165,8 @@ def list_loops(
         turns = _Turns(edges)
         loops = graph.find_loops()
         if through is not None:
-            loops = [members for members in loops if not frozenset(through).isdisjoint(members)]
+            near = frozenset(through)
+            loops = [members for members in loops if not near.isdisjoint(members)]
         found = [_Found(members, turns) for members in loops]
         found.sort(key=lambda loop: (-loop.last_turn, -len(loop.members), min(loop.members)))
         left_out = len(found) - limit
